@@ -1,0 +1,1 @@
+"""The computing, a package a stage. Knows nothing of Dagster, MLflow or BentoML."""

@@ -1,0 +1,122 @@
+"""Spans of event time. Keys are those that Dagster's time-window partitions use."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import cached_property
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator, model_validator
+
+from ai_assets.lifecycle.errors import MissingPartitionsError, must_be
+from ai_assets.lifecycle.schema.tables import Section
+
+UTC = ZoneInfo("UTC")
+KEY_FORMATS = {"month": "%Y-%m-%d", "week": "%Y-%m-%d", "day": "%Y-%m-%d", "hour": "%Y-%m-%d-%H:%M"}
+_LONGEST = {
+    "month": timedelta(days=31),
+    "week": timedelta(days=7),
+    "day": timedelta(days=1),
+    "hour": timedelta(hours=1),
+}
+_SHORTEST = {**_LONGEST, "month": timedelta(days=28)}
+
+
+@dataclass(frozen=True)
+class Span:
+    """A half-open stretch of event time, [start, end), as instants in UTC."""
+
+    start: datetime
+    end: datetime
+
+
+class Partitions(Section):
+    """How the product is cut along event time."""
+
+    every: Literal["month", "week", "day", "hour"] = Field(description="Length of a partition.")
+    start: date = Field(description="First day of the first partition.")
+    end: date | None = Field(None, description="Day after the last partition; open if left out.")
+    timezone: str = Field("UTC", description="IANA time zone in which partitions begin and end.")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError(must_be("timezone", "an IANA time zone name", name)) from error
+        return name
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Partitions":
+        if self.end is not None and self.end <= self.start:
+            raise ValueError(f"end must be after start ({self.start}), but got {self.end}.")
+        if self.every == "month" and self.start.day != 1:
+            raise ValueError(must_be("start of monthly partitions", "the first of a month", self.start))
+        if self.every == "week" and self.start.weekday() != 6:
+            raise ValueError(must_be("start of weekly partitions", "a Sunday", self.start))
+        return self
+
+    @cached_property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+    def span(self, key: str) -> Span:
+        """The stretch of time that a partition key names."""
+        local = datetime.strptime(key, KEY_FORMATS[self.every])
+        return Span(self._instant(local), self._instant(self._step(local, 1)))
+
+    def cover(self, keys: list[str]) -> Span:
+        """The stretch of time from the first to the last of the keys."""
+        spans = [self.span(key) for key in keys]
+        return Span(min(s.start for s in spans), max(s.end for s in spans))
+
+    def shift(self, key: str, by: int) -> str:
+        """The key `by` partitions later (earlier if negative); may lie outside the calendar."""
+        local = datetime.strptime(key, KEY_FORMATS[self.every])
+        return self._step(local, by).strftime(KEY_FORMATS[self.every])
+
+    def window(self, key: str, length: int) -> list[str]:
+        """The `length` keys ending with `key`, without those before the first partition."""
+        keys = [self.shift(key, by) for by in range(1 - length, 1)]
+        return [k for k in keys if self.contains(k)]
+
+    def contains(self, key: str) -> bool:
+        begins = datetime.strptime(key, KEY_FORMATS[self.every]).date()
+        return self.start <= begins and (self.end is None or begins < self.end)
+
+    def key_at(self, instant: datetime) -> str:
+        """The key of the partition that holds an instant."""
+        local = instant.astimezone(self.zone).replace(tzinfo=None)
+        return self._floor(local).strftime(KEY_FORMATS[self.every])
+
+    def reach(self, lookback: timedelta) -> int:
+        """How many earlier partitions a lookback can reach into."""
+        return -(-lookback // _SHORTEST[self.every])
+
+    def _instant(self, local: datetime) -> datetime:
+        return local.replace(tzinfo=self.zone).astimezone(UTC)
+
+    def _step(self, local: datetime, by: int) -> datetime:
+        if self.every != "month":
+            return local + by * _LONGEST[self.every]
+        month = local.year * 12 + local.month - 1 + by
+        return local.replace(year=month // 12, month=month % 12 + 1)
+
+    def _floor(self, local: datetime) -> datetime:
+        midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
+        if self.every == "month":
+            return midnight.replace(day=1)
+        if self.every == "week":
+            return midnight - timedelta(days=(midnight.weekday() + 1) % 7)
+        return midnight if self.every == "day" else local.replace(minute=0, second=0, microsecond=0)
+
+
+def missing_partitions(table: str, missing: list[str], select: str) -> MissingPartitionsError:
+    """One error that names all missing partitions and the command that fills them."""
+    first, last = min(missing), max(missing)
+    which = f"--partition {first}" if first == last else f"--partition-range {first}...{last}"
+    return MissingPartitionsError(
+        f"{table} lacks {len(missing)} needed partition(s): {', '.join(sorted(missing))}. Fill them "
+        f"with:\n  dagster asset materialize -m ai_assets.definitions --select '{select}' {which}"
+    )

@@ -1,0 +1,1 @@
+"""What a product declares about its tables: the part of the declaration that data must meet."""

@@ -1,0 +1,175 @@
+"""The tables of a product: where they come from and the contract that each row must meet."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ai_assets.lifecycle.errors import did_you_mean
+
+ColumnType = Literal["string", "int64", "float64", "bool", "datetime", "date"]
+
+
+class Section(BaseModel):
+    """A part of the declaration. Unknown fields are refused, with the nearest known one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_unknown_fields(cls, given: Any) -> Any:
+        if isinstance(given, dict):
+            for name in given:
+                if name not in cls.model_fields and (near := did_you_mean(name, cls.model_fields)):
+                    raise ValueError(f"'{name}' is not a field here.{near}")
+        return given
+
+
+class Column(Section):
+    """The contract of one column. A row that breaks it goes to `rejected/<table>`."""
+
+    type: ColumnType = Field(description="Type of the values. datetime is an instant in UTC.")
+    description: str = Field("", description="What the column holds, for people.")
+    unit: str | None = Field(None, description="Unit of the values, such as minute or mile.")
+    nullable: bool = Field(True, description="Whether a value may be missing. Keys never may.")
+    min: float | None = Field(None, description="Smallest allowed value, in the column's unit.")
+    max: float | None = Field(None, description="Largest allowed value, in the column's unit.")
+    allowed: list[Any] | None = Field(None, description="The only allowed values.")
+    pattern: str | None = Field(
+        None, description="Regular expression that a text must match as a whole."
+    )
+    example: Any = Field(None, description="A value to show in the served OpenAPI page.")
+    known_at: str | None = Field(
+        None,
+        description="SQL over the row's own columns: the moment at which this value becomes known, "
+        "when that is later than the request. A null moment means never.",
+    )
+    unknown: Literal["other", "reject"] = Field(
+        "other",
+        description="What the server does with a text it never saw in training: score it as "
+        "'other', or refuse the row.",
+    )
+    personal: bool = Field(False, description="Personal data: never shown, logged or exported.")
+    sensitive: bool = Field(False, description="A group for which fairness is measured.")
+
+
+class SqlSource(Section):
+    """A query against a database."""
+
+    url: str = Field(description="SQLAlchemy or ADBC URL. Environment variables are expanded.")
+    query: str | None = Field(None, description="The SELECT to run; or give `table`.")
+    table: str | None = Field(None, description="The table to read whole; or give `query`.")
+
+    @model_validator(mode="after")
+    def _one_of(self) -> "SqlSource":
+        if (self.query is None) == (self.table is None):
+            raise ValueError("sql must have exactly one of 'query' and 'table'.")
+        return self
+
+
+class HttpSource(Section):
+    """A file behind HTTP(S)."""
+
+    url: str = Field(description="Address; may hold {start}, {end}, {partition} like a path.")
+    format: Literal["csv", "parquet", "ndjson"] = Field("csv", description="Format of the body.")
+    headers: dict[str, str] = Field(
+        default_factory=dict, description="Request headers. Environment variables are expanded."
+    )
+    timeout: float = Field(60.0, description="Limit for connecting and for each read, in seconds.")
+
+
+class Source(Section):
+    """Where a table's rows come from: exactly one of the kinds, plus how to read it.
+
+    A path or address may be a template over `{partition}`, `{start:%Y-%m}` and `{end}`; without
+    one, partitions are cut out by a predicate on the table's time column.
+    """
+
+    csv: str | None = Field(None, description="Path, glob or URL of CSV files.")
+    parquet: str | None = Field(None, description="Path, glob or URL of Parquet files.")
+    ndjson: str | None = Field(None, description="Path, glob or URL of newline-delimited JSON.")
+    delta: str | None = Field(None, description="Path or URL of a Delta table.")
+    sql: SqlSource | None = Field(None, description="A database.")
+    http: HttpSource | None = Field(None, description="A file behind HTTP(S).")
+    python: str | None = Field(
+        None,
+        description="`module.function` beside the YAML, or an importable one. Called with "
+        "(start, end), both None when unpartitioned; returns a polars frame, lazy or not.",
+    )
+    null_values: list[str] = Field(
+        default_factory=lambda: ["", "NA"], description="Texts that mean missing, in CSV."
+    )
+    delimiter: str = Field(",", description="Separator of fields, in CSV.")
+    encoding: str = Field("utf-8", description="Text encoding, in CSV.")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Source":
+        if len(self.kinds_given()) != 1:
+            raise ValueError(
+                f"source must have exactly one of {', '.join(SOURCE_KINDS)}, "
+                f"but got {self.kinds_given() or 'none'}."
+            )
+        return self
+
+    def kinds_given(self) -> list[str]:
+        return [kind for kind in SOURCE_KINDS if getattr(self, kind) is not None]
+
+    @property
+    def kind(self) -> str:
+        return self.kinds_given()[0]
+
+
+SOURCE_KINDS = ("csv", "parquet", "ndjson", "delta", "sql", "http", "python")
+
+
+class Table(Section):
+    """A table of the product."""
+
+    source: Source = Field(description="Where the rows come from.")
+    description: str = Field("", description="What a row is, for people.")
+    key: list[str] = Field(
+        default_factory=list,
+        description="Columns that identify a row. Without them a row is identified by its content.",
+    )
+    time: str | None = Field(
+        None,
+        description="Column with the row's event time. With it the table is partitioned when the "
+        "product is; without it the table is a static lookup.",
+    )
+    columns: dict[str, Column] = Field(description="The contract: every column, in order.")
+    ignore: list[str] = Field(
+        default_factory=list, description="Columns of the source that are known and left out."
+    )
+    known_at: str | None = Field(
+        None,
+        description="SQL over the row's own columns: when the row becomes known. Default: its "
+        "`time` for history tables; ahead of time for the table of requests.",
+    )
+    duplicates: Literal["first", "last", "reject"] = Field(
+        "first",
+        description="Of rows with the same key: keep the first, keep the last, or reject all.",
+    )
+    max_rejected: float = Field(
+        0.01, ge=0, le=1, description="Largest tolerated share of rejected rows before blocking."
+    )
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "Table":
+        named = [("key", name) for name in self.key]
+        named += [("time", self.time)] if self.time else []
+        for field, name in named:
+            if name not in self.columns:
+                raise ValueError(
+                    f"{field} must name a declared column, but got '{name}'."
+                    f"{did_you_mean(name, self.columns)}"
+                )
+        if self.time and self.columns[self.time].type not in ("datetime", "date"):
+            raise ValueError(
+                f"time must name a column of type datetime or date, but '{self.time}' is "
+                f"{self.columns[self.time].type}."
+            )
+        return self
+
+    @property
+    def late_columns(self) -> dict[str, str]:
+        """Columns that become known late, with the SQL that says when."""
+        return {name: c.known_at for name, c in self.columns.items() if c.known_at is not None}
