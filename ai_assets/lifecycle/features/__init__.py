@@ -1,0 +1,1 @@
+"""Features: one SQL query that runs offline and online, and the guards of its honesty."""

@@ -1,0 +1,49 @@
+"""DuckDB in memory: bounded, in UTC, and shut off from files and network."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import duckdb
+
+MEMORY_LIMIT = "512MB"
+
+
+@contextmanager
+def session(
+    memory_limit: str = MEMORY_LIMIT, spill: Path | None = None, threads: int | None = None
+) -> Iterator["duckdb.DuckDBPyConnection"]:
+    """A connection for the time of a `with` block.
+
+    Args:
+        memory_limit: what DuckDB may hold before it writes to the spill folder.
+        spill: folder for what does not fit; by default a temporary one, removed at the end.
+        threads: by default one for each core.
+    """
+    with tempfile.TemporaryDirectory(prefix="ai_assets_spill_") as temporary:
+        connection = connect(memory_limit, spill or Path(temporary), threads)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+
+def connect(
+    memory_limit: str = MEMORY_LIMIT, spill: Path | None = None, threads: int | None = None
+) -> "duckdb.DuckDBPyConnection":
+    """A connection that the caller closes. Without a spill folder nothing is written to disk."""
+    import duckdb
+
+    connection = duckdb.connect(":memory:")
+    connection.execute("SET TimeZone='UTC'")
+    connection.execute("SET memory_limit=?", [memory_limit])
+    connection.execute("SET temp_directory=?", [str(spill) if spill else ""])
+    if threads is not None:
+        connection.execute("SET threads=?", [threads])
+    # The feature SQL sees the tables it is given: no file, no network, no Python variable.
+    connection.execute("SET python_enable_replacements=false")
+    connection.execute("SET enable_external_access=false")
+    return connection

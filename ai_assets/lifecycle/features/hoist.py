@@ -1,0 +1,59 @@
+"""Which parts of a feature query depend on history alone, and can be computed once."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ai_assets.lifecycle.errors import DeclarationError
+
+REQUEST = "request"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A query in two parts.
+
+    Attributes:
+        names: the common table expressions that become tables, in order.
+        statements: what makes those tables, in order.
+        rest: the query over `request` that is left.
+    """
+
+    names: tuple[str, ...]
+    statements: tuple[str, ...]
+    rest: str
+
+
+@lru_cache(maxsize=32)
+def hoist(sql: str) -> Plan:
+    """Split a query: CTEs that do not reach `request`, however indirectly, become tables."""
+    import sqlglot
+    from sqlglot import exp
+
+    try:
+        tree = sqlglot.parse_one(sql, dialect="duckdb")
+    except sqlglot.errors.ParseError as error:
+        raise DeclarationError(f"the feature query cannot be read: {error}") from error
+    with_ = tree.args.get("with_") or tree.args.get("with")
+    if with_ is None or with_.args.get("recursive"):
+        return Plan((), (), sql)
+    live = {REQUEST}
+    names, statements = [], []
+    for cte in list(with_.expressions):
+        used = {table.name.lower() for table in cte.this.find_all(exp.Table)}
+        if used & live:
+            live.add(cte.alias.lower())
+            continue
+        columns = _declared_columns(cte)
+        body = cte.this.sql(dialect="duckdb")
+        names.append(cte.alias)
+        statements.append(f'CREATE OR REPLACE TEMP TABLE "{cte.alias}"{columns} AS {body}')
+        cte.pop()
+    if not with_.expressions:
+        with_.pop()
+    return Plan(tuple(names), tuple(statements), tree.sql(dialect="duckdb"))
+
+
+def _declared_columns(cte: "object") -> str:
+    alias = cte.args["alias"]  # type: ignore[attr-defined]
+    columns = [column.sql(dialect="duckdb") for column in alias.columns]
+    return f" ({', '.join(columns)})" if columns else ""

@@ -1,0 +1,121 @@
+"""When each value becomes known: the columns `<column>_known_at`, `known_at`, `prediction_time`."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import polars as pl
+
+from ai_assets.lifecycle.errors import DataError, DeclarationError, did_you_mean
+from ai_assets.lifecycle.features.duck import session
+from ai_assets.lifecycle.schema.tables import Table
+
+Frame = pl.DataFrame | pl.LazyFrame
+
+KNOWN_AT = "known_at"
+PREDICTION_TIME = "prediction_time"
+INSTANT = pl.Datetime("us", "UTC")
+_TYPES: dict[str, pl.DataType] = {
+    "string": pl.String(),
+    "int64": pl.Int64(),
+    "float64": pl.Float64(),
+    "bool": pl.Boolean(),
+    "datetime": INSTANT,
+    "date": pl.Date(),
+}
+
+
+def with_moments(
+    frame: Frame,
+    table: Table,
+    *,
+    is_request: bool,
+    horizon: timedelta | None = None,
+    ahead: bool = False,
+) -> Frame:
+    """The frame with the moments at which its values become known. Moments it has are kept.
+
+    Args:
+        frame: rows of the table. Stays lazy if it is, unless a moment must be computed by SQL.
+        table: the declaration; its `known_at` are SQL over the row's own columns.
+        is_request: these are the rows to score: `prediction_time` is added, late columns that are
+            absent are filled with null, and rows are known ahead of time.
+        horizon: how long before a row's time the answer is given.
+        ahead: rows are known ahead of time although they are history (the request table's own).
+
+    Raises:
+        DataError: an instant has no time zone, or the time column is missing.
+        DeclarationError: a `known_at` is no SQL over the row's columns.
+    """
+    if is_request:
+        frame = _with_absent_late_columns(frame, table)
+    frame = _as_declared(frame, table)
+    columns = frame.collect_schema().names()
+    asked = {f"{name}_{KNOWN_AT}": sql for name, sql in table.late_columns.items()}
+    if table.known_at is not None:
+        asked[KNOWN_AT] = table.known_at
+    elif table.time and not (is_request or ahead) and KNOWN_AT not in columns:
+        frame = frame.with_columns(pl.col(table.time).cast(INSTANT).alias(KNOWN_AT))
+    missing = {name: sql for name, sql in asked.items() if name not in columns}
+    if missing:
+        frame = _evaluated(frame, missing)
+    if is_request and PREDICTION_TIME not in columns and table.time and horizon is not None:
+        moment = pl.col(_time_column(table, columns)).cast(INSTANT) - horizon
+        frame = frame.with_columns(moment.alias(PREDICTION_TIME))
+    return frame
+
+
+def _with_absent_late_columns(frame: Frame, table: Table) -> Frame:
+    """A payload has no late columns: they are null, and become known never."""
+    have = set(frame.collect_schema().names())
+    absent = [name for name in table.late_columns if name not in have]
+    nulls = [pl.lit(None, _TYPES[table.columns[name].type]).alias(name) for name in absent]
+    nevers = [
+        pl.lit(None, INSTANT).alias(f"{name}_{KNOWN_AT}")
+        for name in absent
+        if f"{name}_{KNOWN_AT}" not in have
+    ]
+    return frame.with_columns(nulls + nevers) if absent else frame
+
+
+def _as_declared(frame: Frame, table: Table) -> Frame:
+    """Declared columns in their declared types; every other instant must have a zone."""
+    casts = []
+    for name, dtype in frame.collect_schema().items():
+        if isinstance(dtype, pl.Datetime) and dtype.time_zone is None:
+            raise DataError(f"column '{name}' must hold instants in UTC, but has no time zone.")
+        declared = table.columns.get(name)
+        if declared is not None and dtype != _TYPES[declared.type]:
+            casts.append(pl.col(name).cast(_TYPES[declared.type]))
+        elif isinstance(dtype, pl.Datetime) and dtype != INSTANT:
+            casts.append(pl.col(name).cast(INSTANT))
+    return frame.with_columns(casts) if casts else frame
+
+
+def _evaluated(frame: Frame, moments: Mapping[str, str]) -> pl.DataFrame:
+    """The moments by SQL, beside the row's own columns."""
+    import duckdb
+
+    rows = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
+    with session() as connection:
+        connection.register("rows", rows)
+        found = {}
+        for name, sql in moments.items():
+            try:
+                query = f'SELECT CAST(({sql}) AS TIMESTAMPTZ) AS "{name}" FROM "rows"'
+                found[name] = connection.sql(query).pl()[name].cast(INSTANT)
+            except duckdb.Error as error:
+                first = str(error).split("\n")[0]
+                raise DeclarationError(
+                    f"{name} must be SQL over the row's own columns, but '{sql}' is not: {first}"
+                ) from error
+    return rows.with_columns(list(found.values()))
+
+
+def _time_column(table: Table, columns: list[str]) -> str:
+    assert table.time is not None
+    if table.time not in columns:
+        raise DataError(
+            f"the request rows must have the time column '{table.time}'."
+            f"{did_you_mean(table.time, columns)}"
+        )
+    return table.time
