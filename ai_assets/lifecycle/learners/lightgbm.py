@@ -1,0 +1,249 @@
+"""Gradient boosted trees: strong on tables, read categories as they are."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ai_assets.lifecycle.learners.base import (
+    Dataset,
+    OnStep,
+    Task,
+    class_count,
+    read_json,
+    shares,
+    write_json,
+)
+
+ROUNDS = 2000
+PATIENCE = 60
+REPORT_EVERY = 10
+ONNX_ML_OPSET = 3
+
+OBJECTIVES: dict[Task, dict[str, Any]] = {
+    "binary": {"objective": "binary", "metric": "binary_logloss"},
+    "multiclass": {"objective": "multiclass", "metric": "multi_logloss"},
+    "regression": {"objective": "regression", "metric": "l2"},
+}
+
+
+@dataclass(frozen=True)
+class LightGbmModel:
+    """Trees as LightGBM's own text, from which the booster is made when it is needed."""
+
+    task: Task
+    names: list[str]
+    text: str = field(repr=False)
+    outputs: int
+    iterations: int
+    curve: list[dict[str, float]]
+    threads: int = 2
+    family: str = "lightgbm"
+
+    @cached_property
+    def booster(self) -> Any:
+        """The `lightgbm.Booster`."""
+        import lightgbm
+
+        return lightgbm.Booster(model_str=self.text)
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """float64 [n, K]."""
+        predicted = self.booster.predict(x, num_threads=self.threads)
+        return np.asarray(predicted, dtype=np.float64).reshape(len(x), self.outputs)
+
+    def importances(self) -> dict[str, float]:
+        """Each feature's share of the loss that its splits took away (gain)."""
+        return shares(self.names, self.booster.feature_importance(importance_type="gain"))
+
+    def to_onnx(self) -> bytes:
+        """onnxmltools' conversion, reduced to the one output `y`."""
+        from onnxmltools import convert_lightgbm
+        from onnxmltools.convert.common.data_types import FloatTensorType
+
+        kind = FloatTensorType([None, len(self.names)])
+        model = convert_lightgbm(self.booster, initial_types=[("x", kind)], zipmap=False)
+        return _single_output(model, self.task, len(self.names), self.outputs)
+
+    def save(self, folder: Path) -> None:
+        """Write `trees.txt`, which LightGBM reads anywhere, and `model.json`."""
+        about = {"family": self.family, "task": self.task, "names": self.names}
+        about |= {"outputs": self.outputs, "iterations": self.iterations, "curve": self.curve}
+        write_json(folder / "model.json", about | {"threads": self.threads})
+        (folder / "trees.txt").write_text(self.text, encoding="utf-8", newline="\n")
+
+
+class LightGbm:
+    """Histogram gradient boosting (https://lightgbm.readthedocs.io/en/stable/Parameters.html).
+
+    Row-wise histograms, `deterministic` and a fixed thread count give the same trees each time.
+    """
+
+    name = "lightgbm"
+
+    def defaults(self) -> dict[str, Any]:
+        """Small steps, half of the features a tree, and categories held back by large penalties:
+        what was learned about a rare category last month seldom holds next month."""
+        return {
+            "learning_rate": 0.03,
+            "num_leaves": 31,
+            "min_child_samples": 200,
+            "feature_fraction": 0.5,
+            "bagging_fraction": 0.7,
+            "lambda_l2": 5.0,
+            "cat_smooth": 50.0,
+            "cat_l2": 50.0,
+            "max_cat_to_onehot": 4,
+            "path_smooth": 10.0,
+            "extra_trees": False,
+        }
+
+    def suggest(self, trial: Any) -> dict[str, Any]:
+        """A space that reaches from a plain booster to a strongly regularised one."""
+        return {
+            "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.1, log=True),
+            "num_leaves": trial.suggest_int("num_leaves", 15, 127, log=True),
+            "min_child_samples": trial.suggest_int("min_child_samples", 50, 1000, log=True),
+            "feature_fraction": trial.suggest_float("feature_fraction", 0.3, 1.0),
+            "bagging_fraction": trial.suggest_float("bagging_fraction", 0.5, 1.0),
+            "lambda_l2": trial.suggest_float("lambda_l2", 0.01, 100.0, log=True),
+            "cat_smooth": trial.suggest_float("cat_smooth", 1.0, 300.0, log=True),
+            "cat_l2": trial.suggest_float("cat_l2", 1.0, 300.0, log=True),
+            "max_cat_to_onehot": trial.suggest_int("max_cat_to_onehot", 1, 64, log=True),
+            "path_smooth": trial.suggest_float("path_smooth", 0.1, 100.0, log=True),
+            "extra_trees": trial.suggest_categorical("extra_trees", [False, True]),
+        }
+
+    def fit(
+        self,
+        train: Dataset,
+        validation: Dataset | None,
+        params: dict[str, Any],
+        *,
+        task: Task,
+        seed: int,
+        threads: int,
+        on_step: OnStep | None = None,
+    ) -> LightGbmModel:
+        """See `Family.fit`. Stops when validation has not improved for 60 rounds.
+
+        `params` may hold any LightGBM parameter besides those of `defaults`, and `iterations`.
+        """
+        import lightgbm
+
+        outputs = class_count(task, train.y)
+        given = {k: v for k, v in params.items() if k != "iterations"}
+        settings = _settings(task, outputs, seed, threads) | given
+        rounds = params.get("iterations", ROUNDS)
+        rows = _lgb_dataset(train, settings)
+        curve: list[dict[str, float]] = []
+        callbacks = [_recorder(curve, on_step)]
+        if validation is not None:
+            if "iterations" not in params:
+                callbacks.append(lightgbm.early_stopping(PATIENCE, verbose=False))
+            watched = [_lgb_dataset(validation, settings, reference=rows)]
+            booster = lightgbm.train(
+                settings, rows, rounds, watched, ["validation"], callbacks=callbacks
+            )
+        else:
+            booster = lightgbm.train(settings, rows, rounds)
+        best = booster.best_iteration if booster.best_iteration > 0 else rounds
+        text = booster.model_to_string(num_iteration=best)
+        names = list(train.encoding.names)
+        return LightGbmModel(task, names, text, outputs, best, curve, threads)
+
+    def load(self, folder: Path) -> LightGbmModel:
+        """Read what `LightGbmModel.save` wrote."""
+        text = (folder / "trees.txt").read_text(encoding="utf-8")
+        return LightGbmModel(text=text, **read_json(folder / "model.json"))
+
+
+def _settings(task: Task, outputs: int, seed: int, threads: int) -> dict[str, Any]:
+    settings = {
+        "bagging_freq": 1,
+        "seed": seed,
+        "num_threads": threads,
+        "deterministic": True,
+        "force_row_wise": True,
+        "feature_pre_filter": False,
+        "min_data_per_group": 50,
+        "verbosity": -1,
+    }
+    settings |= OBJECTIVES[task]
+    return settings | ({"num_class": outputs} if task == "multiclass" else {})
+
+
+def _lgb_dataset(data: Dataset, settings: dict[str, Any], reference: Any = None) -> Any:
+    import lightgbm
+
+    kept = ("min_data_per_group", "feature_pre_filter", "max_bin", "verbosity", "num_threads")
+    categorical = list(data.encoding.categorical)
+    x = data.x.copy()
+    # LightGBM reads a negative category as missing too, but complains about each column.
+    x[:, categorical] = np.where(x[:, categorical] < 0, np.nan, x[:, categorical])
+    return lightgbm.Dataset(
+        x,
+        label=data.y,
+        weight=data.weight,
+        # Names may hold signs that LightGBM refuses; the model keeps the real ones.
+        feature_name=[f"f{i}" for i in range(data.x.shape[1])],
+        categorical_feature=categorical,
+        reference=reference,
+        params={name: settings[name] for name in kept if name in settings},
+        free_raw_data=True,
+    )
+
+
+def _recorder(curve: list[dict[str, float]], on_step: OnStep | None) -> Any:
+    def record(env: Any) -> None:
+        step = env.iteration + 1
+        if step % REPORT_EVERY and step != env.end_iteration:
+            return
+        value = float(env.evaluation_result_list[0][2])
+        curve.append({"step": float(step), "validation": value})
+        if on_step is not None:
+            on_step(step, value)
+
+    return record
+
+
+def _single_output(model: Any, task: Task, features: int, outputs: int) -> bytes:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    from ai_assets.lifecycle.learners.graphs import IR_VERSION, OPSET, PRODUCER
+
+    nodes, constants = [], []
+    kinds = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
+    trees = next(node for node in model.graph.node if node.op_type in kinds)
+    trees.input[0] = "x"
+    trees.doc_string = ""
+    if task == "regression":
+        trees.output[0] = "y"
+        nodes = [trees]
+    elif task == "multiclass":
+        trees.output[1] = "y"
+        nodes = [trees]
+    else:
+        positive = np.array([1], dtype=np.int64)
+        constants = [numpy_helper.from_array(positive, "positive")]
+        inputs = [trees.output[1], "positive"]
+        nodes = [trees, helper.make_node("Gather", inputs, ["y"], name="pick", axis=1)]
+    graph = helper.make_graph(
+        nodes,
+        "model",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", features])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", outputs])],
+        initializer=constants,
+    )
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ONNX_ML_OPSET)]
+    made = helper.make_model(
+        graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name=PRODUCER
+    )
+    onnx.checker.check_model(made)
+    return made.SerializeToString(deterministic=True)
+
+
+FAMILY = LightGbm()
