@@ -1,0 +1,1 @@
+"""What starts work: sensors, schedules, jobs and the journey of `make run`."""

@@ -1,0 +1,133 @@
+"""Materialize what is missing or stale, in this process, and tell a waiting person how far it is."""
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import dagster as dg
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
+
+_SECONDS_BETWEEN_LOOKS = 0.5
+_SHOWN = {
+    dg.DagsterEventType.STEP_START: "…",
+    dg.DagsterEventType.STEP_SUCCESS: "✓",
+    dg.DagsterEventType.STEP_FAILURE: "✗",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """Stages of a product to materialize for one partition, or for a range of them."""
+
+    words: str
+    product: str
+    stages: tuple[str, ...]
+    first: str
+    last: str
+
+    @property
+    def is_range(self) -> bool:
+        return self.first != self.last
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The run's tags, where it is a range."""
+        if not self.is_range:
+            return {}
+        return {
+            "dagster/asset_partition_range_start": self.first,
+            "dagster/asset_partition_range_end": self.last,
+        }
+
+
+def materialize(defs: dg.Definitions, instance: dg.DagsterInstance, step: Step) -> bool:
+    """Materialize the step's assets that are not fresh, as one run; True if all went well."""
+    keys = unfresh(defs, instance, step)
+    if not keys:
+        print("      nothing to do: all of it is fresh", flush=True)
+        return True
+    run_id = str(uuid.uuid4())
+    with _progress(instance, run_id):
+        result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=instance,
+            run_id=run_id,
+            asset_selection=keys,
+            tags=step.tags,
+            partition_key=None if step.is_range else step.first,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            raise_on_error=False,
+        )
+    if not result.success:
+        print(failure_words(instance, run_id), flush=True)
+    return result.success
+
+
+def unfresh(defs: dg.Definitions, instance: dg.DagsterInstance, step: Step) -> list[dg.AssetKey]:
+    """The step's assets that are missing or stale in any of its partitions."""
+    graph = defs.resolve_asset_graph()
+    resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+    chosen = []
+    for key in graph.toposorted_asset_keys:
+        node = graph.get(key)
+        if node.group_name != step.product or node.tags.get("stage") not in step.stages:
+            continue
+        partitions: list[str | None] = [None]
+        if isinstance(node.partitions_def, dg.TimeWindowPartitionsDefinition):
+            span = dg.PartitionKeyRange(step.first, step.last)
+            partitions = list(node.partitions_def.get_partition_keys_in_range(span))
+        if any(resolver.get_status(key, p) != StaleStatus.FRESH for p in partitions):
+            chosen.append(key)
+    return chosen
+
+
+def failure_words(instance: dg.DagsterInstance, run_id: str) -> str:
+    """Why a run failed: the message of each failed step and of each check that stopped it."""
+    lines = []
+    for record in instance.all_logs(run_id):
+        event = record.dagster_event
+        if event is not None and event.is_step_failure:
+            error = event.step_failure_data.error
+            cause = error.cause or error if error else None
+            lines.append(f"      {event.step_key}: {cause.message.strip() if cause else 'failed'}")
+    return "\n".join(lines)
+
+
+@contextmanager
+def _progress(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
+    """Print each step of a run as it starts and ends, while the block runs."""
+    done = threading.Event()
+    thread = threading.Thread(target=_follow, args=(instance, run_id, done), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _follow(instance: dg.DagsterInstance, run_id: str, done: threading.Event) -> None:
+    started: dict[str, float] = {}
+    cursor, last_look = None, False
+    while not last_look:
+        last_look = done.wait(_SECONDS_BETWEEN_LOOKS)
+        page = instance.get_records_for_run(run_id, cursor=cursor, of_type=set(_SHOWN))
+        cursor = page.cursor
+        for record in page.records:
+            _show(record.event_log_entry, started)
+
+
+def _show(entry: dg.EventLogEntry, started: dict[str, float]) -> None:
+    event = entry.dagster_event
+    if event is None or event.step_key is None:
+        return
+    name = event.step_key.replace("__", "/")
+    if event.event_type == dg.DagsterEventType.STEP_START:
+        started[name] = entry.timestamp
+        print(f"      … {name}", end="\r", flush=True)
+        return
+    seconds = entry.timestamp - started.get(name, time.time())
+    print(f"      {_SHOWN[event.event_type]} {name:<44}{seconds:6.1f} s", flush=True)

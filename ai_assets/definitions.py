@@ -1,0 +1,17 @@
+"""The code location: what is declared under `products/`, and the outside world that it uses."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from ai_assets.resources import default_resources, warn_where_state_is_lost
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Every product's assets, bound to the default resources, run in process."""
+    warn_where_state_is_lost()
+    return dg.Definitions.merge(
+        dg.load_from_defs_folder(path_within_project=Path(__file__).parent),
+        dg.Definitions(resources=default_resources(), executor=dg.in_process_executor),
+    )

@@ -1,0 +1,161 @@
+"""A tabular product as declared: the parts of the YAML put together, and what follows from them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from ai_assets.lifecycle.compression.spec import Compression
+from ai_assets.lifecycle.drift.spec import Drift
+from ai_assets.lifecycle.errors import DeclarationError, did_you_mean, must_be
+from ai_assets.lifecycle.gate.spec import Gate
+from ai_assets.lifecycle.naming import AssetName, check_product_name
+from ai_assets.lifecycle.partitions import Partitions
+from ai_assets.lifecycle.schema.durations import Duration, parse_duration
+from ai_assets.lifecycle.schema.tables import Section, Table
+from ai_assets.lifecycle.training.spec import Training
+
+
+class Label(Section):
+    """What is predicted."""
+
+    sql: str = Field(
+        description="SQL over the columns of the request table. A null label is not learned from."
+    )
+    task: Literal["binary", "multiclass", "regression"] = Field(
+        "binary", description="Kind of target."
+    )
+    arrives_after: Duration = Field(
+        default_factory=lambda: parse_duration("0 days"),
+        description="How long after the event the outcome is known.",
+    )
+    positive: str = Field("yes", description="Word for the positive class, in served answers.")
+    negative: str | None = Field(None, description="Word for the other class; default: not <positive>.")
+
+    @field_validator("task")
+    @classmethod
+    def _supported(cls, task: str) -> str:
+        if task != "binary":
+            raise ValueError(must_be("task", ["binary"], task))
+        return task
+
+
+class TabularDeclaration(Section):
+    """One tabular AI product, from its tables to what may be released."""
+
+    description: str = Field(description="The question that the product answers, in one sentence.")
+    owners: list[str] = Field(
+        default_factory=list, description="E-mail addresses, or team:<name>, shown on every asset."
+    )
+    partitions: Partitions | None = Field(
+        None, description="How event time is cut. Without it every asset holds the whole snapshot."
+    )
+    request: str = Field(description="The table whose rows are scored.")
+    tables: dict[str, Table] = Field(description="The tables of the product, by name.")
+    features: str = Field("features.sql", description="File with the feature query, beside the YAML.")
+    horizon: Duration = Field(
+        default_factory=lambda: parse_duration("0 days"),
+        description="How long before the event the answer is given.",
+    )
+    lookback: Duration = Field(
+        default_factory=lambda: parse_duration("1 day"),
+        description="How far before a partition the feature query may look.",
+    )
+    label: Label = Field(description="What is predicted.")
+    training: Training = Field(default_factory=Training, description="How models are made.")
+    slices: list[str] = Field(
+        default_factory=list, description="Columns of the request table to evaluate by."
+    )
+    compression: Compression = Field(
+        default_factory=Compression, description="What may be lost for a smaller, faster model."
+    )
+    gate: Gate = Field(default_factory=Gate, description="What a bundle must meet to be released.")
+    drift: Drift = Field(default_factory=Drift, description="When a changed input is called drift.")
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "TabularDeclaration":
+        if self.request not in self.tables:
+            raise ValueError(must_be("request", self.tables, self.request))
+        columns = self.tables[self.request].columns
+        for name in self.slices:
+            if name not in columns:
+                raise ValueError(
+                    f"slices must name columns of '{self.request}', but got '{name}'."
+                    f"{did_you_mean(name, columns)}"
+                )
+        if self.partitions is not None and self.tables[self.request].time is None:
+            raise ValueError(
+                f"tables.{self.request}.time must name the event time, since the product has "
+                "partitions, but got none."
+            )
+        if not self.tables[self.request].key:
+            raise ValueError(f"tables.{self.request}.key must name the columns that identify a row.")
+        return self
+
+
+@dataclass(frozen=True)
+class Product:
+    """A declared product: its name, the folder it was read from and the declaration."""
+
+    name: str
+    folder: Path
+    declaration: TabularDeclaration
+
+    def __post_init__(self) -> None:
+        check_product_name(self.name)
+
+    def asset(self, asset: str) -> AssetName:
+        return AssetName(self.name, asset)
+
+    @property
+    def request_table(self) -> Table:
+        return self.declaration.tables[self.declaration.request]
+
+    @cached_property
+    def history(self) -> dict[str, Table]:
+        """Tables with an event time: partitioned when the product is, read as history."""
+        return {n: t for n, t in self.declaration.tables.items() if t.time is not None}
+
+    @cached_property
+    def lookups(self) -> dict[str, Table]:
+        """Tables without an event time: they travel in the bundle."""
+        return {n: t for n, t in self.declaration.tables.items() if t.time is None}
+
+    @property
+    def partitions(self) -> Partitions | None:
+        return self.declaration.partitions
+
+    def is_partitioned(self, table: str) -> bool:
+        return self.partitions is not None and table in self.history
+
+    @property
+    def reach(self) -> int:
+        """How many partitions before its own the feature query reads."""
+        return self.partitions.reach(self.declaration.lookback) if self.partitions else 0
+
+    def window(self, partition: str | None) -> list[str] | None:
+        """The partitions that a model as of `partition` learns from."""
+        if self.partitions is None or partition is None:
+            return None
+        return self.partitions.window(partition, self.declaration.training.window)
+
+    @cached_property
+    def features_path(self) -> Path:
+        return self.folder / self.declaration.features
+
+    @cached_property
+    def features_sql(self) -> str:
+        """The text of the feature query.
+
+        Raises:
+            DeclarationError: the file is missing.
+        """
+        if not self.features_path.is_file():
+            here = [p.name for p in self.folder.glob("*.sql")]
+            raise DeclarationError(
+                f"features must name a file in the folder of '{self.name}', but got "
+                f"'{self.declaration.features}'.{did_you_mean(self.declaration.features, here)}"
+            )
+        return self.features_path.read_text(encoding="utf-8")

@@ -1,0 +1,309 @@
+"""How a stage's named function becomes a Dagster asset of a product.
+
+A stage module gives a `Stage`: what the asset is, what it depends on, what its checks guard, and a
+plain function from `StageRun` to `Outcome`. `bind` turns it into an `AssetsDefinition`; a run over
+a range of partitions calls the function once a partition, so memory stays that of one partition.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+import ai_assets.lifecycle
+from ai_assets.lifecycle.naming import AssetName
+from ai_assets.lifecycle.partitions import KEY_FORMATS, Partitions, Span
+from ai_assets.lifecycle.product import Product
+from ai_assets.resources.bundles import BundleStore
+from ai_assets.resources.lake import Lake
+from ai_assets.resources.ledger import ReleaseLedger
+from ai_assets.resources.signer import Signer
+from ai_assets.resources.tracking import ExperimentTracker
+
+_LIFECYCLE = Path(ai_assets.lifecycle.__file__).parent
+PARTITION_TAG = "dagster/partition"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """An asset that a stage reads, and which of its partitions: `earlier` counts those before."""
+
+    asset: str
+    earlier: int = 0
+    partitioned: bool = True
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A check of a stage: its name, what it guards in words, and whether it stops the run."""
+
+    name: str
+    description: str
+    blocking: bool = False
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one check for one partition."""
+
+    passed: bool
+    words: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    warn: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a stage did for one partition."""
+
+    data_version: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    findings: Mapping[str, Finding] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The outside world, as a stage sees it."""
+
+    lake: Lake
+    tracker: ExperimentTracker
+    bundles: BundleStore
+    signer: Signer
+    ledger: ReleaseLedger
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """One partition's work: the product, the partition (None without partitions) and the tools."""
+
+    product: Product
+    partition: str | None
+    tools: Tools
+    run_id: str = ""
+    config: Any = None
+    log: Any = None
+
+    @property
+    def lake(self) -> Lake:
+        return self.tools.lake
+
+    @property
+    def span(self) -> Span | None:
+        if self.product.partitions is None or self.partition is None:
+            return None
+        return self.product.partitions.span(self.partition)
+
+    def name(self, asset: str) -> AssetName:
+        return self.product.asset(asset)
+
+    def say(self, words: str) -> None:
+        """Tell a waiting person how far the work is."""
+        if self.log is not None:
+            self.log.info(words)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """An asset of a product before it is bound."""
+
+    stage: str
+    asset: str
+    description: str
+    compute: Callable[[StageRun], Outcome]
+    kinds: frozenset[str] = frozenset()
+    upstream: Sequence[Upstream] = ()
+    guards: Sequence[Guard] = ()
+    partitioned: bool = True
+    ranges: bool = False
+    code: Sequence[str] = ()
+    settings: str = ""
+    config: type[dg.Config] | None = None
+
+
+def bind(product: Product, stage: Stage) -> dg.AssetsDefinition:
+    """The Dagster asset of one stage of one product."""
+    name = product.asset(stage.asset)
+    partitions = dagster_partitions(product.partitions) if stage.partitioned else None
+    spec = dg.AssetSpec(
+        key=name.key,
+        description=stage.description,
+        group_name=product.name,
+        owners=product.declaration.owners,
+        kinds=set(stage.kinds),
+        tags={"stage": stage.stage},
+        code_version=code_version(tuple(stage.code), stage.settings),
+        partitions_def=partitions,
+        deps=[_dependency(product, up, partitions) for up in stage.upstream],
+    )
+    checks = [
+        dg.AssetCheckSpec(
+            guard.name,
+            asset=name.key,
+            description=guard.description,
+            blocking=guard.blocking,
+            partitions_def=partitions,
+        )
+        for guard in stage.guards
+    ]
+
+    return dg.multi_asset(
+        name="__".join(name.key),
+        specs=[spec],
+        check_specs=checks,
+        required_resource_keys={"lake", "tracker", "bundles", "signer", "ledger"},
+        backfill_policy=dg.BackfillPolicy.single_run() if stage.ranges else None,
+    )(_step(product, stage))
+
+
+def _step(product: Product, stage: Stage) -> Callable[..., Iterator[Any]]:
+    """The function that Dagster calls; it asks for configuration only where the stage has any."""
+
+    def plain(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        yield from _run_stage(context, product, stage)
+
+    def configured(context: dg.AssetExecutionContext, config: Any) -> Iterator[Any]:
+        yield from _run_stage(context, product, stage, config)
+
+    if stage.config is None:
+        return plain
+    configured.__annotations__["config"] = stage.config
+    return configured
+
+
+def _run_stage(
+    context: dg.AssetExecutionContext, product: Product, stage: Stage, config: Any = None
+) -> Iterator[Any]:
+    tools = Tools(**{name: getattr(context.resources, name) for name in Tools.__annotations__})
+    keys = _partition_keys(context, product, stage)
+    outcomes: dict[str | None, Outcome] = {}
+    for number, key in enumerate(keys, start=1):
+        run = StageRun(product, key, tools, context.run_id, config, context.log)
+        outcomes[key] = stage.compute(run)
+        if len(keys) > 1:
+            context.log.info(f"{stage.asset}: {key} done, {number} of {len(keys)}")
+    yield from _report(context, product, stage, outcomes)
+
+
+def _partition_keys(
+    context: dg.AssetExecutionContext, product: Product, stage: Stage
+) -> list[str | None]:
+    """The partitions to work on; an unpartitioned asset sees the run's (last) partition, if any."""
+    if product.partitions is None:
+        return [None]
+    if stage.partitioned:
+        return list(context.partition_keys)
+    tags = context.run.tags
+    return [tags.get(PARTITION_TAG) or tags.get(RANGE_END_TAG)]
+
+
+def _report(
+    context: dg.AssetExecutionContext,
+    product: Product,
+    stage: Stage,
+    outcomes: Mapping[str | None, Outcome],
+) -> Iterator[dg.MaterializeResult]:
+    """Report the outcomes: metadata and findings a partition, one result for the step."""
+    key = dg.AssetKey(product.asset(stage.asset).key)
+    several = len(outcomes) > 1
+    versions = [o.data_version or "" for o in outcomes.values()]
+    if several:
+        for partition, outcome in outcomes.items():
+            context.add_asset_metadata(dict(outcome.metadata), key, partition)
+            for event in _partition_findings(stage, key, str(partition), outcome):
+                context.log_event(event)  # type: ignore[arg-type]
+    metadata = {} if several else dict(next(iter(outcomes.values())).metadata)
+    yield dg.MaterializeResult(
+        asset_key=key,
+        metadata=metadata,
+        data_version=dg.DataVersion(_join(versions)) if all(versions) else None,
+        check_results=[_summary(guard, outcomes) for guard in stage.guards],
+    )
+
+
+def _join(versions: list[str]) -> str:
+    return versions[0] if len(versions) == 1 else digest("\n".join(versions))
+
+
+def _partition_findings(
+    stage: Stage, key: dg.AssetKey, partition: str, outcome: Outcome
+) -> Iterator[dg.AssetCheckEvaluation]:
+    for guard in stage.guards:
+        finding = outcome.findings[guard.name]
+        yield dg.AssetCheckEvaluation(
+            asset_key=key,
+            check_name=guard.name,
+            passed=finding.passed,
+            metadata=dict(finding.metadata),
+            severity=_severity(finding),
+            description=finding.words,
+            blocking=guard.blocking,
+            partition=partition,
+        )
+
+
+def _summary(guard: Guard, outcomes: Mapping[str | None, Outcome]) -> dg.AssetCheckResult:
+    """One result over all partitions of the step; red if any is, with the words of the red ones."""
+    findings = {key: outcome.findings[guard.name] for key, outcome in outcomes.items()}
+    red = {key: f for key, f in findings.items() if not f.passed} or findings
+    words = [f"{key}: {f.words}" if len(findings) > 1 else f.words for key, f in red.items()]
+    worst = min(red.values(), key=lambda finding: finding.warn)
+    return dg.AssetCheckResult(
+        check_name=guard.name,
+        passed=all(f.passed for f in findings.values()),
+        severity=_severity(worst),
+        description="; ".join(words),
+        metadata=dict(worst.metadata),
+    )
+
+
+def _severity(finding: Finding) -> dg.AssetCheckSeverity:
+    return dg.AssetCheckSeverity.WARN if finding.warn else dg.AssetCheckSeverity.ERROR
+
+
+def _dependency(
+    product: Product, upstream: Upstream, partitions: dg.PartitionsDefinition | None
+) -> dg.AssetDep:
+    mapping = None
+    if upstream.earlier and partitions is not None and upstream.partitioned:
+        mapping = dg.TimeWindowPartitionMapping(
+            start_offset=-upstream.earlier, allow_nonexistent_upstream_partitions=True
+        )
+    return dg.AssetDep(dg.AssetKey(product.asset(upstream.asset).key), partition_mapping=mapping)
+
+
+def dagster_partitions(partitions: Partitions | None) -> dg.TimeWindowPartitionsDefinition | None:
+    """The Dagster form of the declared partitions; both give the same keys (a test holds it)."""
+    if partitions is None:
+        return None
+    cron = {"month": "0 0 1 * *", "week": "0 0 * * 0", "day": "0 0 * * *", "hour": "0 * * * *"}
+    form = KEY_FORMATS[partitions.every]
+    return dg.TimeWindowPartitionsDefinition(
+        start=partitions.start.strftime(form),
+        end=partitions.end.strftime(form) if partitions.end else None,
+        cron_schedule=cron[partitions.every],
+        fmt=form,
+        timezone=partitions.timezone,
+    )
+
+
+def digest(text: str) -> str:
+    """First 16 hex digits of the SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@lru_cache
+def _source_digest(package: str) -> str:
+    """Digest of a lifecycle package or module, so that changed code makes its assets stale."""
+    path = _LIFECYCLE / package
+    files = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+    return digest("".join(file.read_text(encoding="utf-8") for file in files))
+
+
+def code_version(packages: tuple[str, ...], settings: str) -> str:
+    """Version of what computes an asset: its lifecycle code and its part of the declaration."""
+    return digest("\n".join([*(_source_digest(p) for p in packages), settings]))

@@ -1,0 +1,213 @@
+"""model/<family>: each family fitted; model: the winner, calibrated, with its threshold."""
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ai_assets.lifecycle.evaluation import plots
+from ai_assets.lifecycle.learners.base import Model
+from ai_assets.lifecycle.product import Product
+from ai_assets.lifecycle.schema.calibration import Calibration
+from ai_assets.lifecycle.schema.decision import Decision
+from ai_assets.lifecycle.training.calibration import fit_calibration
+from ai_assets.lifecycle.training.compete import Competition, compete
+from ai_assets.lifecycle.training.fitting import declared_family, fit_model, refit_model
+from ai_assets.lifecycle.training.metrics import metric_value
+from ai_assets.lifecycle.training.threshold import choose_threshold
+from ai_assets.stages import shown
+from ai_assets.stages.binding import Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.training_data import (
+    TrainingData,
+    artifact,
+    load_training_data,
+    read_json,
+    run_tags,
+    save_folder,
+    write_json,
+)
+
+_KINDS = {"linear": "scikitlearn", "lightgbm": "lightgbm", "mlp": "pytorch"}
+_STEPS_BETWEEN_WORDS = 100
+
+
+def family_stage(product: Product, family: str) -> Stage:
+    """The stage that fits one family with its tuned parameters."""
+    return Stage(
+        stage="model",
+        asset=f"model/{family}",
+        description=f"The {family} model, fitted on train rows; validation rows say when to stop.",
+        compute=partial(fit_family, family=family),
+        kinds=frozenset({_KINDS.get(family, "python"), "mlflow"}),
+        upstream=[Upstream("training_set"), Upstream("tuning")],
+        code=("learners", "training"),
+        settings=product.declaration.training.model_dump_json(exclude={"tune", "refit"}),
+    )
+
+
+def model_stage(product: Product) -> Stage:
+    """The stage that lets the families compete."""
+    training = product.declaration.training
+    return Stage(
+        stage="model",
+        asset="model",
+        description="The family that does best on validation rows, calibrated, with its threshold.",
+        compute=choose_model,
+        kinds=frozenset({"python", "mlflow"}),
+        upstream=[
+            Upstream("training_set"),
+            Upstream("tuning"),
+            *(Upstream(f"model/{family}") for family in training.families),
+        ],
+        code=("learners", "training"),
+        settings=training.model_dump_json(exclude={"tune"}),
+    )
+
+
+def fit_family(run: StageRun, family: str) -> Outcome:
+    """Fit one family, calibrate it on validation rows and keep both."""
+    data = load_training_data(run)
+    declared = run.product.declaration
+    training, task = declared.training, declared.label.task
+    params = read_json(artifact(run, "tuning"), "params.json")[family]
+    name = f"model/{family}/{run.partition or 'all'}"
+    tags = run_tags(run, f"model/{family}", data)
+    with run.tools.tracker.run(run.name("model").experiment, name, tags) as tracked:
+
+        def say(step: int, value: float) -> None:
+            if step % _STEPS_BETWEEN_WORDS == 0:
+                run.say(f"{family}: step {step}, loss on validation {value:.5f}")
+
+        validation = data.split("validation")
+        model = fit_model(
+            family, data.split("train"), validation, params, training=training, task=task, on_step=say
+        )
+        scores = model.predict(validation.x)
+        calibration = fit_calibration(training.calibration, scores, validation.y)
+        calibrated = calibration.apply(scores)
+        metric = training.metric_for(task)
+        values = {metric: metric_value(metric, task, validation.y, calibrated)}
+        tracked.log_params({"family": family, **params})
+        tracked.log_curve(model.curve)
+        tracked.log_metrics({f"validation_{k}": v for k, v in values.items()})
+    version = save_folder(
+        run, f"model/{family}", partial(_write_family, model, calibration, calibrated)
+    )
+    return Outcome(
+        version,
+        {
+            **shown.numbers(values, prefix="validation_"),
+            "iterations": model.iterations,
+            "parameters": shown.table(_parameters(params)),
+            "curve": _image(plots.learning_curve({family: model.curve}), "learning curve"),
+            "importances": _image(plots.importances(model.importances()), "importances"),
+            "mlflow_run": tracked.run_id,
+        },
+    )
+
+
+def choose_model(run: StageRun) -> Outcome:
+    """Take the family that does best on validation rows; refit it where declared."""
+    data = load_training_data(run)
+    training, task = run.product.declaration.training, run.product.declaration.label.task
+    y = data.split("validation").y
+    folders = {family: artifact(run, f"model/{family}") for family in training.families}
+    scores = {name: np.load(folder / "validation.npy") for name, folder in folders.items()}
+    result = compete(y, scores, metric=training.metric_for(task), task=task, seed=training.seed)
+    folder = folders[result.winner]
+    judged = declared_family(result.winner, training).load(folder / "fitted")
+    calibration = Calibration.from_json((folder / "calibration.json").read_text(encoding="utf-8"))
+    threshold = choose_threshold(y, scores[result.winner][:, 0])
+    decision = Decision(
+        task, run.product.declaration.label.positive, threshold.value, _classes(run.product)
+    )
+    run.say(f"{result.why} {threshold.why}")
+    served = _refit(run, data, judged)
+    version = save_folder(
+        run, "model", partial(_write_winner, judged, served, calibration, decision, result, data)
+    )
+    return Outcome(
+        version,
+        {
+            "winner": result.winner,
+            "why": result.why,
+            "families": shown.table(result.table),
+            "threshold": threshold.value,
+            "threshold_why": threshold.why,
+            "calibration": shown.markdown(f"`{calibration.method}` {asdict(calibration)}"),
+            "refit": _refit_words(training.refit),
+            "importances": _image(plots.importances(served.importances()), "importances"),
+        },
+    )
+
+
+def load_models(run: StageRun) -> tuple[Model, Model]:
+    """The winner as judged on test rows, and as served (the same one unless it was refitted)."""
+    folder = artifact(run, "model")
+    family = declared_family(
+        read_json(folder, "winner.json")["family"], run.product.declaration.training
+    )
+    return family.load(folder / "judged"), family.load(folder / "served")
+
+
+def _refit(run: StageRun, data: TrainingData, judged: Model) -> Model:
+    training, task = run.product.declaration.training, run.product.declaration.label.task
+    if training.refit == "none":
+        return judged
+    run.say("refitting the winner on all rows of the window")
+    params = read_json(artifact(run, "tuning"), "params.json")[judged.family]
+    return refit_model(judged, data.whole, params, training=training, task=task)
+
+
+def _refit_words(refit: str) -> str:
+    if refit == "none":
+        return "none: what is served is what is judged"
+    return (
+        "full: what is served was fitted again on all rows, for as many iterations; the test rows "
+        "judge its twin that never saw them, so the served model itself is not judged"
+    )
+
+
+def _write_family(
+    model: Model, calibration: Calibration, validation: np.ndarray, folder: Path
+) -> None:
+    model.save(folder / "fitted")
+    (folder / "calibration.json").write_text(calibration.to_json(), encoding="utf-8")
+    np.save(folder / "validation.npy", validation, allow_pickle=False)
+    write_json(folder, "curve.json", model.curve)
+
+
+def _write_winner(
+    judged: Model,
+    served: Model,
+    calibration: Calibration,
+    decision: Decision,
+    result: Competition,
+    data: TrainingData,
+    folder: Path,
+) -> None:
+    judged.save(folder / "judged")
+    served.save(folder / "served")
+    (folder / "calibration.json").write_text(calibration.to_json(), encoding="utf-8")
+    (folder / "decision.json").write_text(decision.to_json(), encoding="utf-8")
+    (folder / "encoding.json").write_text(data.encoding.to_json(), encoding="utf-8")
+    write_json(folder, "importances.json", served.importances())
+    content = {"family": result.winner, "why": result.why, "iterations": judged.iterations}
+    write_json(folder, "winner.json", content | {"families": result.table.to_dicts()})
+
+
+def _classes(product: Product) -> tuple[str, ...]:
+    label = product.declaration.label
+    return (label.negative or f"not {label.positive}", label.positive)
+
+
+def _parameters(params: dict[str, Any]) -> pl.DataFrame:
+    rows = [(name, str(value)) for name, value in params.items()]
+    return pl.DataFrame(rows, schema=["parameter", "value"], orient="row")
+
+
+def _image(png: bytes, alt: str) -> Any:
+    return shown.markdown(plots.as_markdown_image(png, alt))

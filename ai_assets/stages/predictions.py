@@ -1,0 +1,108 @@
+"""predictions: each request row scored by what was in production when its partition began."""
+
+from datetime import UTC, datetime
+
+import polars as pl
+
+from ai_assets.lifecycle.features.query import run_features
+from ai_assets.lifecycle.product import Product
+from ai_assets.resources.ledger import Entry
+from ai_assets.serving.bundle import Bundle
+from ai_assets.serving.scoring import Scorer
+from ai_assets.stages import shown
+from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.features import request_and_history
+
+IN_PRODUCTION = Guard("scored_by_a_release", "A release was in production when the partition began.")
+SCHEMA = {
+    "_row_id": pl.Int64,
+    "probability": pl.Float64,
+    "predicted": pl.String,
+    "release_id": pl.String,
+    "bundle": pl.String,
+}
+
+
+def predictions_stage(product: Product) -> Stage:
+    """The stage that scores a partition as production would have."""
+    return Stage(
+        stage="predictions",
+        asset="predictions",
+        description="Each request row scored by what was in production when its partition began.",
+        compute=score_partition,
+        kinds=frozenset({"onnx", "deltalake"}),
+        upstream=[Upstream("features"), Upstream("release", partitioned=False)],
+        guards=[IN_PRODUCTION],
+        ranges=True,
+    )
+
+
+def score_partition(run: StageRun) -> Outcome:
+    """Score the partition's features with the bundle that the ledger names at its start."""
+    entry = release_at_start(run)
+    if entry is None:
+        frame = pl.DataFrame(schema=SCHEMA)
+    else:
+        bundle = run.tools.bundles.load(entry.stable)
+        frame = _score(bundle, features_for(run, bundle), entry)
+    written = run.lake.replace(run.name("predictions"), frame, run.partition)
+    mean = frame["probability"].mean()
+    return Outcome(
+        written.digest,
+        {
+            **shown.rows_and_columns(frame, written.rows),
+            "bundle": entry.stable if entry else "none",
+            "release": entry.release_id if entry else "none",
+            **shown.numbers({"mean_probability": mean} if isinstance(mean, float) else {}),
+        },
+        {IN_PRODUCTION.name: in_production(entry, run.partition)},
+    )
+
+
+def release_at_start(run: StageRun) -> Entry | None:
+    """What the ledger names at the start of the partition."""
+    moment = run.span.start if run.span else datetime.now(UTC)
+    return run.tools.ledger.as_of(run.product.name, moment)
+
+
+def features_for(run: StageRun, bundle: Bundle) -> pl.DataFrame:
+    """The partition's features as the bundle's own SQL makes them.
+
+    The table of features serves while the query is still the bundle's; else they are computed anew.
+    """
+    product = run.product
+    if bundle.features_sql == product.features_sql:
+        own = [run.partition] if run.partition else None
+        return run.lake.scan(run.name("features"), own).collect()
+    run.say("The bundle has another feature query than the product has now; running the bundle's.")
+    request, tables = request_and_history(run)
+    return run_features(
+        bundle.features_sql,
+        request,
+        tables,
+        specs=product.declaration.tables,
+        request_table=product.declaration.request,
+        horizon=product.declaration.horizon,
+    )
+
+
+def _score(bundle: Bundle, features: pl.DataFrame, entry: Entry) -> pl.DataFrame:
+    scores = Scorer(bundle).score_features(features)
+    return pl.DataFrame(
+        {
+            "_row_id": features["_row_id"],
+            "probability": scores.probability,
+            "predicted": scores.label,
+            "release_id": [entry.release_id] * features.height,
+            "bundle": [entry.stable] * features.height,
+        },
+        schema=SCHEMA,
+    )
+
+
+def in_production(entry: Entry | None, partition: str | None) -> Finding:
+    """Whether there was anything to score with."""
+    when = f"at the start of {partition}" if partition else "yet"
+    if entry is None:
+        return Finding(False, f"Nothing was in production {when}; no row was scored.", warn=True)
+    return Finding(True, f"Scored by {entry.stable}, in production {when}.")

@@ -1,0 +1,70 @@
+"""How stages show things in the UI: tables, counts, Markdown, pictures and column lineage."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from ai_assets.lifecycle.product import Product
+
+_ROWS_SHOWN = 40
+
+
+def rows_and_columns(frame: pl.LazyFrame | pl.DataFrame, rows: int) -> dict[str, Any]:
+    """Row count (plotted over time by the UI) and column schema."""
+    schema = frame.collect_schema()
+    columns = [dg.TableColumn(name, str(dtype)) for name, dtype in schema.items()]
+    return {
+        "dagster/row_count": rows,
+        "dagster/column_schema": dg.TableSchema(columns=columns),
+    }
+
+
+def table(frame: pl.DataFrame, digits: int = 4) -> dg.MarkdownMetadataValue:
+    """A frame as a Markdown table; at most 40 rows."""
+    head = "| " + " | ".join(frame.columns) + " |\n|" + "---|" * frame.width
+    lines = [
+        "| " + " | ".join(_cell(value, digits) for value in row) + " |"
+        for row in frame.head(_ROWS_SHOWN).iter_rows()
+    ]
+    more = [f"\n… and {frame.height - _ROWS_SHOWN} more"] if frame.height > _ROWS_SHOWN else []
+    return dg.MetadataValue.md("\n".join([head, *lines, *more]))
+
+
+def _cell(value: object, digits: int) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.{digits}g}" if abs(value) < 1e6 else f"{value:.3e}"
+    return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def numbers(values: Mapping[str, float], prefix: str = "") -> dict[str, Any]:
+    """Numbers that the UI plots over partitions; NaN is left out, it cannot be plotted."""
+    return {f"{prefix}{name}": float(v) for name, v in values.items() if v == v}
+
+
+def markdown(text: str) -> dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md(text)
+
+
+def column_lineage(
+    product: Product, lineage: Mapping[str, Sequence[tuple[str, str]]]
+) -> dg.TableColumnLineage:
+    """Where each feature comes from, as Dagster's column lineage."""
+    deps = {
+        feature: [
+            dg.TableColumnDep(asset_key=dg.AssetKey(_table_key(product, table)), column_name=column)
+            for table, column in sources
+        ]
+        for feature, sources in lineage.items()
+    }
+    return dg.TableColumnLineage(deps_by_column=deps)
+
+
+def _table_key(product: Product, table: str) -> list[str]:
+    name = product.declaration.request if table == "request" else table
+    return product.asset(f"cleaned/{name}").key

@@ -1,0 +1,88 @@
+"""What the training stages share: the training set as matrices, and artifacts as JSON."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ai_assets.lifecycle.features.encoding import Encoding
+from ai_assets.lifecycle.learners.base import Dataset
+from ai_assets.stages.binding import StageRun, digest
+from ai_assets.stages.training_set import ROW_COLUMNS
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The training set of one partition: its rows, its encoding, and where each row is split to."""
+
+    rows: pl.DataFrame
+    encoding: Encoding
+    whole: Dataset
+    version: str
+
+    def split(self, *names: str) -> Dataset:
+        """The rows of the given splits, as matrices."""
+        return self.whole.take(self.mask(*names))
+
+    def mask(self, *names: str) -> np.ndarray:
+        return self.rows["split"].is_in(list(names)).to_numpy()
+
+    def frame(self, *names: str) -> pl.DataFrame:
+        """The rows of the given splits, as features with `_row_id`, label and times."""
+        return self.rows.filter(pl.col("split").is_in(list(names)))
+
+    def features(self, *names: str) -> pl.DataFrame:
+        """Only the features of the given splits."""
+        return self.frame(*names).drop(ROW_COLUMNS, strict=False)
+
+
+def load_training_data(run: StageRun) -> TrainingData:
+    """Read the training set of the run's partition."""
+    asset = run.name("training_set")
+    rows = run.lake.scan(asset, [run.partition] if run.partition else None).collect()
+    rows = rows.sort(*(["event_time"] if "event_time" in rows.columns else []), "_row_id")
+    encoding = Encoding.from_json(
+        Path(run.lake.artifact(asset, run.partition), "encoding.json").read_text(encoding="utf-8")
+    )
+    y = rows["label"].to_numpy().astype(np.float64)
+    whole = Dataset(encoding.transform(rows), y, None, encoding)
+    return TrainingData(rows, encoding, whole, run.lake.digest(asset, run.partition))
+
+
+def save_folder(run: StageRun, asset: str, write: Callable[[Path], None]) -> str:
+    """Write an artifact through `write(folder)`; returns its content digest."""
+    with TemporaryDirectory() as folder:
+        write(Path(folder))
+        return run.lake.save_artifact(run.name(asset), run.partition, Path(folder)).digest
+
+
+def artifact(run: StageRun, asset: str) -> Path:
+    """The folder of another asset's artifact, for the run's partition."""
+    return Path(run.lake.artifact(run.name(asset), run.partition))
+
+
+def read_json(folder: Path, name: str) -> Any:
+    return json.loads((folder / name).read_text(encoding="utf-8"))
+
+
+def write_json(folder: Path, name: str, content: Any) -> None:
+    """Write JSON whose bytes depend on the content alone."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, indent=1)
+    (folder / name).write_text(text + "\n", encoding="utf-8")
+
+
+def run_tags(run: StageRun, asset: str, data: TrainingData) -> dict[str, str]:
+    """What every tracked run says of itself."""
+    return {
+        "product": run.product.name,
+        "asset": asset,
+        "partition": run.partition or "",
+        "dagster_run_id": run.run_id,
+        "training_set_version": data.version,
+        "declaration": digest(run.product.declaration.model_dump_json()),
+    }

@@ -1,0 +1,125 @@
+"""training_set: features joined with labels over the window, split once."""
+
+import tempfile
+from pathlib import Path
+
+import polars as pl
+
+from ai_assets.lifecycle.errors import DataError
+from ai_assets.lifecycle.features.encoding import Encoding
+from ai_assets.lifecycle.partitions import missing_partitions
+from ai_assets.lifecycle.product import Product
+from ai_assets.lifecycle.training.split import split_rows
+from ai_assets.stages import shown
+from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
+
+ROW_COLUMNS = ("_row_id", "event_time", "known_at", "label", "split")
+SPLITS = ("train", "validation", "test")
+SPLIT_ONCE = Guard(
+    "each_row_in_one_split",
+    "No row is in two splits, and with event times no split begins before the one before it ends.",
+    blocking=True,
+)
+
+
+def training_set_stage(product: Product) -> Stage:
+    """The stage that gathers what a model as of the partition may learn from."""
+    declared = product.declaration
+    earlier = declared.training.window - 1
+    return Stage(
+        stage="training_set",
+        asset="training_set",
+        description="Features with labels over the training window, split into train, validation "
+        "and test.",
+        compute=gather,
+        kinds=frozenset({"polars", "deltalake"}),
+        upstream=[Upstream("features", earlier), Upstream("labels", earlier)],
+        guards=[SPLIT_ONCE],
+        code=("training/split.py", "features/encoding.py"),
+        settings=declared.training.split.model_dump_json() + str(declared.training.window),
+    )
+
+
+def gather(run: StageRun) -> Outcome:
+    """Join, split and write the training rows; fit the encoding on the rows to train on."""
+    rows = split_training_rows(run, labelled_features(run))
+    written = run.lake.replace(run.name("training_set"), rows, run.partition)
+    train = rows.filter(pl.col("split") == "train")
+    encoding = Encoding.fit(train.drop(ROW_COLUMNS, strict=False))
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "encoding.json").write_text(encoding.to_json(), encoding="utf-8")
+        run.lake.save_artifact(run.name("training_set"), run.partition, Path(folder))
+    summary = rows.group_by("split").agg(
+        pl.len().alias("rows"), pl.col("label").mean().alias("positive_rate")
+    )
+    order = pl.col("split").replace_strict({name: i for i, name in enumerate(SPLITS)})
+    return Outcome(
+        written.digest,
+        {
+            **shown.rows_and_columns(rows, written.rows),
+            "splits": shown.table(summary.sort(order)),
+            "window": ", ".join(run.product.window(run.partition) or ["all"]),
+        },
+        {SPLIT_ONCE.name: splits_apart(rows, by_time=run.product.partitions is not None)},
+    )
+
+
+def labelled_features(run: StageRun) -> pl.DataFrame:
+    """Features of the window with their labels; rows without a label are left out.
+
+    Raises:
+        MissingPartitionsError: a partition of the window is not in the lake.
+        DataError: nothing is left, or all labels are alike.
+    """
+    window = run.product.window(run.partition)
+    for asset in ("features", "labels"):
+        there = run.lake.partitions(run.name(asset)) if window else []
+        if missing := [key for key in window or [] if key not in there]:
+            path = run.name(asset).path
+            raise missing_partitions(path, missing, f"+key:{path}")
+    features = run.lake.scan(run.name("features"), window)
+    labels = run.lake.scan(run.name("labels"), window).filter(pl.col("label").is_not_null())
+    rows = labels.join(features, on="_row_id", how="inner").sort("_row_id").collect()
+    _check_labels(rows, run)
+    return rows
+
+
+def _check_labels(rows: pl.DataFrame, run: StageRun) -> None:
+    where = f"training_set of {run.product.name}" + (f" as of {run.partition}" if run.partition else "")
+    if rows.is_empty():
+        raise DataError(f"{where} has no labelled rows; label.sql gave only nulls.")
+    if rows["label"].n_unique() < 2:
+        raise DataError(
+            f"{where} needs rows of both classes, but all {rows.height:,} labels are "
+            f"{rows['label'][0]:g}: label.sql is {run.product.declaration.label.sql!r}."
+        )
+
+
+def split_training_rows(run: StageRun, rows: pl.DataFrame) -> pl.DataFrame:
+    """Say of each row whether it is to train on, to validate with or to test on."""
+    split = run.product.declaration.training.split
+    times = rows["event_time"].to_numpy() if run.product.partitions is not None else None
+    names = split_rows(times, rows["_row_id"].to_numpy(), split.validation, split.test)
+    return rows.with_columns(pl.Series("split", names, dtype=pl.String))
+
+
+def splits_apart(rows: pl.DataFrame, *, by_time: bool) -> Finding:
+    """Whether the splits are disjoint, present and, where split by time, in order of time."""
+    repeated = rows.height - rows["_row_id"].n_unique()
+    if repeated:
+        return Finding(False, f"{repeated:,} rows occur more than once.")
+    if absent := [name for name in SPLITS if name not in rows["split"].to_list()]:
+        return Finding(False, f"There are no rows in {', '.join(absent)}.")
+    if by_time and _overlap(rows):
+        return Finding(False, "A split begins before the one before it has ended.")
+    order = "in order of time" if by_time else "by hash of their id"
+    return Finding(True, f"{rows.height:,} rows, each in one split, {order}.")
+
+
+def _overlap(rows: pl.DataFrame) -> bool:
+    spans = rows.group_by("split").agg(
+        pl.col("event_time").min().alias("first"), pl.col("event_time").max().alias("last")
+    )
+    first = dict(zip(spans["split"], spans["first"], strict=True))
+    last = dict(zip(spans["split"], spans["last"], strict=True))
+    return any(last[a] >= first[b] for a, b in zip(SPLITS, SPLITS[1:], strict=False))

@@ -1,0 +1,104 @@
+"""tuning: the search for each family's parameters, on train rows only."""
+
+import numpy as np
+import polars as pl
+
+from ai_assets.lifecycle.evaluation import plots
+from ai_assets.lifecycle.product import Product
+from ai_assets.lifecycle.training.tuning import Study, tune
+from ai_assets.stages import shown
+from ai_assets.stages.binding import Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.training_data import (
+    TrainingData,
+    load_training_data,
+    run_tags,
+    save_folder,
+    write_json,
+)
+
+
+def tuning_stage(product: Product) -> Stage:
+    """The stage that tunes every family."""
+    training = product.declaration.training
+    return Stage(
+        stage="tuning",
+        asset="tuning",
+        description=f"Parameters of each family: {training.tune.trials} trials each, judged on "
+        "folds of the train rows that run forward in time.",
+        compute=tune_families,
+        kinds=frozenset({"optuna"}),
+        upstream=[Upstream("training_set")],
+        code=("training", "learners"),
+        settings=training.model_dump_json(exclude={"refit", "calibration", "window"}),
+    )
+
+
+def tune_families(run: StageRun) -> Outcome:
+    """Tune each declared family; the studies go to the lake, to MLflow and to the metadata."""
+    data = load_training_data(run)
+    families = run.product.declaration.training.families
+    studies = [tune_family(run, data, family) for family in families]
+    trials = pl.concat(
+        [s.trials.select(pl.lit(s.family).alias("family"), pl.all()) for s in studies]
+    )
+    trials = trials.with_columns(pl.col("folds").list.eval(pl.element().round(6)))
+    params = {study.family: study.params for study in studies}
+    version = save_folder(run, "tuning", lambda folder: write_json(folder, "params.json", params))
+    run.lake.replace(run.name("tuning"), trials.drop("folds"), run.partition)
+    return Outcome(
+        version,
+        {
+            "chosen": shown.table(pl.DataFrame([_summary(study) for study in studies])),
+            "trials": shown.markdown(plots.as_markdown_image(plots.trials(_values(trials)), "trials")),
+            **shown.numbers({s.family: s.value for s in studies}, prefix="best_"),
+        },
+    )
+
+
+def tune_family(run: StageRun, data: TrainingData, family: str) -> Study:
+    """Tune one family; each trial is logged as it ends."""
+    declared = run.product.declaration
+    mask = data.mask("train")
+    times = None
+    if run.product.partitions is not None:
+        times = data.rows["event_time"].to_numpy()[mask]
+    row_ids = data.rows["_row_id"].to_numpy()[mask]
+    name = f"tuning/{family}/{run.partition or 'all'}"
+    with run.tools.tracker.run(run.name("tuning").experiment, name, run_tags(run, "tuning", data)) as tracked:
+
+        def report(trial: int, value: float) -> None:
+            run.say(f"{family}: trial {trial + 1} of {declared.training.tune.trials}: {value:.5f}")
+            tracked.log_metrics({declared.training.metric_for(declared.label.task): value}, step=trial)
+
+        study = tune(
+            family,
+            data.whole.take(mask),
+            times,
+            training=declared.training,
+            task=declared.label.task,
+            row_ids=row_ids,
+            on_trial=report,
+        )
+        tracked.log_params(study.params)
+    return study
+
+
+def _summary(study: Study) -> dict[str, object]:
+    return {
+        "family": study.family,
+        study.metric: study.value,
+        "with defaults": study.default_value,
+        "rows": study.rows,
+        "parameters": ", ".join(f"{k}={_short(v)}" for k, v in study.params.items()),
+    }
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _values(trials: pl.DataFrame) -> dict[str, np.ndarray]:
+    return {
+        str(key[0]): group["value"].to_numpy()
+        for key, group in trials.group_by("family", maintain_order=True)
+    }
