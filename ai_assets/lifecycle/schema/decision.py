@@ -1,0 +1,58 @@
+"""From probabilities to an answer: the threshold and the names of the classes."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+
+from ai_assets.lifecycle.errors import DataError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How a prediction becomes an answer.
+
+    Attributes:
+        task: What is predicted.
+        positive: Name of the positive answer of a binary task.
+        threshold: P(positive) from which on the answer is positive.
+        classes: Names of the answers in the order of their numbers: negative then positive of a
+            binary task, every class of a multiclass one, none of a regression.
+    """
+
+    task: Literal["binary", "multiclass", "regression"]
+    positive: str = "1"
+    threshold: float = 0.5
+    classes: tuple[str, ...] = ("0", "1")
+
+    def codes(self, predicted: np.ndarray) -> np.ndarray:
+        """Numbers of the answers [n] to predictions [n] or [n, K]; the values of a regression."""
+        predicted = np.asarray(predicted)
+        if self.task == "multiclass":
+            return predicted.argmax(axis=1)
+        flat = predicted.reshape(len(predicted))
+        return flat if self.task == "regression" else (flat >= self.threshold).astype(np.int64)
+
+    def answers(self, predicted: np.ndarray) -> list[str | float]:
+        """Names of the answers, or the values of a regression."""
+        codes = self.codes(predicted).tolist()
+        return codes if self.task == "regression" else [self.classes[code] for code in codes]
+
+    def to_json(self) -> str:
+        """The decision as JSON; `from_json` reads it back."""
+        return json.dumps({"format": FORMAT} | asdict(self), sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Decision":
+        """Read what `to_json` wrote.
+
+        Raises:
+            DataError: the JSON is of another format.
+        """
+        read = json.loads(text)
+        if read.pop("format", None) != FORMAT:
+            raise DataError(f"the decision must have format {FORMAT}.")
+        return cls(classes=tuple(read.pop("classes")), **read)

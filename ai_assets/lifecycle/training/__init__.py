@@ -1,0 +1,1 @@
+"""Training: splitting rows, tuning, fitting, calibrating, and choosing among families."""

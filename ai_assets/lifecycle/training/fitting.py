@@ -1,0 +1,68 @@
+"""Fitting one family as the product declares it: with its device and its class weights."""
+
+from typing import Any
+
+import numpy as np
+
+from ai_assets.lifecycle.learners import get_family
+from ai_assets.lifecycle.learners.base import Dataset, Family, Model, OnStep, Task
+from ai_assets.lifecycle.training.spec import Training
+
+
+def declared_family(name: str, training: Training) -> Family:
+    """The family of that name, on the declared device."""
+    if name == "mlp" and training.device != "auto":
+        from ai_assets.lifecycle.learners.mlp import Mlp
+
+        return Mlp(training.device)
+    return get_family(name)
+
+
+def weighted(data: Dataset, training: Training, task: Task) -> Dataset:
+    """The rows with weights that make classes equal, if the product declares `balanced`.
+
+    Weights have mean 1 and multiply those that rows already have. A regression has no classes.
+    """
+    if training.class_weight == "none" or task == "regression":
+        return data
+    base = np.ones(len(data)) if data.weight is None else data.weight
+    classes = data.y.astype(np.int64)
+    totals = np.bincount(classes, weights=base)
+    weight = base / totals[classes]
+    return Dataset(data.x, data.y, weight / weight.mean(), data.encoding)
+
+
+def fit_model(
+    family: str,
+    train: Dataset,
+    validation: Dataset,
+    params: dict[str, Any],
+    *,
+    training: Training,
+    task: Task,
+    on_step: OnStep | None = None,
+) -> Model:
+    """Fit on train rows; validation rows, never weighted by class, say when to stop."""
+    return declared_family(family, training).fit(
+        weighted(train, training, task),
+        validation,
+        params,
+        task=task,
+        seed=training.seed,
+        threads=training.threads,
+        on_step=on_step,
+    )
+
+
+def refit_model(
+    model: Model, everything: Dataset, params: dict[str, Any], *, training: Training, task: Task
+) -> Model:
+    """Fit the model's family again on all rows, for as many iterations as the model had."""
+    return declared_family(model.family, training).fit(
+        weighted(everything, training, task),
+        None,
+        params | {"iterations": model.iterations},
+        task=task,
+        seed=training.seed,
+        threads=training.threads,
+    )

@@ -1,0 +1,56 @@
+"""The metrics that training decides by, for every task, with their direction."""
+
+import numpy as np
+
+from ai_assets.lifecycle.errors import DataError, DeclarationError, must_be
+from ai_assets.lifecycle.evaluation.metrics import get_metric, scored, values_of
+
+METRICS_OF_TASK: dict[str, tuple[str, ...]] = {
+    "binary": ("log_loss", "roc_auc", "pr_auc", "brier"),
+    "multiclass": ("log_loss", "accuracy"),
+    "regression": ("rmse", "mae"),
+}
+_HIGHER = ("roc_auc", "pr_auc", "accuracy")
+
+
+def metric_names() -> tuple[str, ...]:
+    """Every metric's name, once."""
+    return tuple(dict.fromkeys(name for names in METRICS_OF_TASK.values() for name in names))
+
+
+def sign(metric: str) -> float:
+    """1.0 where less is better, else -1.0: `sign * value` is always to be made small."""
+    return -1.0 if metric in _HIGHER else 1.0
+
+
+def metric_value(metric: str, task: str, y: np.ndarray, predicted: np.ndarray) -> float:
+    """Value of the metric for labels [n] and predictions [n, K].
+
+    Raises:
+        DeclarationError: the metric is not one of the task's.
+        DataError: the value does not exist, for example ROC-AUC of rows of one class.
+    """
+    if metric not in METRICS_OF_TASK[task]:
+        raise DeclarationError(must_be(f"metric of a {task} task", METRICS_OF_TASK[task], metric))
+    if task == "binary":
+        value = values_of(scored(y, predicted[:, 0]), (metric,))[metric]
+        if value is None:
+            raise DataError(f"{metric} is {get_metric(metric).undefined}.")
+        return value
+    return fold(metric, per_row(metric, task, y, predicted).mean())
+
+
+def per_row(metric: str, task: str, y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Each row's part [n] of a metric that is a mean of rows (before `fold`)."""
+    if task == "regression":
+        error = predicted[:, 0] - y
+        return error**2 if metric == "rmse" else np.abs(error)
+    if metric == "accuracy":
+        return (predicted.argmax(axis=1) == y).astype(np.float64)
+    own = predicted[np.arange(len(y)), y.astype(np.int64)]
+    return -np.log(np.clip(own, 1e-15, None))
+
+
+def fold(metric: str, mean: float) -> float:
+    """From the mean of `per_row` to the metric."""
+    return float(np.sqrt(mean)) if metric == "rmse" else float(mean)

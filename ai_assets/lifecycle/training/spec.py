@@ -1,0 +1,131 @@
+"""What a product declares about training: the `training:` part of its YAML."""
+
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from ai_assets.lifecycle.errors import DeclarationError, must_be
+from ai_assets.lifecycle.learners import FAMILIES
+from ai_assets.lifecycle.schema.durations import Duration
+from ai_assets.lifecycle.schema.tables import Section
+from ai_assets.lifecycle.training.metrics import METRICS_OF_TASK, metric_names
+
+
+class Split(Section):
+    """Shares of the rows. By time where there is one (test is the latest), else by hash of key."""
+
+    validation: float = Field(
+        0.15, gt=0, lt=1, description="Share for stopping, tuning's winner, calibration, threshold."
+    )
+    test: float = Field(
+        0.15, gt=0, lt=1, description="Share for evaluation and gate, used for nothing else."
+    )
+
+    @model_validator(mode="after")
+    def _leave_rows_to_train(self) -> "Split":
+        if (taken := self.validation + self.test) > 0.9:
+            raise ValueError(must_be("validation + test", "at most 0.9", round(taken, 4)))
+        return self
+
+
+class Tune(Section):
+    """The search for parameters."""
+
+    trials: int = Field(12, ge=1, le=1000, description="Parameter sets to try, for each family.")
+    folds: int = Field(
+        3, ge=1, le=20, description="Folds that each set is judged on; time runs forward in them."
+    )
+    timeout: Duration | None = Field(
+        None,
+        description="Limit for each family. Beyond it tuning fails with advice: stopping early "
+        "would let the machine's speed decide the result. Default: none.",
+    )
+    max_rows: int = Field(
+        200_000,
+        ge=100,
+        description="Most rows to tune on: the latest by time, else a sample by hash of key. The "
+        "study says how many were used.",
+    )
+
+    @field_validator("timeout")
+    @classmethod
+    def _timeout_is_positive(cls, given: timedelta | None) -> timedelta | None:
+        if given is not None and given <= timedelta(0):
+            raise ValueError(must_be("timeout", "longer than 0 seconds", given.total_seconds()))
+        return given
+
+
+class Training(Section):
+    """How models are made."""
+
+    window: int = Field(3, ge=1, description="Partitions to train on, ending with the model's own.")
+    families: list[str] = Field(
+        default_factory=lambda: list(FAMILIES),
+        min_length=1,
+        description=f"Families that compete: {', '.join(FAMILIES)}.",
+    )
+    metric: str | None = Field(
+        None,
+        description="What decides between parameters and families. Default: log_loss, or rmse for "
+        "a regression. Allowed: "
+        + "; ".join(f"{task}: {', '.join(names)}" for task, names in METRICS_OF_TASK.items())
+        + ".",
+    )
+    split: Split = Field(default_factory=Split, description="Shares of validation and test rows.")
+    tune: Tune = Field(default_factory=Tune, description="The search for parameters.")
+    class_weight: Literal["none", "balanced"] = Field(
+        "none",
+        description="balanced: each class weighs the same in training, whatever its number of "
+        "rows. Probabilities are then too high for rare classes until they are calibrated.",
+    )
+    calibration: Literal["none", "sigmoid", "isotonic"] = Field(
+        "none",
+        description="Correction of probabilities, learned on validation. isotonic wants thousands "
+        "of validation rows.",
+    )
+    refit: Literal["none", "full"] = Field(
+        "none",
+        description="full: fit the winner again on all rows of the window, for as many iterations. "
+        "It learns from the latest rows, and no row is left to judge that very model.",
+    )
+    seed: int = Field(0, ge=0, description="Seed of everything random.")
+    threads: int = Field(
+        2,
+        ge=0,
+        description="CPU threads; 0 is every core. A fixed number makes equal inputs give equal "
+        "bytes on machines with different numbers of cores.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="Where neural networks train; auto is a GPU where there is one. Equal bytes "
+        "are promised on the CPU only.",
+    )
+
+    @field_validator("families")
+    @classmethod
+    def _families_exist(cls, given: list[str]) -> list[str]:
+        for name in given:
+            if name not in FAMILIES:
+                raise ValueError(must_be("family", FAMILIES, name))
+        if len(set(given)) < len(given):
+            raise ValueError(f"families must be named once each, but got {given}.")
+        return given
+
+    @field_validator("metric")
+    @classmethod
+    def _metric_exists(cls, given: str | None) -> str | None:
+        if given is not None and given not in metric_names():
+            raise ValueError(must_be("metric", metric_names(), given))
+        return given
+
+    def metric_for(self, task: str) -> str:
+        """The metric that decides.
+
+        Raises:
+            DeclarationError: the declared metric says nothing about such a task.
+        """
+        allowed = METRICS_OF_TASK[task]
+        if self.metric is not None and self.metric not in allowed:
+            raise DeclarationError(must_be(f"metric of a {task} task", allowed, self.metric))
+        return self.metric or allowed[0]

@@ -1,0 +1,79 @@
+"""Which rows teach, which choose and which judge. A row has one role, and keeps it."""
+
+import numpy as np
+
+from ai_assets.lifecycle.errors import DataError, must_be
+
+PARTS = ("train", "validation", "test")
+
+
+def split_rows(
+    times: np.ndarray | None, row_ids: np.ndarray, validation: float, test: float
+) -> np.ndarray:
+    """The role of each row: "train", "validation" or "test", as text [n].
+
+    With times the latest rows are test and those before them validation; a boundary lies between
+    two different times, so rows of one moment share a role. Without, a row's role depends on its
+    id alone: rows that come later do not change it.
+
+    Args:
+        times: event times [n] (datetime64 or numbers), or None.
+        row_ids: int64 [n].
+        validation: wanted share of validation rows.
+        test: wanted share of test rows.
+
+    Raises:
+        DataError: a time is missing, or there are too few rows or times for three parts.
+    """
+    if not (0 < validation and 0 < test and validation + test < 1):
+        shares = f"{validation} and {test}"
+        raise DataError(must_be("validation and test", "above 0 and below 1 together", shares))
+    if times is None:
+        return _by_hash(row_ids, validation, test)
+    values, inverse, counts = distinct_times(times, least=3)
+    before = np.cumsum(counts)[:-1]  # rows before each possible boundary
+    total = len(times)
+    # Of the possible boundaries the nearest, leaving at least one moment to each part.
+    first = 1 + int(np.abs(before[:-1] - total * (1 - validation - test)).argmin())
+    second = first + 1 + int(np.abs(before[first:] - total * (1 - test)).argmin())
+    roles = np.full(len(values), "train", dtype="<U10")
+    roles[first:], roles[second:] = "validation", "test"
+    return roles[inverse]
+
+
+def uniform(row_ids: np.ndarray, salt: int = 0) -> np.ndarray:
+    """A number in [0, 1) for each id, the same in every process (SplitMix64, Steele 2014)."""
+    z = row_ids.astype(np.int64).view(np.uint64) + np.uint64(salt)
+    z = z * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0x632BE59BD9B4E019)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    # 53 bits fill a double exactly: more would round up to 1.
+    return ((z ^ (z >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) / 2.0**53
+
+
+def _by_hash(row_ids: np.ndarray, validation: float, test: float) -> np.ndarray:
+    place = uniform(row_ids)
+    roles = np.full(len(row_ids), "train", dtype="<U10")
+    roles[place < test + validation] = "validation"
+    roles[place < test] = "test"
+    if missing := [part for part in PARTS if not (roles == part).any()]:
+        raise DataError(
+            f"{len(row_ids)} rows are too few to split: none fell to {' and '.join(missing)}."
+        )
+    return roles
+
+
+def distinct_times(times: np.ndarray, *, least: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct times, which of them each row has, and how many rows have each.
+
+    Raises:
+        DataError: a time is missing, or there are fewer than `least` different ones.
+    """
+    if (missing := np.isnat(times) if times.dtype.kind == "M" else np.isnan(times)).any():
+        raise DataError(f"times must not be missing, but {int(missing.sum())} are.")
+    values, inverse, counts = np.unique(times, return_inverse=True, return_counts=True)
+    if len(values) < least:
+        raise DataError(
+            f"splitting by time needs at least {least} different times, but got {len(values)}."
+        )
+    return values, inverse, counts

@@ -1,0 +1,219 @@
+"""The search for a family's parameters: a bounded number of trials, the same result every time."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ai_assets.lifecycle.errors import UserError
+from ai_assets.lifecycle.learners.base import Dataset, Task
+from ai_assets.lifecycle.schema.durations import format_duration
+from ai_assets.lifecycle.training.cross_validation import Fold, make_folds
+from ai_assets.lifecycle.training.fitting import declared_family, weighted
+from ai_assets.lifecycle.training.metrics import metric_value, sign
+from ai_assets.lifecycle.training.spec import Training
+from ai_assets.lifecycle.training.split import uniform
+
+TRIALS_SCHEMA: dict[str, Any] = {
+    "trial": pl.Int64,
+    "state": pl.String,
+    "value": pl.Float64,
+    "folds": pl.List(pl.Float64),
+    "params": pl.String,
+}
+
+
+class TuningTimeoutError(UserError):
+    """The declared time was not enough for the declared trials."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a search found.
+
+    Attributes:
+        family: Name of the family.
+        metric: Name of the metric that decided.
+        params: The best parameters.
+        value: Their mean metric over the folds.
+        default_value: The same of the family's defaults, the first trial.
+        trials: A row a trial: `trial`, `state` (complete, pruned), `value` (mean of its folds),
+            `folds`, `params` (JSON).
+        rows: Number of rows that were tuned on.
+        seconds: How long the search took. The only field that differs between two runs.
+    """
+
+    family: str
+    metric: str
+    params: dict[str, Any]
+    value: float
+    default_value: float
+    trials: pl.DataFrame
+    rows: int
+    seconds: float
+
+
+def tune(
+    family: str,
+    train: Dataset,
+    times: np.ndarray | None,
+    *,
+    training: Training,
+    task: Task,
+    row_ids: np.ndarray | None = None,
+    seed: int | None = None,
+    threads: int | None = None,
+    on_trial: Callable[[int, float], None] | None = None,
+) -> Study:
+    """Search with Optuna's TPE (Bergstra et al. 2011); the first trial is the defaults.
+
+    A trial is judged by the mean metric over the folds and given up after a fold when it is worse
+    than the median of the trials before it. Steps within a fold do not decide: they would favour
+    large learning rates, which are ahead early and behind in the end.
+
+    Args:
+        family: name of the family.
+        train: train rows only; validation and test rows play no part.
+        times: event times [n] for folds that run forward, or None.
+        training: the product's declaration.
+        task: what is predicted.
+        row_ids: int64 [n], for folds and samples without times; default: their positions.
+        seed: default: the declared one.
+        threads: default: the declared number.
+        on_trial: called as (trial, value) after each.
+
+    Raises:
+        TuningTimeoutError: `tune.timeout` was hit.
+        DataError: too few rows or times for the folds.
+    """
+    import optuna
+
+    started = time.monotonic()
+    seed = training.seed if seed is None else seed
+    training = training.model_copy(
+        update={"threads": training.threads if threads is None else threads, "seed": seed}
+    )
+    ids = np.arange(len(train)) if row_ids is None else row_ids
+    kept = tuning_rows(times, ids, training.tune.max_rows)
+    folds = make_folds(None if times is None else times[kept], ids[kept], training.tune.folds)
+    metric = training.metric_for(task)
+    judge = _Judge(family, train.take(kept), folds, training, task, metric, started)
+
+    study = optuna.create_study(
+        sampler=_sampler(optuna, seed, training.tune.trials),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=3),
+        direction="minimize",
+    )
+    study.enqueue_trial(judge.learner.defaults())
+
+    def report(_: Any, trial: Any) -> None:
+        if on_trial is not None:
+            on_trial(trial.number, sign(metric) * trial.value)
+
+    _quietly(optuna, study, judge, training.tune.trials, report)
+    # Optuna's parameters lack what the space does not vary; the trial's own are complete.
+    best = study.best_trial
+    return Study(
+        family=family,
+        metric=metric,
+        params=best.user_attrs["params"],
+        value=sign(metric) * best.value,
+        default_value=sign(metric) * study.trials[0].value,
+        trials=_trials_frame(study.trials, metric),
+        rows=len(kept),
+        seconds=time.monotonic() - started,
+    )
+
+
+def tuning_rows(times: np.ndarray | None, row_ids: np.ndarray, most: int) -> np.ndarray:
+    """Positions of the rows to tune on, ascending: all, the latest, or a sample by hash of id."""
+    if len(row_ids) <= most:
+        return np.arange(len(row_ids))
+    place = uniform(row_ids, salt=2) if times is None else times
+    return np.sort(np.argsort(place, kind="stable")[-most:])
+
+
+class _Judge:
+    """Optuna's objective: the mean signed metric of a trial's parameters over the folds."""
+
+    def __init__(
+        self,
+        family: str,
+        data: Dataset,
+        folds: list[Fold],
+        training: Training,
+        task: Task,
+        metric: str,
+        started: float,
+    ) -> None:
+        self.learner = declared_family(family, training)
+        self.training, self.task, self.metric, self.started = training, task, metric, started
+        self.folds = [(weighted(data.take(a), training, task), data.take(b)) for a, b in folds]
+
+    def __call__(self, trial: Any) -> float:
+        import optuna
+
+        params = self.learner.suggest(trial)
+        trial.set_user_attr("params", params)
+        values: list[float] = []
+        for number, (train, held_out) in enumerate(self.folds):
+            self.check_time(trial.number)
+            model = self.learner.fit(
+                train,
+                held_out,
+                params,
+                task=self.task,
+                seed=self.training.seed,
+                threads=self.training.threads,
+                on_step=lambda step, value: self.check_time(trial.number),
+            )
+            predicted = model.predict(held_out.x)
+            values.append(metric_value(self.metric, self.task, held_out.y, predicted))
+            trial.set_user_attr("folds", values)
+            trial.report(sign(self.metric) * float(np.mean(values)), number)
+            if number < len(self.folds) - 1 and trial.should_prune():
+                raise optuna.TrialPruned
+        return sign(self.metric) * float(np.mean(values))
+
+    def check_time(self, trial: int) -> None:
+        limit = self.training.tune.timeout
+        if limit is None or time.monotonic() - self.started <= limit.total_seconds():
+            return
+        raise TuningTimeoutError(
+            f"tuning of {self.learner.name} took longer than tune.timeout "
+            f"({format_duration(limit)}) with {trial} of {self.training.tune.trials} trials done. "
+            "Lower tune.trials, tune.folds or tune.max_rows, or raise tune.timeout: a search cut "
+            "short would depend on the machine's speed."
+        )
+
+
+def _sampler(optuna: Any, seed: int, trials: int) -> Any:
+    # With a dozen trials, Optuna's ten random ones at the start would leave nothing to learn from.
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=min(10, max(3, trials // 3)))
+
+
+def _quietly(optuna: Any, study: Any, judge: _Judge, trials: int, report: Any) -> None:
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        study.optimize(judge, n_trials=trials, n_jobs=1, callbacks=[report])
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def _trials_frame(trials: list[Any], metric: str) -> pl.DataFrame:
+    rows = [
+        {
+            "trial": trial.number,
+            "state": trial.state.name.lower(),
+            "value": float(np.mean(trial.user_attrs["folds"])),
+            "folds": trial.user_attrs["folds"],
+            "params": json.dumps(trial.user_attrs["params"], sort_keys=True),
+        }
+        for trial in trials
+    ]
+    return pl.DataFrame(rows, schema=TRIALS_SCHEMA)
