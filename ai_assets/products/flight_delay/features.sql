@@ -1,0 +1,263 @@
+-- What is known two hours before a flight's scheduled hour (prediction_time), and nothing later.
+--
+-- Everything that depends on history alone stands in CTEs that never mention `request`: the server
+-- computes them once for each snapshot of the tables. A state is kept for every full hour; a request
+-- looks up the hour that its prediction_time falls in. No state reaches back further than 24 hours.
+-- Sums are of whole numbers, so that they are the same whatever the order of the rows.
+WITH
+-- When a flight's departure and arrival can first be counted: at the full hour by which they are
+-- known, and never before the hour after its scheduled one.
+legs AS (
+    SELECT
+        _row_id, origin, carrier, dest, tailnum, time_hour, dep_delay, arr_delay,
+        dep_delay_known_at, arr_delay_known_at,
+        time_hour + to_minutes(minute) AS scheduled,
+        greatest(
+            date_trunc('hour', dep_delay_known_at - INTERVAL 1 MICROSECOND) + INTERVAL 1 HOUR,
+            time_hour + INTERVAL 1 HOUR
+        ) AS departure_seen,
+        greatest(
+            date_trunc('hour', arr_delay_known_at - INTERVAL 1 MICROSECOND) + INTERVAL 1 HOUR,
+            time_hour + INTERVAL 1 HOUR
+        ) AS arrival_seen
+    FROM flights
+),
+
+-- Each departure, in the 24 full hours after it is known.
+departures AS (
+    SELECT
+        origin, carrier, dest, dep_delay, age,
+        departure_seen + to_hours(age) AS full_hour
+    FROM legs, unnest(range(0, 24)) AS ages (age)
+    WHERE dep_delay_known_at IS NOT NULL
+),
+
+-- Flights that should have left and have not (or not that anybody knew), for four hours.
+waiting AS (
+    SELECT
+        origin, carrier, dest,
+        time_hour + to_hours(age) AS full_hour,
+        date_diff('minute', scheduled, time_hour + to_hours(age)) AS minutes
+    FROM legs, unnest(range(1, 5)) AS ages (age)
+    WHERE departure_seen IS NULL OR time_hour + to_hours(age) < departure_seen
+),
+
+-- Each arrival, in the 6 full hours after it is known: weather and traffic at the other end.
+arrivals AS (
+    SELECT
+        origin, dest, arr_delay, arr_delay - dep_delay AS lost_on_the_way,
+        arrival_seen + to_hours(age) AS full_hour
+    FROM legs, unnest(range(0, 6)) AS ages (age)
+    WHERE arr_delay_known_at IS NOT NULL
+),
+
+origin_departures AS (
+    SELECT
+        origin, full_hour,
+        (sum(dep_delay) FILTER (WHERE age < 1))::BIGINT / nullif(count(*) FILTER (WHERE age < 1), 0) AS mean_1h,
+        (sum(dep_delay) FILTER (WHERE age < 3))::BIGINT / nullif(count(*) FILTER (WHERE age < 3), 0) AS mean_3h,
+        median(dep_delay) FILTER (WHERE age < 2) AS median_2h,
+        count(*) FILTER (WHERE age < 2 AND dep_delay >= 15) / nullif(count(*) FILTER (WHERE age < 2), 0) AS late_2h,
+        count(*) FILTER (WHERE age < 2) AS departed_2h,
+        sum(dep_delay)::BIGINT / count(*) AS mean_24h
+    FROM departures
+    GROUP BY origin, full_hour
+),
+
+origin_waiting AS (
+    SELECT
+        origin, full_hour, count(*) AS overdue, sum(minutes)::BIGINT AS overdue_minutes
+    FROM waiting
+    GROUP BY origin, full_hour
+),
+
+origin_arrivals AS (
+    SELECT
+        origin, full_hour,
+        sum(arr_delay)::BIGINT / count(*) AS arrived_mean_6h,
+        sum(lost_on_the_way)::BIGINT / count(*) AS lost_mean_6h
+    FROM arrivals
+    GROUP BY origin, full_hour
+),
+
+-- The state of each airport of departure.
+origin_hours AS (
+    SELECT
+        d.*, coalesce(w.overdue, 0) AS overdue, coalesce(w.overdue_minutes, 0) AS overdue_minutes,
+        a.arrived_mean_6h, a.lost_mean_6h
+    FROM origin_departures AS d
+    LEFT JOIN origin_waiting AS w ON w.origin = d.origin AND w.full_hour = d.full_hour
+    LEFT JOIN origin_arrivals AS a ON a.origin = d.origin AND a.full_hour = d.full_hour
+),
+
+carrier_waiting AS (
+    SELECT origin, carrier, full_hour, count(*) AS overdue, max(minutes) AS longest
+    FROM waiting
+    GROUP BY origin, carrier, full_hour
+),
+
+carrier_departures AS (
+    SELECT
+        origin, carrier, full_hour,
+        (sum(dep_delay) FILTER (WHERE age < 3))::BIGINT / nullif(count(*) FILTER (WHERE age < 3), 0) AS mean_3h,
+        count(*) FILTER (WHERE age < 3 AND dep_delay >= 15) / nullif(count(*) FILTER (WHERE age < 3), 0) AS late_3h,
+        count(*) FILTER (WHERE dep_delay >= 15) / count(*) AS late_24h
+    FROM departures
+    GROUP BY origin, carrier, full_hour
+),
+
+-- The state of each carrier at each airport of departure.
+carrier_hours AS (
+    SELECT d.*, coalesce(w.overdue, 0) AS overdue, coalesce(w.longest, 0) AS longest
+    FROM carrier_departures AS d
+    LEFT JOIN carrier_waiting AS w
+        ON w.origin = d.origin AND w.carrier = d.carrier AND w.full_hour = d.full_hour
+),
+
+dest_arrivals AS (
+    SELECT
+        dest, full_hour,
+        sum(arr_delay)::BIGINT / count(*) AS arrived_mean_6h,
+        sum(lost_on_the_way)::BIGINT / count(*) AS lost_mean_6h
+    FROM arrivals
+    GROUP BY dest, full_hour
+),
+
+dest_waiting AS (
+    SELECT dest, full_hour, count(*) AS overdue
+    FROM waiting
+    GROUP BY dest, full_hour
+),
+
+dest_departures AS (
+    SELECT
+        dest, full_hour,
+        (sum(dep_delay) FILTER (WHERE age < 4))::BIGINT / nullif(count(*) FILTER (WHERE age < 4), 0) AS mean_4h,
+        count(*) FILTER (WHERE dep_delay >= 15) / count(*) AS late_24h
+    FROM departures
+    GROUP BY dest, full_hour
+),
+
+-- The state of the way to each airport of arrival.
+dest_hours AS (
+    SELECT d.*, coalesce(w.overdue, 0) AS overdue, a.arrived_mean_6h, a.lost_mean_6h
+    FROM dest_departures AS d
+    LEFT JOIN dest_waiting AS w ON w.dest = d.dest AND w.full_hour = d.full_hour
+    LEFT JOIN dest_arrivals AS a ON a.dest = d.dest AND a.full_hour = d.full_hour
+),
+
+-- Each aircraft's flights from New York, one at a time.
+aircraft AS (
+    SELECT tailnum, scheduled, dest, dep_delay, dep_delay_known_at, arr_delay, arr_delay_known_at
+    FROM legs
+    WHERE tailnum IS NOT NULL
+    QUALIFY row_number() OVER (PARTITION BY tailnum, scheduled ORDER BY _row_id) = 1
+),
+
+-- Observations, with what changed in the hours before.
+observed AS (
+    SELECT
+        origin, known_at, temp, dewp, humid, wind_dir, wind_speed, precip, pressure, visib,
+        coalesce(wind_gust, 0) AS wind_gust,
+        pressure - lag(pressure, 3) OVER past AS pressure_change_3h,
+        temp - lag(temp, 3) OVER past AS temp_change_3h,
+        sum(round(precip * 100)::BIGINT) OVER (
+            PARTITION BY origin ORDER BY known_at
+            RANGE BETWEEN INTERVAL 5 HOURS PRECEDING AND CURRENT ROW
+        )::BIGINT AS precip_6h,
+        min(visib) OVER (
+            PARTITION BY origin ORDER BY known_at
+            RANGE BETWEEN INTERVAL 2 HOURS PRECEDING AND CURRENT ROW
+        ) AS visib_min_3h
+    FROM weather
+    WINDOW past AS (PARTITION BY origin ORDER BY known_at)
+),
+
+-- The request, with the full hour whose states it may see.
+asked AS (
+    SELECT
+        *,
+        date_trunc('hour', prediction_time) AS full_hour,
+        time_hour AT TIME ZONE 'America/New_York' AS local
+    FROM request
+)
+
+SELECT
+    r._row_id,
+
+    -- the schedule
+    r.carrier,
+    r.origin,
+    r.dest,
+    hour(r.local) AS hour,
+    isodow(r.local) AS weekday,
+    r.minute,
+    hour(r.local) * 60 + r.minute AS departure_minute,
+    r.sched_arr_time // 100 AS arrival_hour,
+    r.distance,
+
+    -- delays at the airport of departure
+    o.mean_1h AS origin_delay_1h,
+    o.mean_3h AS origin_delay_3h,
+    o.median_2h AS origin_delay_median_2h,
+    o.late_2h AS origin_late_2h,
+    o.departed_2h AS origin_departed_2h,
+    o.mean_24h AS origin_delay_24h,
+    o.overdue AS origin_overdue,
+    o.overdue_minutes AS origin_overdue_minutes,
+    o.arrived_mean_6h AS origin_arrived_delay_6h,
+    o.lost_mean_6h AS origin_lost_on_the_way_6h,
+
+    -- delays of the carrier there
+    c.mean_3h AS carrier_delay_3h,
+    c.late_3h AS carrier_late_3h,
+    c.late_24h AS carrier_late_24h,
+    c.overdue AS carrier_overdue,
+    c.longest AS carrier_overdue_longest,
+
+    -- delays on the way to the airport of arrival
+    d.mean_4h AS dest_delay_4h,
+    d.late_24h AS dest_late_24h,
+    d.overdue AS dest_overdue,
+    d.arrived_mean_6h AS dest_arrived_delay_6h,
+    d.lost_mean_6h AS dest_lost_on_the_way_6h,
+
+    -- the aircraft's previous flight: its delay if it has left, else how long it is overdue
+    CASE
+        WHEN l.scheduled < r.prediction_time - INTERVAL 18 HOURS THEN NULL
+        WHEN l.dep_delay_known_at <= r.prediction_time THEN l.dep_delay
+        ELSE least(date_diff('minute', l.scheduled, r.prediction_time), 240)
+    END AS aircraft_delay,
+    CASE
+        WHEN l.scheduled < r.prediction_time - INTERVAL 18 HOURS THEN NULL
+        WHEN l.arr_delay_known_at <= r.prediction_time THEN l.arr_delay
+    END AS aircraft_arrived_delay,
+    CASE
+        WHEN l.scheduled >= r.prediction_time - INTERVAL 18 HOURS
+        THEN date_diff('minute', l.scheduled, r.prediction_time)
+    END AS aircraft_minutes_since,
+    year(r.local) - p.year AS aircraft_age,
+    p.seats,
+    p.engines,
+
+    -- the last observation of the weather
+    w.temp,
+    w.dewp,
+    w.humid,
+    w.wind_dir,
+    w.wind_speed,
+    w.wind_gust,
+    w.precip,
+    w.pressure,
+    w.visib,
+    w.pressure_change_3h,
+    w.temp_change_3h,
+    w.precip_6h,
+    w.visib_min_3h
+FROM asked AS r
+LEFT JOIN origin_hours AS o ON o.origin = r.origin AND o.full_hour = r.full_hour
+LEFT JOIN carrier_hours AS c ON c.origin = r.origin AND c.carrier = r.carrier AND c.full_hour = r.full_hour
+LEFT JOIN dest_hours AS d ON d.dest = r.dest AND d.full_hour = r.full_hour
+LEFT JOIN planes AS p ON p.tailnum = r.tailnum
+ASOF LEFT JOIN aircraft AS l ON l.tailnum = r.tailnum AND l.scheduled < r.prediction_time
+ASOF LEFT JOIN observed AS w ON w.origin = r.origin AND w.known_at <= r.prediction_time
