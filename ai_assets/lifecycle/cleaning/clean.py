@@ -1,0 +1,205 @@
+"""One pass over a table's rows that splits them by the contract, in bounded memory.
+
+Rows pass in batches; good and rejected ones go to spools. What stays in memory is one hash of
+8 bytes a row, by which duplicates are found at the end.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import polars as pl
+
+from ai_assets.lifecycle.cleaning.identity import occurrences, row_hashes, row_ids
+from ai_assets.lifecycle.cleaning.rules import (
+    TYPES,
+    Rule,
+    cast_columns,
+    raw_name,
+    table_rules,
+)
+from ai_assets.lifecycle.schema.tables import Table
+from ai_assets.lifecycle.sources.spool import Frames, Spool
+
+BATCH_ROWS = 100_000
+
+
+@dataclass(frozen=True)
+class CleaningCounts:
+    """The account: raw = cleaned + rejected + duplicates.
+
+    `by_rule` counts each rule's rows; a row that breaks two rules is counted under both.
+    """
+
+    raw: int
+    cleaned: int
+    rejected: int
+    duplicates: int
+    by_rule: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """A table split by its contract.
+
+    `good`: `_row_id` and the declared columns with the declared types, in the source's order.
+    `rejected`: `_row_id`, `_rule` (the broken rules in words) and the raw columns as text.
+    """
+
+    good: pl.LazyFrame
+    rejected: pl.LazyFrame
+    counts: CleaningCounts
+
+
+def clean(raw: pl.LazyFrame, table: Table) -> Cleaned:
+    """Cast the rows to the declared types, hold them to the rules and resolve duplicates.
+
+    Args:
+        raw: rows with at least the declared columns, of any type (see `check_columns`).
+        table: the declaration.
+
+    Returns:
+        The good rows, the rejected rows and the exact account. Rows with a key in `table.key` are
+        resolved as `table.duplicates` says; without a key, equal rows all stay.
+    """
+    names = list(table.columns)
+    raw = raw.select(names)
+    given = raw.collect_schema()
+    sieve = _Sieve(given, table)
+    for batch in raw.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
+        sieve.add(batch)
+    return sieve.finish()
+
+
+class _Sieve:
+    """The state of one pass."""
+
+    def __init__(self, given: pl.Schema, table: Table) -> None:
+        self.table = table
+        self.names = list(table.columns)
+        self.given = given
+        self.casts = cast_columns(given, table)
+        self.rules = table_rules(given, table)
+        self.aside = [_raw(n, given[n]) for n in self.names if given[n] != TYPES[table.columns[n].type]]
+        self.good = Spool(pl.Schema({n: TYPES[c.type] for n, c in table.columns.items()}))
+        text = {n: pl.String() for n in self.names}
+        self.rejected = Spool(pl.Schema({"_rule": pl.String(), **text}))
+        # Kept only where a later row can still throw an earlier one out.
+        self.suspects = Spool(pl.Schema(text)) if self._rejects_duplicates else None
+        self.hashes: list[np.ndarray] = []
+        self.by_rule: Counter[str] = Counter()
+        self.raw = 0
+
+    @property
+    def _rejects_duplicates(self) -> bool:
+        return bool(self.table.key) and self.table.duplicates == "reject"
+
+    def add(self, batch: pl.DataFrame) -> None:
+        self.raw += batch.height
+        typed = batch.with_columns(*self.aside).with_columns(self.casts)
+        broken = typed.select(
+            rule.broken.fill_null(False).alias(str(i)) for i, rule in enumerate(self.rules)
+        )
+        bad = broken.select(pl.any_horizontal(pl.all())).to_series() if self.rules else None
+        if bad is not None and bad.any():
+            self._reject(batch.filter(bad), broken.filter(bad))
+            typed, batch = typed.filter(~bad), batch.filter(~bad)
+        good = typed.select(self.names)
+        self.hashes.append(row_hashes(good, self.table.key or self.names))
+        self.good.add(good)
+        if self.suspects is not None:
+            self.suspects.add(as_text(batch))
+
+    def finish(self) -> Cleaned:
+        hashes = np.concatenate(self.hashes) if self.hashes else np.empty(0, np.uint64)
+        keep: np.ndarray | None = None
+        if self.table.key:
+            ids, keep = row_ids(hashes), _kept(hashes, self.table.duplicates)
+        else:
+            ids = row_ids(hashes, occurrences(hashes))
+        duplicates = 0 if keep is None else int((~keep).sum())
+        if self.suspects is not None and keep is not None and duplicates:
+            self._reject_duplicates(keep)
+            duplicates = 0
+        cleaned = len(ids) if keep is None else int(keep.sum())
+        counts = CleaningCounts(
+            self.raw, cleaned, self.rejected.rows, duplicates, dict(self.by_rule)
+        )
+        schema = pl.Schema({"_row_id": pl.Int64(), **self.good.schema})
+        good = self.good.lazy(partial(_with_ids, ids=ids, keep=keep), schema)
+        return Cleaned(good, self._identified_rejects(), counts)
+
+    def _reject(self, rows: pl.DataFrame, broken: pl.DataFrame) -> None:
+        words = _words(broken, self.rules)
+        for i, count in enumerate(broken.sum().row(0)):
+            if count:
+                self.by_rule[self.rules[i].words] += count
+        self.rejected.add(as_text(rows).insert_column(0, words))
+
+    def _reject_duplicates(self, keep: np.ndarray) -> None:
+        assert self.suspects is not None
+        rule = f"another row has the same key ({', '.join(self.table.key)})"
+        start = 0
+        for frame in self.suspects.frames():
+            twice = frame.filter(pl.Series(~keep[start : start + frame.height]))
+            start += frame.height
+            self.by_rule[rule] += twice.height
+            self.rejected.add(twice.insert_column(0, pl.Series("_rule", [rule] * twice.height)))
+
+    def _identified_rejects(self) -> pl.LazyFrame:
+        """A rejected row may have no key, so it is identified by its content."""
+        parts = [row_hashes(frame, self.names) for frame in self.rejected.frames()]
+        hashes = np.concatenate(parts) if parts else np.empty(0, np.uint64)
+        ids = row_ids(hashes, occurrences(hashes))
+        schema = pl.Schema({"_row_id": pl.Int64(), **self.rejected.schema})
+        return self.rejected.lazy(partial(_with_ids, ids=ids, keep=None), schema)
+
+
+def as_text(frame: pl.DataFrame) -> pl.DataFrame:
+    """Every column as text; nested values as JSON."""
+    return frame.select(_text(name, kind) for name, kind in frame.schema.items())
+
+
+def _text(name: str, kind: pl.DataType) -> pl.Expr:
+    value = pl.col(name)
+    if kind.is_nested():
+        encoded = pl.struct(value).struct.json_encode()
+        return pl.when(value.is_not_null()).then(encoded).alias(name)
+    if kind == pl.Binary:
+        return value.bin.encode("hex")
+    return value.cast(pl.String, strict=False)
+
+
+def _raw(name: str, kind: pl.DataType) -> pl.Expr:
+    """The raw value beside the cast one; NaN in a number column is how some sources say missing."""
+    value = pl.col(name).fill_nan(None) if kind.is_float() else pl.col(name)
+    return value.alias(raw_name(name))
+
+
+def _words(broken: pl.DataFrame, rules: list[Rule]) -> pl.Series:
+    said = [pl.when(pl.col(str(i))).then(pl.lit(rule.words)) for i, rule in enumerate(rules)]
+    joined = pl.concat_str(said, separator="; ", ignore_nulls=True).alias("_rule")
+    return broken.select(joined).to_series()
+
+
+def _kept(hashes: np.ndarray, duplicates: str) -> np.ndarray | None:
+    """Which rows [n] survive, or None if no key occurs twice."""
+    series = pl.Series(hashes)
+    if series.n_unique() == len(series):
+        return None
+    if duplicates == "first":
+        return series.is_first_distinct().to_numpy()
+    if duplicates == "last":
+        return series.is_last_distinct().to_numpy()
+    return series.is_unique().to_numpy()
+
+
+def _with_ids(frames: Frames, ids: pl.Series, keep: np.ndarray | None) -> Frames:
+    start = 0
+    for frame in frames:
+        stop = start + frame.height
+        whole = pl.DataFrame([ids[start:stop], *frame.get_columns()])
+        yield whole if keep is None else whole.filter(pl.Series(keep[start:stop]))
+        start = stop
+

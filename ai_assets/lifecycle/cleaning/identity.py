@@ -1,0 +1,136 @@
+"""Hashes of rows that are the same in every process and with every version of the libraries.
+
+Numbers are hashed from their bits by splitmix64, texts by md5 in DuckDB; both are fixed for ever,
+unlike the hash functions of the frame libraries.
+"""
+
+import hashlib
+import json
+import threading
+
+import duckdb
+import numpy as np
+import polars as pl
+
+_LOCAL = threading.local()
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+_LANE = np.uint64(0xBB67AE8584CAA73B)
+
+
+def row_hashes(frame: pl.DataFrame, columns: list[str]) -> np.ndarray:
+    """One uint64 [n] a row, over names and values of the columns; a missing value adds nothing.
+
+    So a column that holds nothing but nulls does not change the hashes, nor does their order.
+    """
+    sums = np.zeros(frame.height, dtype=np.uint64)
+    with np.errstate(over="ignore"):
+        for name in columns:
+            sums += _column_hashes(frame[name], name)
+        return _mix(sums + _STEP)
+
+
+def row_ids(hashes: np.ndarray, occurrence: np.ndarray | None = None) -> pl.Series:
+    """`_row_id` Int64 [n]; the occurrence [n] (0, 1, …) tells rows of one content apart."""
+    if occurrence is not None:
+        again = occurrence > 0
+        if again.any():
+            with np.errstate(over="ignore"):
+                counted = _mix(hashes[again] + occurrence[again].astype(np.uint64) * _STEP)
+            hashes = hashes.copy()
+            hashes[again] = counted
+    return pl.Series("_row_id", hashes.view(np.int64))
+
+
+def occurrences(hashes: np.ndarray) -> np.ndarray:
+    """How many equal hashes stand before each, as int64 [n]."""
+    series = pl.DataFrame({"h": hashes})
+    return series.select(pl.int_range(pl.len(), dtype=pl.Int64).over("h")).to_series().to_numpy()
+
+
+class Digest:
+    """A digest of rows that depends neither on their order, nor on how they come in batches.
+
+    A column without any value counts as absent, so that admitting a new column to a table leaves
+    the digests of its earlier partitions as they were.
+    """
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._sums = [0, 0]
+        self._types: dict[str, str] = {}
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Count rows in."""
+        hashes = row_hashes(frame, frame.columns)
+        self._sums[0] = (self._sums[0] + int(hashes.sum(dtype=np.uint64))) % 2**64
+        self._sums[1] = (self._sums[1] + int(_mix(hashes ^ _LANE).sum(dtype=np.uint64))) % 2**64
+        self.rows += frame.height
+        for column in frame:
+            if column.null_count() < frame.height:
+                self._types[column.name] = str(column.dtype)
+
+    def hexdigest(self) -> str:
+        """64 hexadecimal digits."""
+        content = json.dumps([self.rows, *self._sums, sorted(self._types.items())])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    """The finisher of splitmix64: every bit of the input moves half the bits of the output."""
+    x = x ^ (x >> np.uint64(30))
+    x = x * np.uint64(0xBF58476D1CE4E5B9)
+    x = x ^ (x >> np.uint64(27))
+    x = x * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def _column_hashes(column: pl.Series, name: str) -> np.ndarray:
+    named = np.uint64(int.from_bytes(hashlib.md5(name.encode()).digest()[:8], "big"))
+    hashes = _mix(_value_hashes(column) ^ named)
+    if column.null_count():
+        hashes[column.is_null().to_numpy()] = 0
+    return hashes
+
+
+def _value_hashes(column: pl.Series) -> np.ndarray:
+    kind = column.dtype
+    if kind.is_float():
+        # -0.0 and every NaN are one value each; adding 0.0 removes the sign of zero.
+        values = column.cast(pl.Float64).fill_null(0.0).to_numpy() + 0.0
+        values = np.where(np.isnan(values), np.nan, values)
+        return _mix(values.view(np.uint64) + np.uint64(1))
+    if kind.is_integer() or kind == pl.Boolean or kind.is_temporal():
+        numbers = column.to_physical() if kind.is_temporal() else column
+        if kind == pl.UInt64:
+            return _mix(numbers.fill_null(0).to_numpy() + np.uint64(1))
+        values = numbers.cast(pl.Int64).fill_null(0).to_numpy()
+        return _mix(values.view(np.uint64) + np.uint64(1))
+    return _text_hashes(column)
+
+
+def _text_hashes(column: pl.Series) -> np.ndarray:
+    texts = column if column.dtype == pl.String else _as_text(column)
+    frame = pl.DataFrame({"text": texts.fill_null("")})
+    query = "SELECT CAST('0x' || left(md5(text), 16) AS UBIGINT) AS h FROM texts"
+    connection = _connection()
+    connection.register("texts", frame.to_arrow())
+    try:
+        return connection.sql(query).pl()["h"].to_numpy()
+    finally:
+        connection.unregister("texts")
+
+
+def _connection() -> duckdb.DuckDBPyConnection:
+    """One database in memory a thread: opening one costs more than hashing a small frame."""
+    if not hasattr(_LOCAL, "connection"):
+        _LOCAL.connection = duckdb.connect()
+    return _LOCAL.connection
+
+
+def _as_text(column: pl.Series) -> pl.Series:
+    if column.dtype.is_nested():
+        frame = pl.DataFrame({"v": column})
+        return frame.select(pl.struct("v").struct.json_encode()).to_series()
+    if column.dtype == pl.Binary:
+        return column.bin.encode("hex")
+    return column.cast(pl.String)

@@ -1,0 +1,181 @@
+"""The rules of a column as polars expressions, each with the words that people read."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from ai_assets.lifecycle.schema.tables import Column, Table
+
+TYPES: dict[str, pl.DataType] = {
+    "string": pl.String(),
+    "int64": pl.Int64(),
+    "float64": pl.Float64(),
+    "bool": pl.Boolean(),
+    "datetime": pl.Datetime("us", "UTC"),
+    "date": pl.Date(),
+}
+_TRUE = ["true", "t", "yes", "y", "1", "1.0"]
+_FALSE = ["false", "f", "no", "n", "0", "0.0"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A condition that marks a row as broken, over the cast columns and the raw ones."""
+
+    words: str
+    broken: pl.Expr
+
+
+def raw_name(name: str) -> str:
+    """The name under which a raw column travels beside the cast one."""
+    return f"raw:{name}"
+
+
+def cast_columns(schema: pl.Schema, table: Table) -> list[pl.Expr]:
+    """Expressions over the raw columns that give the declared types; null where impossible."""
+    return [cast(name, schema[name], column.type) for name, column in table.columns.items()]
+
+
+def cast(name: str, given: pl.DataType, wanted: str) -> pl.Expr:
+    """A column as the declared type; a value that cannot be one becomes null."""
+    value = pl.col(name)
+    if given == TYPES[wanted]:
+        return value.fill_nan(None) if wanted == "float64" else value
+    if given == pl.Null:
+        return value.cast(TYPES[wanted]).alias(name)
+    if given == pl.String and wanted != "string":
+        return _from_text(value.str.strip_chars(), wanted).alias(name)
+    return _from_native(value, given, wanted).alias(name)
+
+
+def table_rules(schema: pl.Schema, table: Table) -> list[Rule]:
+    """All rules of a table, in the order of its columns."""
+    return [
+        rule
+        for name, column in table.columns.items()
+        for rule in column_rules(name, column, schema[name], is_key=name in table.key)
+    ]
+
+
+def column_rules(name: str, column: Column, given: pl.DataType, *, is_key: bool) -> list[Rule]:
+    """The rules of one column; a missing value breaks only the rule that it must not be."""
+    value, raw = pl.col(name), pl.col(raw_name(name))
+    rules = []
+    if given != TYPES[column.type]:
+        article = "an" if column.type == "int64" else "a"
+        words = f"{name} is not {article} {column.type}"
+        rules.append(Rule(words, raw.is_not_null() & value.is_null()))
+    if is_key or not column.nullable:
+        missing = raw.is_null() if given != TYPES[column.type] else value.is_null()
+        reason = " (it is part of the key)" if is_key else ""
+        rules.append(Rule(f"{name} is missing{reason}", missing))
+    if column.type == "float64":
+        rules.append(Rule(f"{name} is not a finite number", value.is_infinite()))
+    return rules + _limit_rules(name, column)
+
+
+def _limit_rules(name: str, column: Column) -> list[Rule]:
+    value, number = pl.col(name), _number(pl.col(name), column)
+    unit = f" {column.unit}" if column.unit else ""
+    low, high = ("is shorter than", "is longer than") if column.type == "string" else ("is below", "is above")
+    rules = []
+    if column.min is not None:
+        rules.append(Rule(f"{name} {low} {column.min:g}{unit}", number < column.min))
+    if column.max is not None:
+        rules.append(Rule(f"{name} {high} {column.max:g}{unit}", number > column.max))
+    if column.allowed is not None:
+        # Through text, so that YAML's dates, numbers and words compare with any declared type.
+        listed = pl.Series([str(item) for item in column.allowed], dtype=pl.String)
+        allowed = cast("a", pl.String(), column.type)
+        values = pl.DataFrame({"a": listed}).select(allowed).to_series().drop_nulls()
+        shown = ", ".join(str(item) for item in column.allowed[:20])
+        more = ", …" if len(column.allowed) > 20 else ""
+        rules.append(
+            Rule(f"{name} is not one of {shown}{more}", ~value.is_in(values.implode()))
+        )
+    if column.pattern is not None:
+        whole = rf"\A(?:{column.pattern})\z"
+        text = value if column.type == "string" else value.cast(pl.String)
+        rules.append(
+            Rule(f"{name} does not match {column.pattern}", ~text.str.contains(whole))
+        )
+    return rules
+
+
+def _number(value: pl.Expr, column: Column) -> pl.Expr:
+    """What min and max are compared with: numbers as they are, times in seconds, texts' length."""
+    if column.type == "string":
+        return value.str.len_chars()
+    if column.type == "datetime":
+        return value.dt.epoch("s")
+    return value.cast(pl.Float64) if column.type in ("bool", "date") else value
+
+
+def _from_text(text: pl.Expr, wanted: str) -> pl.Expr:
+    if wanted == "int64":
+        # "15.0" is 15, as integer columns with gaps are often written; "15.5" is no integer.
+        # The float only steps in where the text is no integer, so large integers stay exact.
+        number = text.cast(pl.Float64, strict=False)
+        whole = pl.when(number == number.floor()).then(number)
+        return pl.coalesce(text.cast(pl.Int64, strict=False), whole.cast(pl.Int64, strict=False))
+    if wanted == "float64":
+        number = text.cast(pl.Float64, strict=False)
+        return pl.when(number.is_not_nan()).then(number)
+    if wanted == "bool":
+        word = text.str.to_lowercase()
+        truth = pl.when(word.is_in(_TRUE)).then(True)
+        return truth.when(word.is_in(_FALSE)).then(False)
+    if wanted == "datetime":
+        return parse_datetime(text)
+    return pl.coalesce(
+        text.str.to_date("%Y-%m-%d", strict=False),
+        pl.when(text.str.contains(r"^\d{4}-\d{2}-\d{2}[T ]")).then(parse_datetime(text)).cast(pl.Date),
+    )
+
+
+def parse_datetime(text: pl.Expr) -> pl.Expr:
+    """An instant in UTC from ISO 8601 text; without an offset the text is taken as UTC.
+
+    The offset is split off and subtracted, so one expression reads `Z`, `+02:00` and none.
+    """
+    parts = text.str.extract_groups(
+        r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(:\d{2})?(\.\d{1,9})?)?\s*(?:Z|z|UTC|([+-])(\d{2}):?(\d{2})?)?$"
+    )
+    part = [parts.struct.field(str(i)) for i in range(1, 8)]
+    local = (
+        pl.format(
+            "{}T{}{}{}",
+            part[0],
+            part[1].fill_null("00:00"),
+            part[2].fill_null(":00"),
+            part[3].fill_null(""),
+        )
+        .str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
+        .dt.replace_time_zone("UTC")
+    )
+    minutes = part[5].cast(pl.Int64, strict=False).fill_null(0) * 60 + part[6].cast(
+        pl.Int64, strict=False
+    ).fill_null(0)
+    sign = pl.when(part[4] == "-").then(-1).otherwise(1)
+    return local - pl.duration(minutes=minutes * sign)
+
+
+def _from_native(value: pl.Expr, given: pl.DataType, wanted: str) -> pl.Expr:
+    if wanted == "datetime" and isinstance(given, pl.Datetime):
+        instant = value.dt.cast_time_unit("us")
+        if given.time_zone is None:
+            return instant.dt.replace_time_zone("UTC")
+        return instant.dt.convert_time_zone("UTC")
+    if wanted == "datetime" and given == pl.Date:
+        return value.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    if wanted == "datetime" or (wanted == "date" and not given.is_temporal()):
+        return pl.lit(None, TYPES[wanted])  # a bare number names no moment without its unit
+    if wanted == "int64" and given.is_float():
+        return pl.when(value == value.floor()).then(value).cast(pl.Int64, strict=False)
+    if wanted == "bool" and given.is_numeric():
+        return pl.when(value == 1).then(True).when(value == 0).then(False)
+    if wanted == "string" and given.is_nested():
+        return pl.when(value.is_not_null()).then(pl.struct(value).struct.json_encode())
+    if wanted in ("int64", "float64") and given.is_temporal():
+        return pl.lit(None, TYPES[wanted])
+    return value.cast(TYPES[wanted], strict=False)
