@@ -6,20 +6,21 @@
 -- Sums are of whole numbers, so that they are the same whatever the order of the rows.
 WITH
 -- When a flight's departure and arrival can first be counted: at the full hour by which they are
--- known, and never before the hour after its scheduled one.
+-- known, and never before the hour after its scheduled one. greatest() passes over nulls, so what is
+-- never known (a cancelled flight) must be kept apart, or it would look as if it had left.
 legs AS (
     SELECT
         _row_id, origin, carrier, dest, tailnum, time_hour, dep_delay, arr_delay,
         dep_delay_known_at, arr_delay_known_at,
         time_hour + to_minutes(minute) AS scheduled,
-        greatest(
+        CASE WHEN dep_delay_known_at IS NOT NULL THEN greatest(
             date_trunc('hour', dep_delay_known_at - INTERVAL 1 MICROSECOND) + INTERVAL 1 HOUR,
             time_hour + INTERVAL 1 HOUR
-        ) AS departure_seen,
-        greatest(
+        ) END AS departure_seen,
+        CASE WHEN arr_delay_known_at IS NOT NULL THEN greatest(
             date_trunc('hour', arr_delay_known_at - INTERVAL 1 MICROSECOND) + INTERVAL 1 HOUR,
             time_hour + INTERVAL 1 HOUR
-        ) AS arrival_seen
+        ) END AS arrival_seen
     FROM flights
 ),
 
@@ -226,7 +227,8 @@ SELECT
     CASE
         WHEN l.scheduled < r.prediction_time - INTERVAL 18 HOURS THEN NULL
         WHEN l.dep_delay_known_at <= r.prediction_time THEN l.dep_delay
-        ELSE least(date_diff('minute', l.scheduled, r.prediction_time), 240)
+        WHEN l.scheduled IS NOT NULL
+        THEN least(date_diff('minute', l.scheduled, r.prediction_time), 240)
     END AS aircraft_delay,
     CASE
         WHEN l.scheduled < r.prediction_time - INTERVAL 18 HOURS THEN NULL
