@@ -90,8 +90,6 @@ def tune(
         TuningTimeoutError: `tune.timeout` was hit.
         DataError: too few rows or times for the folds.
     """
-    import optuna
-
     started = time.monotonic()
     seed = training.seed if seed is None else seed
     training = training.model_copy(
@@ -103,18 +101,11 @@ def tune(
     metric = training.metric_for(task)
     judge = _Judge(family, train.take(kept), folds, training, task, metric, started)
 
-    study = optuna.create_study(
-        sampler=_sampler(optuna, seed, training.tune.trials),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=3),
-        direction="minimize",
-    )
-    study.enqueue_trial(judge.learner.defaults())
-
     def report(_: Any, trial: Any) -> None:
         if on_trial is not None:
             on_trial(trial.number, sign(metric) * trial.value)
 
-    _quietly(optuna, study, judge, training.tune.trials, report)
+    study = _search(judge, seed, training.tune.trials, report)
     # Optuna's parameters lack what the space does not vary; the trial's own are complete.
     best = study.best_trial
     return Study(
@@ -123,7 +114,7 @@ def tune(
         params=best.user_attrs["params"],
         value=sign(metric) * best.value,
         default_value=sign(metric) * study.trials[0].value,
-        trials=_trials_frame(study.trials, metric),
+        trials=_trials_frame(study.trials),
         rows=len(kept),
         seconds=time.monotonic() - started,
     )
@@ -196,16 +187,25 @@ def _sampler(optuna: Any, seed: int, trials: int) -> Any:
     return optuna.samplers.TPESampler(seed=seed, n_startup_trials=min(10, max(3, trials // 3)))
 
 
-def _quietly(optuna: Any, study: Any, judge: _Judge, trials: int, report: Any) -> None:
+def _search(judge: _Judge, seed: int, trials: int, report: Any) -> Any:
+    import optuna
+
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
+        study = optuna.create_study(
+            sampler=_sampler(optuna, seed, trials),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=3),
+            direction="minimize",
+        )
+        study.enqueue_trial(judge.learner.defaults())
         study.optimize(judge, n_trials=trials, n_jobs=1, callbacks=[report])
     finally:
         optuna.logging.set_verbosity(before)
+    return study
 
 
-def _trials_frame(trials: list[Any], metric: str) -> pl.DataFrame:
+def _trials_frame(trials: list[Any]) -> pl.DataFrame:
     rows = [
         {
             "trial": trial.number,

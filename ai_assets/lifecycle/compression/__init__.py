@@ -1,0 +1,1 @@
+"""Compression: the same answers from a smaller, quicker artifact, within a declared budget."""

@@ -1,0 +1,189 @@
+"""Artifacts that could be served in place of the winner."""
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ai_assets.lifecycle.compression.onnx_session import (
+    open_session,
+    run_session,
+    single_row_latency,
+)
+from ai_assets.lifecycle.compression.spec import Compression
+from ai_assets.lifecycle.learners.base import Dataset, Model, Task
+from ai_assets.lifecycle.learners.lightgbm import LightGbm, LightGbmModel
+from ai_assets.lifecycle.training.metrics import metric_value, sign
+
+STUDENT_TREES = 100
+STUDENT_LEAVES = 15
+SMALLER_BY = 4
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An artifact.
+
+    Attributes:
+        name: `onnx` (the winner as it is), `student` (distilled) or `int8` (quantized).
+        family: Family of the model inside.
+        onnx: The graph, from `x` float32 [N, F] to `y` float32 [N, K].
+        model: The model that the graph was made from; None where it exists as a graph only.
+        about: How it was made, for people.
+    """
+
+    name: str
+    family: str
+    onnx: bytes = field(repr=False)
+    model: Model | None
+    about: str
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a candidate is like, on validation rows.
+
+    Attributes:
+        name: The candidate's name.
+        size: Bytes of the graph.
+        p50: Median time to score one row on one core, in milliseconds.
+        p99: 99th percentile of the same.
+        metric: The training metric of the candidate.
+        metric_loss: How much worse than the parent's it is; negative where it is better.
+        max_difference: Largest difference of an output from the parent's.
+        mean_difference: Mean difference of an output from the parent's.
+    """
+
+    name: str
+    size: int
+    p50: float
+    p99: float
+    metric: float
+    metric_loss: float
+    max_difference: float
+    mean_difference: float
+
+
+def build_candidates(
+    winner: Model,
+    train: Dataset,
+    validation: Dataset,
+    spec: Compression,
+    *,
+    task: Task,
+    seed: int,
+    threads: int,
+) -> list[Candidate]:
+    """The winner's own graph first, then what the declaration and the winner's family allow.
+
+    A linear winner has no student: nothing made of trees is smaller. A multiclass winner has none
+    either: LightGBM learns no soft labels of several classes.
+    """
+    own = winner.to_onnx()
+    found = [Candidate("onnx", winner.family, own, winner, "the winner itself")]
+    if spec.student and winner.family != "linear" and task != "multiclass":
+        student = distil(winner, train, validation, task=task, seed=seed, threads=threads)
+        about = f"{student.iterations} trees that learned the winner's answers"
+        found.append(Candidate("student", student.family, student.to_onnx(), student, about))
+    if winner.family == "mlp":
+        quantized = quantize(own)
+        found.append(Candidate("int8", "mlp", quantized, None, "hidden layers in 8-bit integers"))
+    return found
+
+
+def distil(
+    winner: Model, train: Dataset, validation: Dataset, *, task: Task, seed: int, threads: int
+) -> LightGbmModel:
+    """A model of fewer trees that is fitted to the winner's predictions (Hinton et al. 2015).
+
+    It has at most a quarter of the trees of a LightGBM winner; validation rows, with the winner's
+    predictions as their labels, may stop it earlier.
+    """
+    params = LightGbm().defaults() | {
+        "learning_rate": 0.1,
+        "num_leaves": STUDENT_LEAVES,
+        "min_child_samples": 50,
+        "feature_fraction": 1.0,
+        "bagging_fraction": 1.0,
+    }
+    trees = STUDENT_TREES
+    if isinstance(winner, LightGbmModel):
+        trees = max(1, winner.iterations // SMALLER_BY)
+        # Few trees must take larger steps to arrive at all.
+        params["learning_rate"] = float(np.clip(10.0 / trees, 0.1, 0.4))
+    if task == "binary":
+        params |= {"objective": "cross_entropy", "metric": "cross_entropy"}
+    soft = [_imitating(winner, data) for data in (train, validation)]
+    settings = params | {"iterations": trees}
+    student = LightGbm().fit(*soft, settings, task="regression", seed=seed, threads=threads)
+    # Both objectives end in the logistic function; only the name `binary` is known to converters.
+    text = student.text.replace("objective=cross_entropy", "objective=binary sigmoid:1")
+    text = text.replace("[objective: cross_entropy]", "[objective: binary]")
+    return LightGbmModel(task, student.names, text, 1, student.iterations, student.curve, threads)
+
+
+def quantize(model: bytes) -> bytes:
+    """Weights of the hidden layers as 8-bit integers, activations quantized as they come.
+
+    The last layer stays as it is: it is tiny, and its rounding would reach the output undamped.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    graph = onnx.load_from_string(model)
+    layers = [node.name for node in graph.graph.node if node.op_type == "MatMul"]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "int8.onnx"
+        quantize_dynamic(
+            graph,
+            path,
+            op_types_to_quantize=["MatMul"],
+            nodes_to_quantize=layers[:-1],
+            weight_type=QuantType.QInt8,
+        )
+        made = onnx.load(path)
+    made.producer_name, made.producer_version, made.doc_string = "ai_assets", "", ""
+    return made.SerializeToString(deterministic=True)
+
+
+def measure(
+    candidate: Candidate,
+    validation: Dataset,
+    parent: np.ndarray,
+    *,
+    metric: str,
+    task: Task,
+    repeats: int = 300,
+) -> Measurement:
+    """Measure a candidate through onnxruntime, as it would be served.
+
+    Args:
+        candidate: what to measure.
+        validation: rows to measure on.
+        parent: the winner's predictions [n, K] of these rows.
+        metric: name of the training metric.
+        task: what is predicted.
+        repeats: single rows to time.
+    """
+    session: Any = open_session(candidate.onnx)
+    predicted = run_session(session, validation.x)
+    value = metric_value(metric, task, validation.y, predicted)
+    loss = sign(metric) * (value - metric_value(metric, task, validation.y, parent))
+    difference = np.abs(predicted - parent)
+    p50, p99 = single_row_latency(session, validation.x, repeats)
+    return Measurement(
+        name=candidate.name,
+        size=len(candidate.onnx),
+        p50=p50,
+        p99=p99,
+        metric=value,
+        metric_loss=loss,
+        max_difference=float(difference.max()),
+        mean_difference=float(difference.mean()),
+    )
+
+
+def _imitating(winner: Model, data: Dataset) -> Dataset:
+    return Dataset(data.x, winner.predict(data.x)[:, 0], data.weight, data.encoding)

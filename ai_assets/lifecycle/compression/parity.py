@@ -1,0 +1,48 @@
+"""Checks that stand between a compressed model and its release: (passed, words) each."""
+
+import numpy as np
+
+from ai_assets.lifecycle.compression.candidates import Measurement
+from ai_assets.lifecycle.compression.onnx_session import open_session, run_session
+from ai_assets.lifecycle.compression.spec import Compression
+from ai_assets.lifecycle.learners.base import Model
+
+TOLERANCE = 1e-5
+
+
+def onnx_parity_ok(
+    model: Model, onnx: bytes, x: np.ndarray, tolerance: float = TOLERANCE
+) -> tuple[bool, str]:
+    """Whether an exported graph answers like the model it was made from.
+
+    Differences count relative to the outputs' size where that is above 1 (values of a regression).
+    """
+    expected, given = model.predict(x), run_session(open_session(onnx), x)
+    if given.shape != expected.shape:
+        return False, f"the graph's outputs are {given.shape}, the model's {expected.shape}."
+    if not np.isfinite(given).all():
+        return False, f"{int((~np.isfinite(given)).sum())} outputs of the graph are not finite."
+    largest = float((np.abs(given - expected) / np.maximum(1.0, np.abs(expected))).max())
+    passed = largest <= tolerance
+    relation = "within" if passed else "beyond"
+    return passed, (
+        f"the graph differs from the model by at most {largest:.1e} over {len(x)} rows, {relation} "
+        f"the tolerance of {tolerance:.1e}."
+    )
+
+
+def budget_ok(measured: Measurement, spec: Compression) -> tuple[bool, str]:
+    """Whether a measured candidate stays within the declared budget; the words name each limit."""
+    limits = [
+        ("metric loss", measured.metric_loss, spec.max_metric_loss, ""),
+        ("size", measured.size / 1e6, spec.max_size, " MB"),
+        ("p99 of one row", measured.p99, spec.max_p99, " ms"),
+    ]
+    broken, kept = [], []
+    for name, value, limit, unit in limits:
+        if limit is None:
+            continue
+        within = value <= limit
+        words = f"{name} {value:.4g}{unit} {'within' if within else 'above'} {limit:g}{unit}"
+        (kept if within else broken).append(words)
+    return not broken, f"{measured.name}: {'; '.join(broken or kept)}."
