@@ -1,0 +1,138 @@
+"""Intervals by resampling rows: how far the values could be off by chance alone.
+
+Bootstrap of Efron (1979), "Bootstrap methods: another look at the jackknife". Resamples are centred
+on the value, because some metrics (the calibration error above all) are larger in every resample
+than in the sample: without centring the interval would lie beside its own value.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ai_assets.lifecycle.errors import DeclarationError, must_be
+from ai_assets.lifecycle.evaluation.metrics import (
+    METRICS,
+    Floats,
+    Metric,
+    Scored,
+    get_metric,
+    scored,
+    values_of,
+)
+
+# Bounds the memory of one piece of counts: 2M doubles are 16 MB, and fit no worse than more would.
+_PIECE = 2_000_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value and the interval that resampling gives it.
+
+    Attributes:
+        value: The value over all rows; None if undefined.
+        low: Lower end of the interval; None if it cannot be had.
+        high: Upper end of the interval; None if it cannot be had.
+        words: Why there is no value; empty if there is one.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    words: str = ""
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return self.words
+        if self.low is None or self.high is None:
+            return f"{self.value:.4f}"
+        return f"{self.value:.4f} ({self.low:.4f} to {self.high:.4f})"
+
+
+def resample_counts(rows: int, resamples: int, seed: int) -> Iterator[Floats]:
+    """How often each row is drawn, in pieces [b, rows] that together have `resamples` rows.
+
+    Rows are in the order that they were given, so equal arguments draw the same rows for another
+    model of the same rows: differences between models are paired.
+    """
+    generator = np.random.default_rng(seed)
+    piece = max(1, _PIECE // rows)
+    for start in range(0, resamples, piece):
+        size = min(piece, resamples - start)
+        draws = (generator.integers(0, rows, rows) for _ in range(size))
+        yield np.array([np.bincount(drawn, minlength=rows) for drawn in draws], dtype=np.float64)
+
+
+def bootstrap(
+    rows: Scored,
+    names: tuple[str, ...] = tuple(METRICS),
+    *,
+    seed: int,
+    resamples: int = 200,
+    level: float = 0.95,
+) -> dict[str, Estimate]:
+    """The named metrics, each with its interval at `level` (a share of resamples)."""
+    _check(resamples, level)
+    values = values_of(rows, names)
+    drawn = _resampled(rows, names, seed, resamples)
+    return {name: _estimate(get_metric(name), values[name], drawn[name], level) for name in names}
+
+
+def paired_difference(
+    y: ArrayLike,
+    first: ArrayLike,
+    second: ArrayLike,
+    metric: str,
+    threshold: float = 0.5,
+    *,
+    seed: int,
+    resamples: int = 200,
+    level: float = 0.95,
+) -> Estimate:
+    """Metric of `first` minus metric of `second`, two scores [n] of the same rows, paired."""
+    _check(resamples, level)
+    pair = [scored(y, scores, threshold) for scores in (first, second)]
+    values = [values_of(rows, (metric,))[metric] for rows in pair]
+    if values[0] is None or values[1] is None:
+        return Estimate(None, words=get_metric(metric).undefined)
+    drawn = [_resampled(rows, (metric,), seed, resamples)[metric] for rows in pair]
+    value = values[0] - values[1]
+    low, high = _interval(value, drawn[0] - drawn[1], level)
+    return Estimate(value, low, high)
+
+
+def _check(resamples: int, level: float) -> None:
+    if resamples < 0:
+        raise DeclarationError(must_be("resamples", "0 or more", resamples))
+    if not 0 < level < 1:
+        raise DeclarationError(must_be("level", "between 0 and 1", level))
+
+
+def _resampled(rows: Scored, names: tuple[str, ...], seed: int, resamples: int) -> dict:
+    """Values [resamples] of each metric."""
+    found: dict[str, list[Floats]] = {name: [] for name in names}
+    for counts in resample_counts(len(rows.p), resamples, seed):
+        counts = counts[:, rows.order]
+        for name in names:
+            found[name].append(get_metric(name).compute(rows, counts))
+    return {name: np.concatenate([np.empty(0), *parts]) for name, parts in found.items()}
+
+
+def _estimate(metric: Metric, value: float | None, drawn: Floats, level: float) -> Estimate:
+    if value is None:
+        return Estimate(None, words=metric.undefined)
+    low, high = _interval(value, drawn, level)
+    if low is None or high is None:
+        return Estimate(value)
+    return Estimate(value, max(0.0, low), min(metric.ceiling, high))
+
+
+def _interval(value: float, drawn: Floats, level: float) -> tuple[float | None, float | None]:
+    """The centred interval; None when most resamples have no value."""
+    known = drawn[~np.isnan(drawn)]
+    if len(known) < 2 or len(known) < len(drawn) / 2:
+        return None, None
+    centred = known - known.mean() + value
+    low, high = np.quantile(centred, [(1 - level) / 2, (1 + level) / 2])
+    return float(min(low, value)), float(max(high, value))
