@@ -81,7 +81,9 @@ class _Sieve:
         self.given = given
         self.casts = cast_columns(given, table)
         self.rules = table_rules(given, table)
-        self.aside = [_raw(n, given[n]) for n in self.names if given[n] != TYPES[table.columns[n].type]]
+        self.aside = [
+            _raw(n, given[n]) for n in self.names if given[n] != TYPES[table.columns[n].type]
+        ]
         self.good = Spool(pl.Schema({n: TYPES[c.type] for n, c in table.columns.items()}))
         text = {n: pl.String() for n in self.names}
         self.rejected = Spool(pl.Schema({"_rule": pl.String(), **text}))
@@ -202,4 +204,3 @@ def _with_ids(frames: Frames, ids: pl.Series, keep: np.ndarray | None) -> Frames
         whole = pl.DataFrame([ids[start:stop], *frame.get_columns()])
         yield whole if keep is None else whole.filter(pl.Series(keep[start:stop]))
         start = stop
-

@@ -77,7 +77,11 @@ def column_rules(name: str, column: Column, given: pl.DataType, *, is_key: bool)
 def _limit_rules(name: str, column: Column) -> list[Rule]:
     value, number = pl.col(name), _number(pl.col(name), column)
     unit = f" {column.unit}" if column.unit else ""
-    low, high = ("is shorter than", "is longer than") if column.type == "string" else ("is below", "is above")
+    low, high = (
+        ("is shorter than", "is longer than")
+        if column.type == "string"
+        else ("is below", "is above")
+    )
     rules = []
     if column.min is not None:
         rules.append(Rule(f"{name} {low} {column.min:g}{unit}", number < column.min))
@@ -90,15 +94,11 @@ def _limit_rules(name: str, column: Column) -> list[Rule]:
         values = pl.DataFrame({"a": listed}).select(allowed).to_series().drop_nulls()
         shown = ", ".join(str(item) for item in column.allowed[:20])
         more = ", …" if len(column.allowed) > 20 else ""
-        rules.append(
-            Rule(f"{name} is not one of {shown}{more}", ~value.is_in(values.implode()))
-        )
+        rules.append(Rule(f"{name} is not one of {shown}{more}", ~value.is_in(values.implode())))
     if column.pattern is not None:
         whole = rf"\A(?:{column.pattern})\z"
         text = value if column.type == "string" else value.cast(pl.String)
-        rules.append(
-            Rule(f"{name} does not match {column.pattern}", ~text.str.contains(whole))
-        )
+        rules.append(Rule(f"{name} does not match {column.pattern}", ~text.str.contains(whole)))
     return rules
 
 
@@ -129,7 +129,9 @@ def _from_text(text: pl.Expr, wanted: str) -> pl.Expr:
         return parse_datetime(text)
     return pl.coalesce(
         text.str.to_date("%Y-%m-%d", strict=False),
-        pl.when(text.str.contains(r"^\d{4}-\d{2}-\d{2}[T ]")).then(parse_datetime(text)).cast(pl.Date),
+        pl.when(text.str.contains(r"^\d{4}-\d{2}-\d{2}[T ]"))
+        .then(parse_datetime(text))
+        .cast(pl.Date),
     )
 
 

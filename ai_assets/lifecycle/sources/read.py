@@ -1,0 +1,77 @@
+"""One way in to all kinds of sources."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import polars as pl
+
+from ai_assets.lifecycle.cleaning.rules import TYPES, cast
+from ai_assets.lifecycle.partitions import Span
+from ai_assets.lifecycle.schema.tables import Source, Table
+from ai_assets.lifecycle.sources.delta import read_delta
+from ai_assets.lifecycle.sources.files import read_csv, read_ndjson, read_parquet
+from ai_assets.lifecycle.sources.http import read_http
+from ai_assets.lifecycle.sources.python import read_python
+from ai_assets.lifecycle.sources.request import Request
+from ai_assets.lifecycle.sources.sql import read_sql
+
+READERS: Mapping[str, Callable[[Request], pl.LazyFrame]] = {
+    "csv": read_csv,
+    "parquet": read_parquet,
+    "ndjson": read_ndjson,
+    "delta": read_delta,
+    "sql": read_sql,
+    "http": read_http,
+    "python": read_python,
+}
+
+
+def read_source(
+    source: Source,
+    span: Span | None,
+    *,
+    table: Table,
+    folder: Path,
+    partition: str | None = None,
+) -> pl.LazyFrame:
+    """The rows of a stretch of time, as the source has them.
+
+    CSV, NDJSON and SQL give text throughout, so that a bad value is quarantined by cleaning
+    instead of failing the read; the other kinds give their own types.
+
+    Args:
+        source: where from.
+        span: the stretch of event time [start, end), or None for all rows. A path that is a
+            template is trusted to hold just these rows' neighbourhood; the rows are filtered by
+            the table's time column in any case. Rows whose time cannot be read are kept, for
+            cleaning to reject.
+        table: the declaration; its `time` names the column to filter by.
+        folder: the product's folder, to which relative paths belong.
+        partition: the partition's key, for templates.
+
+    Raises:
+        DataError: the source is missing, damaged or refuses; says which, where and what would do.
+    """
+    rows = READERS[source.kind](Request(source, table, folder, span, partition))
+    rows = _without_null_types(rows, table)
+    return rows if span is None or table.time is None else _within(rows, table.time, span)
+
+
+def _within(rows: pl.LazyFrame, time: str, span: Span) -> pl.LazyFrame:
+    schema = rows.collect_schema()
+    if time not in schema:
+        return rows  # check_columns says so, with the nearest name
+    moment = cast(time, schema[time], "datetime")
+    # A time that cannot be read belongs to no partition; it is shown in each rather than lost.
+    inside = (moment >= span.start) & (moment < span.end)
+    return rows.filter(inside.fill_null(True))
+
+
+def _without_null_types(rows: pl.LazyFrame, table: Table) -> pl.LazyFrame:
+    """A column of nothing but nulls has no type of its own; give it the declared one."""
+    casts = [
+        pl.col(name).cast(TYPES[table.columns[name].type] if name in table.columns else pl.String())
+        for name, kind in rows.collect_schema().items()
+        if kind == pl.Null
+    ]
+    return rows.with_columns(casts) if casts else rows

@@ -1,0 +1,286 @@
+"""The lake: every table a Delta table, a partition replaced whole in one commit.
+
+Files are written first and named in one commit afterwards, so whoever reads sees all of a
+partition or the one before, and a writer that is killed leaves nothing that anyone reads. A commit
+is refused when another came first; it is then tried again upon the newer table.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from deltalake import DeltaTable
+from pydantic import Field
+
+from ai_assets.lifecycle.cleaning.identity import Digest
+from ai_assets.lifecycle.errors import DataError, MissingPartitionsError, did_you_mean
+from ai_assets.lifecycle.naming import AssetName
+from ai_assets.resources import artifacts, delta
+from ai_assets.resources.artifacts import ArtifactVersion
+
+PARTITION = "_partition"
+WHOLE = "_all"
+ADMIT = "AI_ASSETS_ADMIT_NEW_COLUMNS"
+Rows = pl.LazyFrame | pl.DataFrame | Iterable[pl.DataFrame]
+
+
+@dataclass(frozen=True)
+class TableVersion:
+    """What a write left: the Delta version, the rows written and the digest of their content."""
+
+    version: int
+    rows: int
+    digest: str
+
+
+def default_root() -> str:
+    """`$AI_ASSETS_HOME/lake`, or `.state/lake` below the working directory."""
+    return str(Path(os.environ.get("AI_ASSETS_HOME", ".state"), "lake"))
+
+
+class Lake(dg.ConfigurableResource):
+    """Tables and artifacts of all products, by asset name and partition key."""
+
+    root: str = Field(default_factory=default_root, description="Folder or URL of the lake.")
+    storage_options: dict[str, str] = Field(
+        default_factory=dict, description="Credentials and endpoint of an object store."
+    )
+    artifact_root: str = Field("", description="Local folder of the artifacts; default: the root.")
+
+    def replace(
+        self,
+        name: AssetName,
+        frame: Rows,
+        partition: str | None = None,
+        *,
+        admit_new_columns: bool | None = None,
+    ) -> TableVersion:
+        """Replace one partition (the whole table for None) with the rows, atomically.
+
+        Args:
+            name: the asset.
+            frame: the rows; a lazy frame or an iterator is never held in memory as a whole.
+            partition: the key, or None for a table without partitions.
+            admit_new_columns: let columns come or go; default: the variable
+                AI_ASSETS_ADMIT_NEW_COLUMNS.
+
+        Raises:
+            DataError: the columns differ from those of the table, or there is no column at all.
+        """
+        key = partition or WHOLE
+        batches = _batches(frame)
+        written = self.replace_many_from(
+            name, (b.with_columns(pl.lit(key).alias(PARTITION)) for b in batches), [key],
+            admit_new_columns=admit_new_columns,
+        )  # fmt: skip
+        return written[key]
+
+    def replace_many(
+        self,
+        name: AssetName,
+        frame: Rows,
+        partitions: list[str],
+        *,
+        admit_new_columns: bool | None = None,
+    ) -> dict[str, TableVersion]:
+        """Replace several partitions in one commit; the column `_partition` says whose a row is.
+
+        Raises:
+            DataError: rows of a partition that is not listed, or as `replace`.
+        """
+        return self.replace_many_from(
+            name, _batches(frame), partitions, admit_new_columns=admit_new_columns
+        )
+
+    def replace_many_from(
+        self,
+        name: AssetName,
+        batches: Iterator[pl.DataFrame],
+        keys: list[str],
+        *,
+        admit_new_columns: bool | None = None,
+    ) -> dict[str, TableVersion]:
+        """As `replace_many`, from an iterator that gives at least one frame, empty or not."""
+        admit = _admitted() if admit_new_columns is None else admit_new_columns
+        uri = self.uri(name)
+        files = delta.DataFiles(uri, self.storage_options, keys)
+        digests = {key: Digest() for key in keys}
+        for batch in batches:
+            for key, part in _by_partition(delta.storable(batch, name.path), keys, name):
+                files.write(key, part)
+                digests[key].add(part)
+        written = files.finish(name.path)
+        metadata = {key: {"rows": d.rows, "digest": d.hexdigest()} for key, d in digests.items()}
+        version = delta.commit(
+            uri, self.storage_options, written, keys, metadata, admit=admit, name=name.path
+        )
+        return {key: TableVersion(version, m["rows"], m["digest"]) for key, m in metadata.items()}
+
+    def scan(
+        self,
+        name: AssetName,
+        partitions: list[str] | None = None,
+        version: int | None = None,
+        *,
+        with_partition: bool = False,
+    ) -> pl.LazyFrame:
+        """The rows of the given partitions (all for None), as of a version (the newest for None).
+
+        Raises:
+            MissingPartitionsError: the table, or one of the partitions, is not in the lake.
+        """
+        table = self._table(name, version)
+        files = delta.files(table)
+        if partitions is not None:
+            self._check_present(name, partitions, set(files))
+            files = {key: files[key] for key in partitions}
+        return delta.scan(table, files, self.storage_options, with_partition=with_partition)
+
+    def partitions(self, name: AssetName) -> list[str]:
+        """The keys that are in the lake, sorted; empty partitions too. Never raises."""
+        table = delta.open_table(self.uri(name), self.storage_options)
+        return [] if table is None else sorted(k for k in delta.files(table) if k != WHOLE)
+
+    def exists(self, name: AssetName, partition: str | None = None) -> bool:
+        """Whether a partition was written, with or without rows; the table itself for None."""
+        table = delta.open_table(self.uri(name), self.storage_options)
+        if table is None:
+            return False
+        keys = set(delta.files(table))
+        return bool(keys) if partition is None else partition in keys
+
+    def version(self, name: AssetName) -> int:
+        """The newest Delta version of the table.
+
+        Raises:
+            MissingPartitionsError: the table is not in the lake.
+        """
+        return self._table(name, None).version()
+
+    def digest(
+        self, name: AssetName, partition: str | None = None, version: int | None = None
+    ) -> str:
+        """The digest of a partition's content (of all rows for None), as `replace` gave it."""
+        rows = self.scan(name, None if partition is None else [partition], version)
+        digest = Digest()
+        for batch in _batches(rows):
+            digest.add(batch)
+        return digest.hexdigest()
+
+    def vacuum(self, name: AssetName, *, keep_hours: float = 168) -> list[str]:
+        """Remove files that no version of the last hours uses; returns their names.
+
+        With 0 hours the bytes of replaced partitions are gone for good, and so is time travel.
+        No writer may be at work on the table then.
+        """
+        return self._table(name, None).vacuum(
+            retention_hours=int(keep_hours), enforce_retention_duration=False, dry_run=False
+        )
+
+    def save_artifact(
+        self, name: AssetName, partition: str | None, folder: Path
+    ) -> ArtifactVersion:
+        """Copy a folder of files in, and make it the partition's artifact, atomically."""
+        return artifacts.save(self._artifact_base(name), partition or WHOLE, Path(folder))
+
+    def artifact(self, name: AssetName, partition: str | None = None) -> Path:
+        """The folder of a partition's artifact. Not to be written to.
+
+        Raises:
+            MissingPartitionsError: none was saved.
+        """
+        return artifacts.find(self._artifact_base(name), partition or WHOLE, name.path)
+
+    def artifacts(self, name: AssetName) -> list[str]:
+        """The keys of the partitions that have an artifact, sorted."""
+        return sorted(k for k in artifacts.keys(self._artifact_base(name)) if k != WHOLE)
+
+    def uri(self, name: AssetName) -> str:
+        """Where the table lies: a path, or a URL below a remote root."""
+        return f"{self._base()}/{name.path}"
+
+    def _base(self) -> str:
+        return self.root.rstrip("/") if _is_remote(self.root) else str(Path(self.root).absolute())
+
+    def _artifact_base(self, name: AssetName) -> Path:
+        root = self.artifact_root or self.root
+        if _is_remote(root):
+            raise DataError(
+                "lake.artifact_root must be a local folder when the lake's root is a URL "
+                f"('{self.root}'), but got '{self.artifact_root}'. Set it to a folder that all "
+                "workers share."
+            )
+        return Path(root).absolute() / name.product / "_artifacts" / name.asset
+
+    def _table(self, name: AssetName, version: int | None) -> DeltaTable:
+        table = delta.open_table(self.uri(name), self.storage_options, version)
+        if table is None:
+            raise MissingPartitionsError(
+                f"{name.path} is not in the lake ({self.root}) yet. Materialize it first:\n"
+                "  dagster asset materialize -m ai_assets.definitions "
+                f"--select 'key:\"{name.path}\"'"
+            )
+        return table
+
+    def _check_present(self, name: AssetName, wanted: list[str], there: set[str]) -> None:
+        missing = sorted(set(wanted) - there)
+        if missing:
+            raise MissingPartitionsError(
+                f"{name.path} lacks {len(missing)} partition(s): {', '.join(missing)}."
+                f"{did_you_mean(missing[0], there)}"
+            )
+
+
+def _is_remote(root: str) -> bool:
+    return "://" in root
+
+
+def _admitted() -> bool:
+    return os.environ.get(ADMIT, "").lower() in ("1", "true", "yes")
+
+
+def _batches(frame: Rows) -> Iterator[pl.DataFrame]:
+    """Frames whose union is the frame; at least one where the columns are known."""
+    if isinstance(frame, pl.DataFrame):
+        yield frame
+    elif isinstance(frame, pl.LazyFrame):
+        yield pl.DataFrame(schema=frame.collect_schema())
+        yield from frame.collect_batches(chunk_size=100_000, maintain_order=True)
+    else:
+        yield from frame
+
+
+def _by_partition(
+    batch: pl.DataFrame, keys: list[str], name: AssetName
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    if PARTITION not in batch.columns:
+        raise DataError(
+            f"Rows for several partitions of {name.path} must have a column {PARTITION}."
+        )
+    if batch.is_empty() or len(keys) == 1 and (batch[PARTITION] == keys[0]).all():
+        # An empty frame still tells the columns.
+        yield from [
+            (key, batch.drop(PARTITION)) for key in (keys if batch.is_empty() else keys[:1])
+        ]
+        return
+    for (key,), part in batch.partition_by(PARTITION, as_dict=True, maintain_order=True).items():
+        if key not in keys:
+            raise DataError(
+                f"Rows of {name.path} must belong to one of the partitions {', '.join(keys)}, "
+                f"but got rows of {key!r}.{did_you_mean(str(key), keys)}"
+            )
+        yield str(key), part.drop(PARTITION)
+
+
+def write_metadata(written: TableVersion, schema: pl.Schema) -> dict[str, Any]:
+    """Dagster metadata of a write: rows, columns and version."""
+    columns = [dg.TableColumn(name, str(kind)) for name, kind in schema.items()]
+    return {
+        "dagster/row_count": written.rows,
+        "dagster/column_schema": dg.TableSchema(columns=columns),
+        "delta_version": written.version,
+    }
