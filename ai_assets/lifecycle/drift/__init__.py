@@ -1,0 +1,1 @@
+"""What changed since training: a small reference, numbers over all rows, a page to read."""

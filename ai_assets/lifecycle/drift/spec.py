@@ -1,0 +1,36 @@
+"""When a changed input is called drift, as declared."""
+
+from pydantic import Field
+
+from ai_assets.lifecycle.schema.tables import Section
+
+
+class Drift(Section):
+    """When a changed input is called drift. Judged per column, over all rows of a partition."""
+
+    psi: float = Field(
+        0.2,
+        gt=0,
+        description="Population stability index from which a column has drifted. By custom below "
+        "0.1 is stable, 0.1 to 0.2 moving, above 0.2 drifted.",
+    )
+    columns: dict[str, float] = Field(
+        default_factory=dict, description="Another psi limit for some columns, by name."
+    )
+    ignore: list[str] = Field(
+        default_factory=list, description="Columns that are measured and never called drifted."
+    )
+    min_rows: int = Field(
+        500,
+        ge=1,
+        description="Fewer rows than this are measured but never called drifted: chance alone "
+        "moves them.",
+    )
+    sample: int = Field(
+        5_000, ge=100, description="Most rows that the report people read is drawn from."
+    )
+    seed: int = Field(0, description="Seed of that sample.")
+
+    def limit(self, column: str) -> float:
+        """The psi from which the column has drifted."""
+        return self.columns.get(column, self.psi)

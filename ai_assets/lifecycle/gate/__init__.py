@@ -1,0 +1,1 @@
+"""Whether a model may be released: declared limits, judged on the evaluation."""
