@@ -43,6 +43,7 @@ def choose(measured: list[Measurement], spec: Compression) -> Choice:
     outside = [judged[m.name][1] for m in measured if not judged[m.name][0]]
     reason = (
         f"{best.name} is the smallest of {len(within)} within the budget: "
-        f"{best.size / 1e3:.0f} kB, {best.p50:.3f} ms a row (median), metric loss {best.metric_loss:.4f}."
+        f"{best.size / 1e3:.0f} kB, {best.p50:.3f} ms a row (median), "
+        f"metric loss {best.metric_loss:.4f}."
     )
     return Choice(best.name, True, " ".join([reason, *(f"Outside: {words}" for words in outside)]))

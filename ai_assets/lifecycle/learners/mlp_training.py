@@ -10,7 +10,9 @@ from ai_assets.lifecycle.errors import must_be
 from ai_assets.lifecycle.learners.base import Dataset, OnStep, Task, link, loss
 from ai_assets.lifecycle.learners.preparation import Preparation
 
-BATCH_ROWS = 2048
+BATCH_ROWS = (32, 2048)
+BATCHES = 32
+"""A small table gets small batches: an epoch must hold enough steps to learn from."""
 
 
 def train_network(
@@ -133,8 +135,10 @@ def _epoch(network: Any, rows: _Rows, optimizer: Any, order: Any, task: Task) ->
 
     network.train()
     total = 0.0
+    least, most = BATCH_ROWS
+    batch_rows = min(most, max(least, -(-len(rows.y) // BATCHES)))
     shuffled = torch.randperm(len(rows.y), generator=order).to(rows.y.device)
-    for batch in shuffled.split(BATCH_ROWS):
+    for batch in shuffled.split(batch_rows):
         score = _forward(network, rows.dense[batch], rows.slots[batch])
         y, weight = rows.y[batch], rows.weight[batch]
         if task == "binary":

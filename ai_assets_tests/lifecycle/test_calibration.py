@@ -1,0 +1,78 @@
+"""Calibration mends what it should, survives JSON, and thresholds are chosen on its scores."""
+
+import numpy as np
+import pytest
+
+from ai_assets.lifecycle.errors import DataError, DeclarationError
+from ai_assets.lifecycle.schema.calibration import Calibration
+from ai_assets.lifecycle.schema.decision import Decision
+from ai_assets.lifecycle.training.calibration import fit_calibration
+from ai_assets.lifecycle.training.threshold import Costs, choose_threshold
+
+RANDOM = np.random.default_rng(0)
+TRUE = RANDOM.uniform(0.02, 0.98, 20_000)
+Y = (RANDOM.random(20_000) < TRUE).astype(float)
+# Overconfident: the logit is doubled and shifted.
+SCORES = 1 / (1 + np.exp(-(2 * np.log(TRUE / (1 - TRUE)) + 1)))
+
+
+def test_sigmoid_finds_the_slope_and_shift_that_were_put_in():
+    found = fit_calibration("sigmoid", SCORES, Y)
+    assert found.slope == pytest.approx(0.5, abs=0.03)
+    assert found.intercept == pytest.approx(-0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("method", ["sigmoid", "isotonic"])
+def test_calibrated_scores_are_near_the_true_probabilities_and_keep_their_order(method):
+    found = fit_calibration(method, SCORES[:, None], Y)
+    mended = found.apply(SCORES)
+    assert np.abs(mended - TRUE).mean() < 0.02 < np.abs(SCORES - TRUE).mean()
+    assert (np.diff(mended[np.argsort(SCORES)]) >= 0).all()
+    assert found.apply(SCORES[:5, None]).shape == (5, 1)
+
+
+@pytest.mark.parametrize("method", ["none", "sigmoid", "isotonic"])
+def test_a_calibration_comes_back_from_json(method):
+    found = fit_calibration(method, SCORES, Y)
+    assert Calibration.from_json(found.to_json()) == found
+
+
+def test_several_classes_are_calibrated_by_temperature():
+    logits = RANDOM.normal(size=(5000, 3))
+    true = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    y = (RANDOM.random((5000, 1)) > true.cumsum(1)).sum(1).astype(float)
+    sharp = true**3 / (true**3).sum(1, keepdims=True)
+    found = fit_calibration("sigmoid", sharp, y)
+    assert found.slope == pytest.approx(1 / 3, abs=0.03)
+    assert found.apply(sharp).sum(axis=1) == pytest.approx(1)
+    with pytest.raises(DeclarationError, match="multiclass"):
+        fit_calibration("isotonic", sharp, y)
+
+
+def test_calibrating_on_too_little_is_refused():
+    with pytest.raises(DataError, match="at least two classes"):
+        fit_calibration("sigmoid", np.array([0.2, 0.3]), np.zeros(2))
+    with pytest.raises(DataError, match="Declare calibration: sigmoid"):
+        fit_calibration("isotonic", SCORES[:50], Y[:50])
+
+
+def test_the_threshold_with_the_largest_f1_lies_between_two_scores():
+    found = choose_threshold(np.array([0, 0, 1, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.4, 0.6, 0.8]))
+    assert found.value == pytest.approx(0.25)
+    assert found.achieved == pytest.approx(6 / 7)
+
+
+def test_costly_misses_lower_the_threshold():
+    dear = choose_threshold(Y, TRUE, Costs(false_positive=1, false_negative=9))
+    cheap = choose_threshold(Y, TRUE, Costs(false_positive=9, false_negative=1))
+    assert dear.value == pytest.approx(0.1, abs=0.06)
+    assert cheap.value == pytest.approx(0.9, abs=0.06)
+
+
+def test_a_decision_names_its_answers_and_comes_back_from_json():
+    decision = Decision("binary", "late", 0.3, ("on time", "late"))
+    assert decision.answers(np.array([0.29, 0.3])) == ["on time", "late"]
+    assert Decision.from_json(decision.to_json()) == decision
+    several = Decision("multiclass", classes=("a", "b", "c"))
+    assert several.answers(np.array([[0.1, 0.2, 0.7]])) == ["c"]
+    assert Decision("regression", classes=()).answers(np.array([[1.5]])) == [1.5]

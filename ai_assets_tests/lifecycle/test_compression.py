@@ -1,0 +1,87 @@
+"""Candidates are smaller, parity is checked both ways, and no clock decides the choice."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ai_assets.lifecycle.compression.candidates import Measurement, build_candidates, measure
+from ai_assets.lifecycle.compression.choose import choose
+from ai_assets.lifecycle.compression.parity import budget_ok, onnx_parity_ok
+from ai_assets.lifecycle.compression.spec import Compression
+from ai_assets_tests.lifecycle.test_learners import fit, make_data
+
+TRAIN, VALIDATION = make_data(), make_data(seed=4, rows=500)
+PLAIN = Measurement("onnx", 1000, 0.1, 0.2, 0.5, 0.0, 0.0, 0.0)
+SMALL = Measurement("student", 200, 0.9, 0.9, 0.503, 0.003, 0.1, 0.01)
+
+
+def candidates(family: str, task: str = "binary", **more) -> dict:
+    winner = fit(family, task, **more)
+    train, validation = make_data(task), make_data(task, seed=4, rows=500)
+    made = build_candidates(winner, train, validation, Compression(), task=task, seed=0, threads=1)
+    return {"winner": winner} | {candidate.name: candidate for candidate in made}
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_a_student_has_a_quarter_of_the_trees_and_answers_like_its_teacher(task):
+    made = candidates("lightgbm", task)
+    winner, student = made["winner"], made["student"]
+    assert student.model.iterations <= winner.iterations // 4
+    assert len(student.onnx) < len(made["onnx"].onnx)
+    data = make_data(task, seed=4, rows=500)
+    assert onnx_parity_ok(student.model, student.onnx, data.x)[0]
+    pair = [model.predict(data.x)[:, 0] for model in (winner, student.model)]
+    assert np.corrcoef(*pair)[0, 1] > 0.95
+
+
+def test_int8_is_smaller_than_the_network_and_close_to_it():
+    made = candidates("mlp", width=256, layers=3)
+    parent = made["winner"].predict(VALIDATION.x)
+    measured = {
+        name: measure(made[name], VALIDATION, parent, metric="log_loss", task="binary", repeats=50)
+        for name in ("onnx", "int8")
+    }
+    assert measured["int8"].size < measured["onnx"].size / 2
+    assert abs(measured["int8"].metric_loss) < 0.01
+    assert 0 < measured["int8"].mean_difference <= measured["int8"].max_difference < 0.1
+    assert measured["onnx"].max_difference < 1e-5
+    assert 0 < measured["onnx"].p50 <= measured["onnx"].p99
+
+
+def test_a_linear_winner_is_served_as_it_is():
+    assert set(candidates("linear")) == {"winner", "onnx"}
+
+
+def test_parity_passes_for_the_own_graph_and_fails_for_another_models():
+    model, other = fit("linear"), fit("linear", c=0.001)
+    assert onnx_parity_ok(model, model.to_onnx(), VALIDATION.x)[0]
+    passed, words = onnx_parity_ok(model, other.to_onnx(), VALIDATION.x)
+    assert not passed
+    assert "beyond the tolerance" in words
+
+
+def test_the_budget_check_passes_within_and_names_each_broken_limit():
+    assert budget_ok(SMALL, Compression()) == (True, "student: metric loss 0.003 within 0.005.")
+    passed, words = budget_ok(SMALL, Compression(max_metric_loss=0.001, max_p99=0.5))
+    assert not passed
+    assert words == "student: metric loss 0.003 above 0.001; p99 of one row 0.9 ms above 0.5 ms."
+
+
+def test_the_smallest_within_the_budget_is_chosen_whatever_the_clock_said():
+    choice = choose([PLAIN, SMALL], Compression())
+    assert (choice.name, choice.within_budget) == ("student", True)
+    slower = replace(PLAIN, p50=5.0)
+    assert choose([slower, SMALL], Compression()).name == "student"
+
+
+def test_a_candidate_outside_the_budget_is_passed_over_and_said():
+    choice = choose([PLAIN, SMALL], Compression(max_metric_loss=0.001))
+    assert choice.name == "onnx"
+    assert "Outside: student: metric loss 0.003 above 0.001." in choice.reason
+
+
+def test_when_nothing_is_within_the_budget_the_choice_says_so():
+    choice = choose([PLAIN, SMALL], Compression(max_size=0.0001))
+    assert (choice.name, choice.within_budget) == ("onnx", False)
+    assert "No candidate is within the budget" in choice.reason

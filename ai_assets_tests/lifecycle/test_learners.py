@@ -1,0 +1,152 @@
+"""Families fit, predict, export, save and load; twice the same inputs, twice the same bytes."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ai_assets.lifecycle.compression.onnx_session import open_session, run_session
+from ai_assets.lifecycle.errors import DataError, DeclarationError
+from ai_assets.lifecycle.features.encoding import EncodedColumn, Encoding
+from ai_assets.lifecycle.learners import FAMILIES, get_family
+from ai_assets.lifecycle.learners.base import Dataset, class_count, shares
+
+CATEGORIES = (3, 40)
+
+
+def make_data(task: str = "binary", rows: int = 1500, seed: int = 0) -> Dataset:
+    """Two telling numbers, one useless one, and two categories of which the second tells."""
+    random = np.random.default_rng(seed)
+    numbers = random.normal(size=(rows, 3)) * (10, 1, 1)
+    codes = np.stack([random.integers(-1, k, rows) for k in CATEGORIES], axis=1)
+    score = numbers[:, 0] / 5 + np.sin(2 * numbers[:, 1]) + (codes[:, 1] % 2)
+    numbers[random.random((rows, 3)) < 0.05] = np.nan
+    if task == "binary":
+        y = random.random(rows) < 1 / (1 + np.exp(-score))
+    elif task == "multiclass":
+        y = np.digitize(score + random.normal(size=rows), [-1, 1])
+    else:
+        y = 100 + 20 * score
+    columns = [EncodedColumn(f"n{i}", "numeric") for i in range(3)]
+    columns += [
+        EncodedColumn(f"c{i}", "categorical", tuple(map(str, range(k))))
+        for i, k in enumerate(CATEGORIES)
+    ]
+    x = np.concatenate([numbers, codes], axis=1).astype(np.float32)
+    return Dataset(x, y.astype(np.float64), None, Encoding(tuple(columns)))
+
+
+def quick(family: str) -> dict:
+    params = get_family(family).defaults()
+    faster = {"lightgbm": {"learning_rate": 0.1, "min_child_samples": 20}, "mlp": {"width": 16}}
+    return params | faster.get(family, {})
+
+
+def fit(family: str, task: str = "binary", **more):
+    data = make_data(task)
+    train, validation = data.take(np.arange(1100)), data.take(np.arange(1100, 1500))
+    params = quick(family) | more
+    return get_family(family).fit(train, validation, params, task=task, seed=3, threads=1)
+
+
+def odd_rows() -> np.ndarray:
+    """Missing everything, unseen codes, absurd numbers, and ordinary rows."""
+    x = make_data(seed=9).x[:200].copy()
+    x[0], x[1, :3], x[2, 3:], x[3, 3:], x[4, :3] = np.nan, np.nan, -1, 999, 1e9
+    return x
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_graph_answers_like_the_model_on_odd_rows_in_any_batch_size(family, task):
+    model = fit(family, task)
+    session, x = open_session(model.to_onnx()), odd_rows()
+    expected = model.predict(x)
+    assert expected.shape == (200, 3 if task == "multiclass" else 1)
+    for size in (1, 7, 200):
+        given = run_session(session, x[:size])
+        assert (
+            np.abs(given - expected[:size]) / np.maximum(1, np.abs(expected[:size]))
+        ).max() < 1e-5
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_saved_model_comes_back_the_same(family, tmp_path: Path):
+    model = fit(family)
+    model.save(tmp_path)
+    again = get_family(family).load(tmp_path)
+    assert np.array_equal(again.predict(odd_rows()), model.predict(odd_rows()))
+    assert again.to_onnx() == model.to_onnx()
+    assert (again.iterations, again.curve) == (model.iterations, model.curve)
+    assert not list(tmp_path.glob("*.pkl"))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_learns_and_ranks_the_telling_feature_first(family):
+    model, fresh = fit(family), make_data(seed=5)
+    p = model.predict(fresh.x)[:, 0]
+    assert -np.mean(np.log(np.where(fresh.y == 1, p, 1 - p))) < 0.55
+    importances = model.importances()
+    assert sum(importances.values()) == pytest.approx(1, abs=1e-4)
+    assert max(importances, key=importances.get) == "n0"
+
+
+@pytest.mark.parametrize("family", ["lightgbm", "mlp"])
+def test_without_validation_a_fit_runs_exactly_the_given_iterations(family):
+    params = quick(family) | {"iterations": 4}
+    model = get_family(family).fit(make_data(), None, params, task="binary", seed=0, threads=1)
+    assert model.iterations == 4
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_on_step_raises_stops_the_fit(family):
+    class Stop(Exception):
+        pass
+
+    def on_step(step: int, value: float) -> None:
+        assert step >= 1 and 0 < value < 5
+        raise Stop
+
+    data = make_data()
+    with pytest.raises(Stop):
+        get_family(family).fit(
+            data, data, quick(family), task="binary", seed=0, threads=1, on_step=on_step
+        )
+
+
+def test_fits_in_two_fresh_processes_give_the_same_bytes(tmp_path: Path):
+    script = (
+        "import sys, pathlib; from ai_assets_tests.lifecycle.test_learners import *\n"
+        "for family in FAMILIES:\n"
+        "    model, folder = fit(family), pathlib.Path(sys.argv[1]) / family\n"
+        "    model.save(folder); (folder / 'model.onnx').write_bytes(model.to_onnx())\n"
+    )
+    folders = [tmp_path / "first", tmp_path / "second"]
+    runs = [subprocess.Popen([sys.executable, "-c", script, str(folder)]) for folder in folders]
+    assert [run.wait(timeout=90) for run in runs] == [0, 0]
+    digests = [
+        {
+            str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in folder.rglob("*.*")
+        }
+        for folder in folders
+    ]
+    assert digests[0] == digests[1]
+    assert len(digests[0]) == 9
+
+
+def test_an_unknown_family_is_refused_with_the_nearest_name():
+    with pytest.raises(DeclarationError, match="but got 'lightbgm'. Did you mean 'lightgbm'?"):
+        get_family("lightbgm")
+
+
+def test_labels_of_one_class_are_refused():
+    with pytest.raises(DataError, match="needs at least two classes"):
+        class_count("binary", np.ones(5))
+
+
+def test_shares_of_nothing_are_equal():
+    assert shares(["a", "b"], np.zeros(2)) == {"a": 0.5, "b": 0.5}

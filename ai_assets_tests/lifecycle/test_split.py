@@ -1,0 +1,70 @@
+"""Rows are split once, time never leaks, and a row's role does not depend on its neighbours."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ai_assets.lifecycle.errors import DataError
+from ai_assets.lifecycle.training.cross_validation import make_folds
+from ai_assets.lifecycle.training.split import split_rows, uniform
+
+TIMES = st.lists(st.integers(0, 50), min_size=8, max_size=200).filter(lambda t: len(set(t)) >= 6)
+
+
+@given(TIMES, st.sampled_from([0.1, 0.15, 0.3]))
+@settings(max_examples=100, deadline=None)
+def test_by_time_parts_follow_each_other_and_equal_times_stay_together(times, share):
+    moments = np.array(times)
+    roles = split_rows(moments, np.arange(len(times)), share, share)
+    train, validation, test = (moments[roles == r] for r in ("train", "validation", "test"))
+    assert len(train) + len(validation) + len(test) == len(times)
+    assert train.max() < validation.min() <= validation.max() < test.min()
+
+
+def test_distinct_times_are_split_by_the_declared_shares():
+    times = np.datetime64("2013-01-01") + np.arange(100)
+    roles = split_rows(times, np.arange(100), 0.15, 0.2)
+    assert [(roles == r).sum() for r in ("train", "validation", "test")] == [65, 15, 20]
+
+
+def test_by_hash_a_row_keeps_its_role_when_rows_are_added():
+    few = split_rows(None, np.arange(1000), 0.15, 0.15)
+    many = split_rows(None, np.arange(20_000), 0.15, 0.15)
+    assert (few == many[:1000]).all()
+    assert (many == "test").mean() == pytest.approx(0.15, abs=0.01)
+    assert (many == "validation").mean() == pytest.approx(0.15, abs=0.01)
+
+
+def test_too_few_times_are_refused():
+    with pytest.raises(DataError, match="at least 3 different times, but got 2"):
+        split_rows(np.array([1, 1, 2]), np.arange(3), 0.2, 0.2)
+
+
+def test_a_missing_time_is_refused():
+    with pytest.raises(DataError, match="times must not be missing, but 1 are"):
+        split_rows(np.array(["2013-01-01", "NaT"], "datetime64[us]"), np.arange(2), 0.2, 0.2)
+
+
+@given(TIMES, st.integers(1, 5))
+@settings(max_examples=100, deadline=None)
+def test_no_fold_is_fitted_on_a_moment_that_it_is_judged_on_or_a_later_one(times, folds):
+    moments = np.array(times)
+    made = make_folds(moments, np.arange(len(times)), folds)
+    assert len(made) == folds
+    for fit, judge in made:
+        assert len(fit) and len(judge)
+        assert moments[fit].max() < moments[judge].min()
+    sizes = [len(fit) for fit, _ in made]
+    assert sizes == sorted(sizes)
+
+
+def test_folds_without_times_judge_each_row_once():
+    judged = np.concatenate([judge for _, judge in make_folds(None, np.arange(300), 3)])
+    assert sorted(judged) == list(range(300))
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=50))
+def test_uniform_is_within_its_range(ids):
+    place = uniform(np.array(ids))
+    assert ((place >= 0) & (place < 1)).all()

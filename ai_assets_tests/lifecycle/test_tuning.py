@@ -1,0 +1,84 @@
+"""Tuning: bounded, repeatable, forward in time, and failing rather than cut short."""
+
+import numpy as np
+import pytest
+
+from ai_assets.lifecycle.training.fitting import fit_model, refit_model, weighted
+from ai_assets.lifecycle.training.spec import Split, Training, Tune
+from ai_assets.lifecycle.training.tuning import TuningTimeoutError, tune, tuning_rows
+from ai_assets_tests.lifecycle.test_learners import make_data
+
+DATA = make_data(rows=600)
+TIMES = np.arange(600)
+
+
+def spec(**tune_with) -> Training:
+    return Training(tune={"trials": 3, "folds": 2, **tune_with}, threads=1)
+
+
+def test_a_search_is_bounded_repeatable_and_starts_with_the_defaults():
+    seen = []
+    first = tune(
+        "linear", DATA, TIMES, training=spec(), task="binary", on_trial=lambda *t: seen.append(t)
+    )
+    second = tune("linear", DATA, TIMES, training=spec(), task="binary")
+    assert first.trials.equals(second.trials)
+    assert first.trials.height == len(seen) == 3
+    assert first.trials["params"][0] == '{"c": 0.1}'
+    assert first.value == first.trials.filter(state="complete")["value"].min()
+    assert first.value <= first.default_value == first.trials["value"][0]
+    assert (first.metric, first.rows) == ("log_loss", 600)
+
+
+def test_a_metric_to_be_large_is_made_large():
+    training = spec().model_copy(update={"metric": "roc_auc"})
+    study = tune("linear", DATA, TIMES, training=training, task="binary")
+    assert study.value == study.trials.filter(state="complete")["value"].max() > 0.7
+
+
+def test_a_timeout_fails_with_advice():
+    with pytest.raises(TuningTimeoutError, match="Lower tune.trials, tune.folds or tune.max_rows"):
+        tune("linear", DATA, TIMES, training=spec(timeout="0.001 seconds"), task="binary")
+
+
+def test_tuning_rows_are_the_latest_or_a_stable_sample():
+    assert tuning_rows(np.array([5, 1, 9, 3]), np.arange(4), 2).tolist() == [0, 2]
+    sample = tuning_rows(None, np.arange(1000), 100)
+    assert len(set(sample)) == 100
+    assert (sample == tuning_rows(None, np.arange(1000), 100)).all()
+
+
+def test_balanced_weights_make_classes_equal():
+    data = weighted(DATA, Training(class_weight="balanced"), "binary")
+    assert data.weight.mean() == pytest.approx(1)
+    assert data.weight[data.y == 1].sum() == pytest.approx(data.weight[data.y == 0].sum())
+
+
+def test_a_refit_has_as_many_iterations_as_its_model():
+    train, validation = DATA.take(TIMES[:400]), DATA.take(TIMES[400:])
+    params, training = {"learning_rate": 0.1, "min_child_samples": 20}, Training(threads=1)
+    model = fit_model("lightgbm", train, validation, params, training=training, task="binary")
+    again = refit_model(model, DATA, params, training=training, task="binary")
+    assert again.iterations == model.iterations > 1
+
+
+@pytest.mark.parametrize(
+    ("section", "given", "words"),
+    [
+        (Training, {"families": ["linaer"]}, "Did you mean 'linear'?"),
+        (Training, {"metric": "logloss"}, "Did you mean 'log_loss'?"),
+        (Training, {"windw": 3}, "Did you mean 'window'?"),
+        (Split, {"validation": 0.6, "test": 0.5}, "must be at most 0.9, but got 1.1"),
+        (Tune, {"timeout": "0 seconds"}, "must be longer than 0 seconds"),
+    ],
+)
+def test_a_wrong_declaration_says_what_is_allowed(section, given, words):
+    with pytest.raises(ValueError) as raised:
+        section(**given)
+    assert words in str(raised.value)
+
+
+def test_a_metric_of_another_task_is_refused():
+    with pytest.raises(ValueError, match="metric of a regression task must be one of 'rmse'"):
+        Training(metric="log_loss").metric_for("regression")
+    assert Training().metric_for("regression") == "rmse"
