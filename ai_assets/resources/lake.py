@@ -261,11 +261,11 @@ def _by_partition(
         raise DataError(
             f"Rows for several partitions of {name.path} must have a column {PARTITION}."
         )
-    if batch.is_empty() or len(keys) == 1 and (batch[PARTITION] == keys[0]).all():
-        # An empty frame still tells the columns.
-        yield from [
-            (key, batch.drop(PARTITION)) for key in (keys if batch.is_empty() else keys[:1])
-        ]
+    if batch.is_empty():  # it still tells the columns
+        yield from ((key, batch.drop(PARTITION)) for key in keys)
+        return
+    if len(keys) == 1 and (batch[PARTITION] == keys[0]).all():
+        yield keys[0], batch.drop(PARTITION)
         return
     for (key,), part in batch.partition_by(PARTITION, as_dict=True, maintain_order=True).items():
         if key not in keys:

@@ -81,9 +81,8 @@ class _Sieve:
         self.given = given
         self.casts = cast_columns(given, table)
         self.rules = table_rules(given, table)
-        self.aside = [
-            _raw(n, given[n]) for n in self.names if given[n] != TYPES[table.columns[n].type]
-        ]
+        cast_ones = [n for n in self.names if given[n] != TYPES[table.columns[n].type]]
+        self.aside = [_raw(n, given[n]) for n in cast_ones]
         self.good = Spool(pl.Schema({n: TYPES[c.type] for n, c in table.columns.items()}))
         text = {n: pl.String() for n in self.names}
         self.rejected = Spool(pl.Schema({"_rule": pl.String(), **text}))

@@ -14,6 +14,10 @@ TYPES: dict[str, pl.DataType] = {
     "datetime": pl.Datetime("us", "UTC"),
     "date": pl.Date(),
 }
+_INSTANT = (
+    r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(:\d{2})?(\.\d{1,9})?)?"
+    r"\s*(?:Z|z|UTC|([+-])(\d{2}):?(\d{2})?)?$"
+)
 _TRUE = ["true", "t", "yes", "y", "1", "1.0"]
 _FALSE = ["false", "f", "no", "n", "0", "0.0"]
 
@@ -77,11 +81,8 @@ def column_rules(name: str, column: Column, given: pl.DataType, *, is_key: bool)
 def _limit_rules(name: str, column: Column) -> list[Rule]:
     value, number = pl.col(name), _number(pl.col(name), column)
     unit = f" {column.unit}" if column.unit else ""
-    low, high = (
-        ("is shorter than", "is longer than")
-        if column.type == "string"
-        else ("is below", "is above")
-    )
+    is_text = column.type == "string"
+    low, high = ("is shorter than", "is longer than") if is_text else ("is below", "is above")
     rules = []
     if column.min is not None:
         rules.append(Rule(f"{name} {low} {column.min:g}{unit}", number < column.min))
@@ -127,12 +128,9 @@ def _from_text(text: pl.Expr, wanted: str) -> pl.Expr:
         return truth.when(word.is_in(_FALSE)).then(False)
     if wanted == "datetime":
         return parse_datetime(text)
-    return pl.coalesce(
-        text.str.to_date("%Y-%m-%d", strict=False),
-        pl.when(text.str.contains(r"^\d{4}-\d{2}-\d{2}[T ]"))
-        .then(parse_datetime(text))
-        .cast(pl.Date),
-    )
+    has_clock = text.str.contains(r"^\d{4}-\d{2}-\d{2}[T ]")
+    day = pl.when(has_clock).then(parse_datetime(text)).cast(pl.Date)
+    return pl.coalesce(text.str.to_date("%Y-%m-%d", strict=False), day)
 
 
 def parse_datetime(text: pl.Expr) -> pl.Expr:
@@ -140,9 +138,7 @@ def parse_datetime(text: pl.Expr) -> pl.Expr:
 
     The offset is split off and subtracted, so one expression reads `Z`, `+02:00` and none.
     """
-    parts = text.str.extract_groups(
-        r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(:\d{2})?(\.\d{1,9})?)?\s*(?:Z|z|UTC|([+-])(\d{2}):?(\d{2})?)?$"
-    )
+    parts = text.str.extract_groups(_INSTANT)
     part = [parts.struct.field(str(i)) for i in range(1, 8)]
     local = (
         pl.format(

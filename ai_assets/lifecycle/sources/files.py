@@ -14,6 +14,7 @@ from ai_assets.lifecycle.errors import DataError, did_you_mean, must_be
 from ai_assets.lifecycle.sources.request import Request, explained, without_secrets
 
 _CHUNK = 2**20
+_CHECKED: set[tuple[str, int, int]] = set()
 
 
 def read_csv(request: Request) -> pl.LazyFrame:
@@ -46,7 +47,6 @@ def scan_csv(places: list[str], request: Request) -> pl.LazyFrame:
                 infer_schema=False,
                 separator=source.delimiter,
                 null_values=source.null_values,
-                missing_utf8_is_empty_string=False,
                 glob=False,
             )
             rows.collect_schema()
@@ -78,10 +78,18 @@ def scan_ndjson(places: list[str]) -> pl.LazyFrame:
 
 
 def _checked(rows: pl.LazyFrame, place: str, what: str) -> pl.LazyFrame:
-    """Read a local file through once, so that a broken line is reported with the file's name."""
-    if "://" not in place:
+    """Read a local file through once, so that a broken line is reported with the file's name.
+
+    Once a process and state of the file: each further partition finds it checked.
+    """
+    if "://" in place:
+        return rows
+    state = Path(place).stat()
+    seen = (place, state.st_mtime_ns, state.st_size)
+    if seen not in _CHECKED:
         with explained(what, place, "complete, with the same number of fields in each line"):
-            rows.select(pl.len()).collect(engine="streaming")
+            rows.select(pl.all().count()).collect(engine="streaming")
+        _CHECKED.add(seen)
     return rows
 
 
