@@ -44,16 +44,16 @@ def hoist(sql: str) -> Plan:
             live.add(cte.alias.lower())
             continue
         columns = _declared_columns(cte)
-        body = cte.this.sql(dialect="duckdb")
+        body = cte.this.sql(dialect="duckdb", comments=False)
         names.append(cte.alias)
         statements.append(f'CREATE OR REPLACE TEMP TABLE "{cte.alias}"{columns} AS {body}')
         cte.pop()
     if not with_.expressions:
         with_.pop()
-    return Plan(tuple(names), tuple(statements), tree.sql(dialect="duckdb"))
+    return Plan(tuple(names), tuple(statements), tree.sql(dialect="duckdb", comments=False))
 
 
 def _declared_columns(cte: "object") -> str:
     alias = cte.args["alias"]  # type: ignore[attr-defined]
-    columns = [column.sql(dialect="duckdb") for column in alias.columns]
+    columns = [column.sql(dialect="duckdb", comments=False) for column in alias.columns]
     return f" ({', '.join(columns)})" if columns else ""

@@ -71,7 +71,7 @@ def _trace(scope: Any, done: dict[int, dict[str, set[Origin]]]) -> dict[str, set
 
 def _trace_union(scope: Any, done: dict[int, dict[str, set[Origin]]]) -> dict[str, set[Origin]]:
     """The branches of a set operation meet by position."""
-    first, second = (_trace(branch, done) for branch in scope.union_scopes)
+    first, second = (_trace(branch, done) for branch in scope.set_operation_scopes)
     pairs = zip(first.items(), second.values(), strict=False)
     return {name: left | right for (name, left), right in pairs}
 

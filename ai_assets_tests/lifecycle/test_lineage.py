@@ -1,0 +1,57 @@
+import pytest
+
+from ai_assets.lifecycle.errors import DeclarationError
+from ai_assets.lifecycle.features.lineage import column_lineage, late_features
+
+SCHEMAS = {"request": ["_row_id", "place", "delay", "delay_known_at"], "weather": ["place", "temp"]}
+
+
+def lineage(sql: str) -> dict[str, list[tuple[str, str]]]:
+    return column_lineage(sql, SCHEMAS)
+
+
+def test_a_feature_is_traced_through_common_table_expressions():
+    sql = "WITH a AS (SELECT temp * 2 AS t FROM weather), b AS (SELECT t + 1 AS u FROM a) "
+    assert lineage(sql + "SELECT u FROM b") == {"u": [("weather", "temp")]}
+
+
+def test_the_row_id_is_no_feature():
+    assert lineage("SELECT _row_id, place FROM request") == {"place": [("request", "place")]}
+
+
+def test_what_a_join_compares_counts_for_the_columns_of_the_joined_table():
+    sql = "SELECT r.place, w.temp FROM request r LEFT JOIN weather w ON w.temp = r.delay"
+    found = lineage(sql)
+    assert found["place"] == [("request", "place")]
+    assert found["temp"] == [("request", "delay"), ("weather", "temp")]
+
+
+def test_what_a_filter_compares_counts_for_every_feature():
+    found = lineage("SELECT place FROM request WHERE delay > 3")
+    assert late_features(found, ["delay"]) == {"place": ["delay"]}
+
+
+def test_windows_count():
+    found = lineage(
+        "SELECT row_number() OVER (PARTITION BY place ORDER BY delay) AS n FROM request"
+    )
+    assert found["n"] == [("request", "delay"), ("request", "place")]
+
+
+def test_both_branches_of_a_union_count():
+    found = lineage("SELECT place AS x FROM request UNION ALL SELECT temp FROM weather")
+    assert found["x"] == [("request", "place"), ("weather", "temp")]
+
+
+def test_the_moment_of_a_late_column_is_late_too():
+    found = lineage("SELECT delay_known_at AS moment FROM request")
+    assert late_features(found, ["delay"]) == {"moment": ["delay_known_at"]}
+
+
+def test_a_late_column_of_history_is_no_matter_of_lineage():
+    assert late_features({"x": [("trips", "delay")]}, ["delay"]) == {}
+
+
+def test_unreadable_sql_is_refused():
+    with pytest.raises(DeclarationError, match="cannot be traced"):
+        lineage("SELECT FROM WHERE")
