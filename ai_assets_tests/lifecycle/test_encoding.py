@@ -31,13 +31,13 @@ def test_row_ids_are_no_feature():
 
 def test_an_instant_is_refused_with_advice():
     frame = pl.DataFrame({"when": [datetime(2013, 1, 1, tzinfo=UTC)]})
-    with pytest.raises(DataError, match="feature 'when' must be a number.*Take parts of it"):
+    with pytest.raises(DataError, match=r"feature 'when' must be a number.*Take parts of it"):
         Encoding.fit(frame)
 
 
 def test_a_missing_feature_is_named_with_the_nearest_column():
     encoding = Encoding.fit(pl.DataFrame({"distance": [1]}))
-    with pytest.raises(DataError, match="'distance' is missing.*Did you mean 'distanc'"):
+    with pytest.raises(DataError, match=r"'distance' is missing.*Did you mean 'distanc'"):
         encoding.transform(pl.DataFrame({"distanc": [1]}))
 
 

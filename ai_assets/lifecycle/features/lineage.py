@@ -22,7 +22,9 @@ def column_lineage(sql: str, schemas: Mapping[str, list[str]]) -> dict[str, list
     from sqlglot.optimizer.qualify import qualify
     from sqlglot.optimizer.scope import build_scope
 
-    nested = {name: dict.fromkeys(columns, "unknown") for name, columns in schemas.items()}
+    nested: dict[str, object] = {
+        name: dict.fromkeys(columns, "unknown") for name, columns in schemas.items()
+    }
     try:
         tree = sqlglot.parse_one(sql, dialect="duckdb")
         tree = qualify(tree, dialect="duckdb", schema=nested, validate_qualify_columns=False)
