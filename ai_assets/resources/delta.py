@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.transaction import AddAction
+from deltalake.transaction import AddAction, RemoveAction
 
 from ai_assets.lifecycle.errors import DataError, did_you_mean
 
@@ -32,7 +32,7 @@ Options = dict[str, str]
 class Written:
     """Data files that no commit names yet, and their columns in Arrow."""
 
-    adds: list[AddAction]
+    adds: list[AddAction | RemoveAction]
     schema: pa.Schema
 
 
@@ -44,7 +44,8 @@ class DataFiles:
         self._remote = "://" in uri
         self._schema: pa.Schema | None = None
         self._open: dict[str, tuple[pq.ParquetWriter, str, int]] = {}
-        self._adds: list[AddAction] = []
+        self._adds: list[AddAction | RemoveAction] = []
+        self._written: set[str] = set()
         self._spare = tempfile.TemporaryDirectory(prefix="ai_assets_") if self._remote else None
 
     def write(self, key: str, rows: pl.DataFrame) -> None:
@@ -56,7 +57,7 @@ class DataFiles:
             arrow = arrow.select(self._schema.names).cast(self._schema)
         if rows.is_empty():
             return
-        writer, path, count = self._open.pop(key, None) or self._start(key)
+        writer, path, count = self._open.pop(key) if key in self._open else self._start(key)
         writer.write_table(arrow)
         self._open[key] = (writer, path, count + rows.height)
         if len(self._open) > OPEN_FILES:
@@ -68,7 +69,7 @@ class DataFiles:
             raise DataError(f"Rows for {name} must have columns, but got none.")
         for key in list(self._open):
             self._end(key)
-        for key in set(self._keys) - {add.partition_values[PARTITION] for add in self._adds}:
+        for key in set(self._keys) - self._written:
             self._open[key] = self._start(key)
             self._end(key)
         return Written(self._adds, self._schema)
@@ -93,6 +94,7 @@ class DataFiles:
             _sync(local)
         stats = json.dumps({"numRecords": count})
         now = int(time.time() * 1000)
+        self._written.add(key)
         self._adds.append(AddAction(path, size, {PARTITION: key}, now, True, stats))
 
     def _local(self, path: str) -> Path:

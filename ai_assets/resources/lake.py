@@ -114,11 +114,12 @@ class Lake(dg.ConfigurableResource):
                 files.write(key, part)
                 digests[key].add(part)
         written = files.finish(name.path)
-        metadata = {key: {"rows": d.rows, "digest": d.hexdigest()} for key, d in digests.items()}
+        content = {key: (d.rows, d.hexdigest()) for key, d in digests.items()}
+        metadata = {key: {"rows": rows, "digest": said} for key, (rows, said) in content.items()}
         version = delta.commit(
             uri, self.storage_options, written, keys, metadata, admit=admit, name=name.path
         )
-        return {key: TableVersion(version, m["rows"], m["digest"]) for key, m in metadata.items()}
+        return {key: TableVersion(version, rows, said) for key, (rows, said) in content.items()}
 
     def scan(
         self,

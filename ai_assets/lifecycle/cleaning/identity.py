@@ -12,6 +12,7 @@ import duckdb
 import numpy as np
 import polars as pl
 
+_FEW = 5_000
 _LOCAL = threading.local()
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _LANE = np.uint64(0xBB67AE8584CAA73B)
@@ -109,11 +110,16 @@ def _value_hashes(column: pl.Series) -> np.ndarray:
 
 
 def _text_hashes(column: pl.Series) -> np.ndarray:
-    texts = column if column.dtype == pl.String else _as_text(column)
-    frame = pl.DataFrame({"text": texts.fill_null("")})
+    """The first 8 bytes of each text's md5, as uint64 [n]."""
+    texts = (column if column.dtype == pl.String else _as_text(column)).fill_null("")
+    distinct = texts.unique()
+    if len(distinct) <= _FEW:  # asking DuckDB costs more than hashing a few texts here
+        codes = texts.cast(pl.Enum(distinct)).to_physical().to_numpy()
+        first = [int.from_bytes(hashlib.md5(t.encode()).digest()[:8], "big") for t in distinct]
+        return np.array(first, dtype=np.uint64)[codes]
     query = "SELECT CAST('0x' || left(md5(text), 16) AS UBIGINT) AS h FROM texts"
     connection = _connection()
-    connection.register("texts", frame.to_arrow())
+    connection.register("texts", pl.DataFrame({"text": texts}).to_arrow())
     try:
         return connection.sql(query).pl()["h"].to_numpy()
     finally:

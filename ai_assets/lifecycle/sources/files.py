@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator
 from glob import glob, has_magic
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -164,7 +165,7 @@ def _check_compressed(place: str) -> None:
 
 
 def _decompressed(path: Path) -> Iterator[bytes]:
-    opener = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
+    opener: Any = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
     try:
         with opener(path, "rb") as stream:
             while chunk := stream.read(_CHUNK):

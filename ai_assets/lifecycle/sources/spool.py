@@ -90,4 +90,4 @@ class Spool:
 
 def _as_frame(batch: pa.RecordBatch, schema: pl.Schema) -> pl.DataFrame:
     frame = pl.DataFrame(pa.Table.from_batches([batch]))
-    return frame if frame.schema == schema else frame.cast(dict(schema))
+    return frame if frame.schema == schema else frame.cast(schema)
