@@ -32,7 +32,9 @@ class Label(Section):
         description="How long after the event the outcome is known.",
     )
     positive: str = Field("yes", description="Word for the positive class, in served answers.")
-    negative: str | None = Field(None, description="Word for the other class; default: not <positive>.")
+    negative: str | None = Field(
+        None, description="Word for the other class; default: not <positive>."
+    )
 
     @field_validator("task")
     @classmethod
@@ -54,7 +56,9 @@ class TabularDeclaration(Section):
     )
     request: str = Field(description="The table whose rows are scored.")
     tables: dict[str, Table] = Field(description="The tables of the product, by name.")
-    features: str = Field("features.sql", description="File with the feature query, beside the YAML.")
+    features: str = Field(
+        "features.sql", description="File with the feature query, beside the YAML."
+    )
     horizon: Duration = Field(
         default_factory=lambda: parse_duration("0 days"),
         description="How long before the event the answer is given.",
@@ -91,7 +95,9 @@ class TabularDeclaration(Section):
                 "partitions, but got none."
             )
         if not self.tables[self.request].key:
-            raise ValueError(f"tables.{self.request}.key must name the columns that identify a row.")
+            raise ValueError(
+                f"tables.{self.request}.key must name the columns that identify a row."
+            )
         return self
 
 

@@ -73,9 +73,7 @@ def apply_contract(run: StageRun, name: str, table: Table) -> Outcome:
             "rules_broken": shown.table(rules_broken(counts)),
         },
         {
-            ACCOUNTED.name: accounted(
-                raw_rows, written.rows, rejected.rows, counts.duplicates
-            ),
+            ACCOUNTED.name: accounted(raw_rows, written.rows, rejected.rows, counts.duplicates),
             WITHIN_LIMIT.name: within_limit(counts.rejected, counts.raw, table.max_rejected),
         },
     )

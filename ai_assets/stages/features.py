@@ -9,6 +9,7 @@ from ai_assets.lifecycle.features.lineage import column_lineage, late_features
 from ai_assets.lifecycle.features.query import stream_features
 from ai_assets.lifecycle.partitions import missing_partitions
 from ai_assets.lifecycle.product import Product
+from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
 
@@ -104,13 +105,23 @@ def _history(run: StageRun, name: str) -> pl.LazyFrame:
 
 
 def schemas(product: Product) -> dict[str, list[str]]:
-    """The columns that each table of the feature query has."""
-    return {name: list(table.columns) for name, table in product.declaration.tables.items()}
+    """The columns that each table of the feature query has, moments included."""
+    declared = product.declaration
+    tables = {name: _columns(table) for name, table in declared.tables.items()}
+    request = [c for c in tables[declared.request] if c != "known_at"]
+    return {**tables, "request": [*request, "prediction_time"]}
+
+
+def _columns(table: Table) -> list[str]:
+    late = [f"{name}_known_at" for name in table.late_columns]
+    return ["_row_id", *table.columns, *late, "known_at"]
 
 
 def no_late_columns(late: Mapping[str, list[str]]) -> Finding:
     """Whether the query is free of columns of the request that come too late."""
-    words = "; ".join(f"{feature} reaches {', '.join(columns)}" for feature, columns in late.items())
+    words = "; ".join(
+        f"{feature} reaches {', '.join(columns)}" for feature, columns in late.items()
+    )
     return Finding(not late, words or "Every feature stands on columns known in time.")
 
 

@@ -1,6 +1,5 @@
-"""model/<family>: each family fitted; model: the winner, calibrated, with its threshold."""
+"""model/<family>: each family fitted; model: the winner of the competition."""
 
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,10 @@ import polars as pl
 from ai_assets.lifecycle.evaluation import plots
 from ai_assets.lifecycle.learners.base import Model
 from ai_assets.lifecycle.product import Product
-from ai_assets.lifecycle.schema.calibration import Calibration
-from ai_assets.lifecycle.schema.decision import Decision
 from ai_assets.lifecycle.training.calibration import fit_calibration
 from ai_assets.lifecycle.training.compete import Competition, compete
 from ai_assets.lifecycle.training.fitting import declared_family, fit_model, refit_model
 from ai_assets.lifecycle.training.metrics import metric_value
-from ai_assets.lifecycle.training.threshold import choose_threshold
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Outcome, Stage, StageRun, Upstream
 from ai_assets.stages.training_data import (
@@ -54,7 +50,7 @@ def model_stage(product: Product) -> Stage:
     return Stage(
         stage="model",
         asset="model",
-        description="The family that does best on validation rows, calibrated, with its threshold.",
+        description="The family that does best on validation rows, and why.",
         compute=choose_model,
         kinds=frozenset({"python", "mlflow"}),
         upstream=[
@@ -83,19 +79,23 @@ def fit_family(run: StageRun, family: str) -> Outcome:
 
         validation = data.split("validation")
         model = fit_model(
-            family, data.split("train"), validation, params, training=training, task=task, on_step=say
+            family,
+            data.split("train"),
+            validation,
+            params,
+            training=training,
+            task=task,
+            on_step=say,
         )
         scores = model.predict(validation.x)
-        calibration = fit_calibration(training.calibration, scores, validation.y)
-        calibrated = calibration.apply(scores)
+        # Families compete as they would be served: calibrated.
+        calibrated = fit_calibration(training.calibration, scores, validation.y).apply(scores)
         metric = training.metric_for(task)
         values = {metric: metric_value(metric, task, validation.y, calibrated)}
         tracked.log_params({"family": family, **params})
         tracked.log_curve(model.curve)
         tracked.log_metrics({f"validation_{k}": v for k, v in values.items()})
-    version = save_folder(
-        run, f"model/{family}", partial(_write_family, model, calibration, calibrated)
-    )
+    version = save_folder(run, f"model/{family}", partial(_write_family, model, calibrated))
     return Outcome(
         version,
         {
@@ -119,25 +119,15 @@ def choose_model(run: StageRun) -> Outcome:
     result = compete(y, scores, metric=training.metric_for(task), task=task, seed=training.seed)
     folder = folders[result.winner]
     judged = declared_family(result.winner, training).load(folder / "fitted")
-    calibration = Calibration.from_json((folder / "calibration.json").read_text(encoding="utf-8"))
-    threshold = choose_threshold(y, scores[result.winner][:, 0])
-    decision = Decision(
-        task, run.product.declaration.label.positive, threshold.value, _classes(run.product)
-    )
-    run.say(f"{result.why} {threshold.why}")
+    run.say(result.why)
     served = _refit(run, data, judged)
-    version = save_folder(
-        run, "model", partial(_write_winner, judged, served, calibration, decision, result, data)
-    )
+    version = save_folder(run, "model", partial(_write_winner, judged, served, result))
     return Outcome(
         version,
         {
             "winner": result.winner,
             "why": result.why,
             "families": shown.table(result.table),
-            "threshold": threshold.value,
-            "threshold_why": threshold.why,
-            "calibration": shown.markdown(f"`{calibration.method}` {asdict(calibration)}"),
             "refit": _refit_words(training.refit),
             "importances": _image(plots.importances(served.importances()), "importances"),
         },
@@ -171,11 +161,8 @@ def _refit_words(refit: str) -> str:
     )
 
 
-def _write_family(
-    model: Model, calibration: Calibration, validation: np.ndarray, folder: Path
-) -> None:
+def _write_family(model: Model, validation: np.ndarray, folder: Path) -> None:
     model.save(folder / "fitted")
-    (folder / "calibration.json").write_text(calibration.to_json(), encoding="utf-8")
     np.save(folder / "validation.npy", validation, allow_pickle=False)
     write_json(folder, "curve.json", model.curve)
 
@@ -183,25 +170,14 @@ def _write_family(
 def _write_winner(
     judged: Model,
     served: Model,
-    calibration: Calibration,
-    decision: Decision,
     result: Competition,
-    data: TrainingData,
     folder: Path,
 ) -> None:
     judged.save(folder / "judged")
     served.save(folder / "served")
-    (folder / "calibration.json").write_text(calibration.to_json(), encoding="utf-8")
-    (folder / "decision.json").write_text(decision.to_json(), encoding="utf-8")
-    (folder / "encoding.json").write_text(data.encoding.to_json(), encoding="utf-8")
     write_json(folder, "importances.json", served.importances())
     content = {"family": result.winner, "why": result.why, "iterations": judged.iterations}
     write_json(folder, "winner.json", content | {"families": result.table.to_dicts()})
-
-
-def _classes(product: Product) -> tuple[str, ...]:
-    label = product.declaration.label
-    return (label.negative or f"not {label.positive}", label.positive)
 
 
 def _parameters(params: dict[str, Any]) -> pl.DataFrame:

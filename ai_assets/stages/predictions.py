@@ -13,7 +13,9 @@ from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
 from ai_assets.stages.features import request_and_history
 
-IN_PRODUCTION = Guard("scored_by_a_release", "A release was in production when the partition began.")
+IN_PRODUCTION = Guard(
+    "scored_by_a_release", "A release was in production when the partition began."
+)
 SCHEMA = {
     "_row_id": pl.Int64,
     "probability": pl.Float64,

@@ -19,7 +19,9 @@ _ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 class ReleaseConfig(dg.Config):
     """Who releases what, and why. Without a bundle, the one of the run's partition."""
 
-    bundle: str | None = Field(None, description="Tag of the bundle to release, also an earlier one.")
+    bundle: str | None = Field(
+        None, description="Tag of the bundle to release, also an earlier one."
+    )
     who: str = Field("operator", description="Who decides.")
     why: str = Field("released by hand", description="The reason, for the history.")
 
@@ -74,13 +76,10 @@ def _entry(
     previous = before.decision_id if before else ""
     decision = digest("\n".join([run.product.name, bundle, str(effective), previous]))
     return Entry(
-        release_id=digest(f"release {decision}"),
         product=run.product.name,
         effective_from=effective,
         recorded_at=datetime.now(UTC),
         stable=bundle,
-        candidate=None,
-        split=0.0,
         decision_id=decision,
         cause="first release" if before is None else "by hand",
         who=config.who,

@@ -1,6 +1,7 @@
 """How stages show things in the UI: tables, counts, Markdown, pictures and column lineage."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -51,20 +52,32 @@ def markdown(text: str) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(text)
 
 
+def path(file: Path) -> dg.PathMetadataValue:
+    """A file that a person can open."""
+    return dg.MetadataValue.path(str(file))
+
+
 def column_lineage(
     product: Product, lineage: Mapping[str, Sequence[tuple[str, str]]]
 ) -> dg.TableColumnLineage:
-    """Where each feature comes from, as Dagster's column lineage."""
+    """Where each feature comes from, as Dagster's column lineage.
+
+    The request is its own table's rows, and a moment (`<column>_known_at`) its column's.
+    """
     deps = {
         feature: [
-            dg.TableColumnDep(asset_key=dg.AssetKey(_table_key(product, table)), column_name=column)
-            for table, column in sources
+            dg.TableColumnDep(asset_key=dg.AssetKey(key), column_name=column)
+            for key, column in sorted({_cleaned(product, *source) for source in sources})
         ]
         for feature, sources in lineage.items()
     }
     return dg.TableColumnLineage(deps_by_column=deps)
 
 
-def _table_key(product: Product, table: str) -> list[str]:
+def _cleaned(product: Product, table: str, column: str) -> tuple[tuple[str, ...], str]:
     name = product.declaration.request if table == "request" else table
-    return product.asset(f"cleaned/{name}").key
+    declared = product.declaration.tables[name]
+    base = column.removesuffix("_known_at")
+    if base not in declared.columns and declared.time is not None:
+        base = declared.time
+    return tuple(product.asset(f"cleaned/{name}").key), base

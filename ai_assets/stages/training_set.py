@@ -85,7 +85,9 @@ def labelled_features(run: StageRun) -> pl.DataFrame:
 
 
 def _check_labels(rows: pl.DataFrame, run: StageRun) -> None:
-    where = f"training_set of {run.product.name}" + (f" as of {run.partition}" if run.partition else "")
+    where = f"training_set of {run.product.name}" + (
+        f" as of {run.partition}" if run.partition else ""
+    )
     if rows.is_empty():
         raise DataError(f"{where} has no labelled rows; label.sql gave only nulls.")
     if rows["label"].n_unique() < 2:

@@ -49,7 +49,9 @@ def tune_families(run: StageRun) -> Outcome:
         version,
         {
             "chosen": shown.table(pl.DataFrame([_summary(study) for study in studies])),
-            "trials": shown.markdown(plots.as_markdown_image(plots.trials(_values(trials)), "trials")),
+            "trials": shown.markdown(
+                plots.as_markdown_image(plots.trials(_values(trials)), "trials")
+            ),
             **shown.numbers({s.family: s.value for s in studies}, prefix="best_"),
         },
     )
@@ -64,11 +66,15 @@ def tune_family(run: StageRun, data: TrainingData, family: str) -> Study:
         times = data.rows["event_time"].to_numpy()[mask]
     row_ids = data.rows["_row_id"].to_numpy()[mask]
     name = f"tuning/{family}/{run.partition or 'all'}"
-    with run.tools.tracker.run(run.name("tuning").experiment, name, run_tags(run, "tuning", data)) as tracked:
+    with run.tools.tracker.run(
+        run.name("tuning").experiment, name, run_tags(run, "tuning", data)
+    ) as tracked:
 
         def report(trial: int, value: float) -> None:
             run.say(f"{family}: trial {trial + 1} of {declared.training.tune.trials}: {value:.5f}")
-            tracked.log_metrics({declared.training.metric_for(declared.label.task): value}, step=trial)
+            tracked.log_metrics(
+                {declared.training.metric_for(declared.label.task): value}, step=trial
+            )
 
         study = tune(
             family,

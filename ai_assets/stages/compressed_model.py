@@ -1,0 +1,195 @@
+"""compressed_model: the smallest artifact that answers like the winner, within the budget."""
+
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from ai_assets.lifecycle.compression.candidates import (
+    Candidate,
+    Measurement,
+    build_candidates,
+    measure,
+)
+from ai_assets.lifecycle.compression.choose import Choice, choose
+from ai_assets.lifecycle.compression.onnx_session import open_session, run_session
+from ai_assets.lifecycle.compression.parity import budget_ok, onnx_parity_ok
+from ai_assets.lifecycle.learners.base import Model
+from ai_assets.lifecycle.learners.lightgbm import LightGbmModel
+from ai_assets.lifecycle.product import Product
+from ai_assets.lifecycle.schema.calibration import Calibration
+from ai_assets.lifecycle.schema.decision import Decision
+from ai_assets.lifecycle.training.calibration import fit_calibration
+from ai_assets.lifecycle.training.threshold import Threshold, choose_threshold
+from ai_assets.stages import shown
+from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.model import load_models
+from ai_assets.stages.training_data import (
+    TrainingData,
+    load_training_data,
+    save_folder,
+    write_json,
+)
+
+PARITY = Guard(
+    "answers_like_the_model",
+    "The exported graph gives the outputs of the model it was made from, to 1e-5.",
+    blocking=True,
+)
+BUDGET = Guard(
+    "within_budget",
+    "Metric loss against the parent, size and latency stay within the declared budget.",
+    blocking=True,
+)
+
+
+def compressed_model_stage(product: Product) -> Stage:
+    """The stage that exports, shrinks and measures the winner."""
+    return Stage(
+        stage="compressed_model",
+        asset="compressed_model",
+        description="What is served: the smallest ONNX graph that answers like the winner, within "
+        "the declared budget.",
+        compute=compress,
+        kinds=frozenset({"onnx"}),
+        upstream=[Upstream("model"), Upstream("training_set")],
+        guards=[PARITY, BUDGET],
+        code=("compression", "learners"),
+        settings=product.declaration.compression.model_dump_json(),
+    )
+
+
+def compress(run: StageRun) -> Outcome:
+    """Build the candidates, measure them on validation rows and keep the one to serve.
+
+    The candidate is chosen, and held to the budget, by the winner that test rows judge. Where the
+    winner was refitted, the same recipe then makes the served graph from the refitted model: that
+    one has seen the validation rows, so on them only its difference to its parent says something.
+    """
+    data = load_training_data(run)
+    judged, served = load_models(run)
+    recipes = _candidates(run, judged, data, "train")
+    measured = [_measure(run, candidate, judged, data) for candidate in recipes]
+    choice = choose(measured, run.product.declaration.compression)
+    run.say(choice.reason)
+    kept = {c.name: c for c in recipes}[choice.name]
+    found = {m.name: m for m in measured}[choice.name]
+    shipped, compared = kept, found
+    if run.product.declaration.training.refit == "full":
+        again = _candidates(run, served, data, "train", "validation", "test")
+        shipped = {c.name: c for c in again}[choice.name]
+        compared = replace(
+            _measure(run, shipped, served, data), metric=found.metric, metric_loss=found.metric_loss
+        )
+    calibration, decision, threshold = decide(run, kept, data)
+    version = save_folder(
+        run,
+        "compressed_model",
+        partial(_write, kept, shipped, compared, choice, measured, calibration, decision),
+    )
+    return Outcome(
+        version,
+        {
+            "served": choice.name,
+            "why": choice.reason,
+            "candidates": shown.table(pl.DataFrame([asdict(m) for m in measured])),
+            "threshold": threshold.value,
+            "threshold_why": threshold.why,
+            "calibration": f"{calibration.method}: {asdict(calibration)}",
+            "made": "; ".join(f"{c.name}: {c.about}" for c in recipes),
+            **shown.numbers(
+                {
+                    "size_kb": compared.size / 1e3,
+                    "p50_ms": compared.p50,
+                    "p99_ms": compared.p99,
+                    "metric_loss": compared.metric_loss,
+                    "max_difference": compared.max_difference,
+                }
+            ),
+        },
+        {PARITY.name: parity(kept, shipped, data), BUDGET.name: budget(run, compared)},
+    )
+
+
+def _candidates(run: StageRun, model: Model, data: TrainingData, *splits: str) -> list[Candidate]:
+    declared = run.product.declaration
+    return build_candidates(
+        model,
+        data.split(*splits),
+        data.split("validation"),
+        declared.compression,
+        task=declared.label.task,
+        seed=declared.training.seed,
+        threads=declared.training.threads,
+    )
+
+
+def _measure(run: StageRun, candidate: Candidate, parent: Model, data: TrainingData) -> Measurement:
+    declared = run.product.declaration
+    validation = data.split("validation")
+    return measure(
+        candidate,
+        validation,
+        parent.predict(validation.x),
+        metric=declared.training.metric_for(declared.label.task),
+        task=declared.label.task,
+    )
+
+
+def decide(
+    run: StageRun, judged: Candidate, data: TrainingData
+) -> tuple[Calibration, Decision, Threshold]:
+    """Calibrate the chosen graph itself, and choose its threshold, both on validation rows.
+
+    A student answers a little differently from the winner, so the winner's calibration is not its.
+    """
+    declared = run.product.declaration
+    validation = data.split("validation")
+    scores = run_session(open_session(judged.onnx), validation.x)
+    calibration = fit_calibration(declared.training.calibration, scores, validation.y)
+    threshold = choose_threshold(validation.y, calibration.apply(scores)[:, 0])
+    label = declared.label
+    classes = (label.negative or f"not {label.positive}", label.positive)
+    return calibration, Decision(label.task, label.positive, threshold.value, classes), threshold
+
+
+def parity(judged: Candidate, shipped: Candidate, data: TrainingData) -> Finding:
+    """Whether both graphs, the judged and the served one, answer like their models."""
+    x = data.split("validation").x
+    results = [onnx_parity_ok(c.model, c.onnx, x) for c in (judged, shipped) if c.model is not None]
+    if not results:
+        return Finding(True, "The graph is quantized: the budget says how far it may differ.")
+    broken = [words for ok, words in results if not ok]
+    return Finding(not broken, " ".join(broken) or results[-1][1])
+
+
+def budget(run: StageRun, measured: Measurement) -> Finding:
+    """Whether what is served is within the declared budget of its parent."""
+    passed, words = budget_ok(measured, run.product.declaration.compression)
+    return Finding(passed, words, {k: v for k, v in asdict(measured).items() if k != "name"})
+
+
+def _write(
+    judged: Candidate,
+    shipped: Candidate,
+    compared: Measurement,
+    choice: Choice,
+    measured: list[Measurement],
+    calibration: Calibration,
+    decision: Decision,
+    folder: Path,
+) -> None:
+    (folder / "calibration.json").write_text(calibration.to_json(), encoding="utf-8")
+    (folder / "decision.json").write_text(decision.to_json(), encoding="utf-8")
+    (folder / "model.onnx").write_bytes(shipped.onnx)
+    (folder / "judged.onnx").write_bytes(judged.onnx)
+    if isinstance(shipped.model, LightGbmModel):
+        (folder / "trees.txt").write_text(shipped.model.text, encoding="utf-8")
+    content = {
+        **asdict(compared),
+        "family": shipped.family,
+        "reason": choice.reason,
+        "candidates": [asdict(m) for m in measured],
+    }
+    write_json(folder, "chosen.json", content)

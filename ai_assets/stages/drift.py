@@ -1,0 +1,151 @@
+"""drift: how far a partition's features and scores lie from what the release learned from.
+drift_report: the page that people read; nothing waits for it."""
+
+from pathlib import Path
+
+import polars as pl
+
+from ai_assets.lifecycle.drift.numbers import SCHEMA, drift_numbers
+from ai_assets.lifecycle.drift.profile import Profile
+from ai_assets.lifecycle.drift.report import drift_report_html
+from ai_assets.lifecycle.evaluation import plots
+from ai_assets.lifecycle.product import Product
+from ai_assets.serving.bundle import Bundle
+from ai_assets.stages import shown
+from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.predictions import features_for, release_at_start
+from ai_assets.stages.training_data import save_folder
+from ai_assets.stages.training_set import ROW_COLUMNS
+
+NO_DRIFT = Guard(
+    "inputs_as_learned", "No feature and not the score has drifted from the reference."
+)
+
+
+def drift_stage(product: Product) -> Stage:
+    """The stage that measures drift over all rows."""
+    return Stage(
+        stage="drift",
+        asset="drift",
+        description="How far features and scores lie from what the release learned from, over all "
+        "rows.",
+        compute=measure_drift,
+        kinds=frozenset({"polars", "deltalake"}),
+        upstream=[Upstream("predictions"), Upstream("features")],
+        guards=[NO_DRIFT],
+        ranges=True,
+        code=("drift",),
+        settings=product.declaration.drift.model_dump_json(),
+    )
+
+
+def drift_report_stage(product: Product) -> Stage:
+    """The stage that draws Evidently's report."""
+    return Stage(
+        stage="drift_report",
+        asset="drift_report",
+        description="Evidently's page on the partition's drift, on a bounded sample. For people; "
+        "nothing waits for it.",
+        compute=draw_report,
+        kinds=frozenset({"evidently"}),
+        upstream=[Upstream("drift")],
+        code=("drift",),
+        settings=str(product.declaration.drift.sample),
+    )
+
+
+def measure_drift(run: StageRun) -> Outcome:
+    """Compare the partition with the reference in the bundle that scored it."""
+    entry = release_at_start(run)
+    if entry is None:
+        numbers = pl.DataFrame(schema=SCHEMA)
+    else:
+        bundle = run.tools.bundles.load(entry.stable)
+        reference = Profile.from_json(bundle.reference)
+        rows = scored_features(run, bundle)
+        numbers = drift_numbers(reference, rows, run.product.declaration.drift)
+    written = run.lake.replace(run.name("drift"), numbers, run.partition)
+    drifted = numbers.filter(pl.col("drifted"))["column"].to_list()
+    psi = dict(numbers.filter(pl.col("psi").is_not_null()).select("column", "psi").iter_rows())
+    picture = plots.drift(numbers, run.product.declaration.drift.psi) if numbers.height else b""
+    return Outcome(
+        written.digest,
+        {
+            **shown.rows_and_columns(numbers, written.rows),
+            "numbers": shown.table(numbers.sort("psi", descending=True, nulls_last=True)),
+            "drifted": ", ".join(drifted) or "none",
+            "drifted_columns": len(drifted),
+            "reference": entry.stable if entry else "none",
+            **(
+                {"picture": shown.markdown(plots.as_markdown_image(picture, "drift"))}
+                if picture
+                else {}
+            ),
+            **shown.numbers(psi, prefix="psi/"),
+        },
+        {NO_DRIFT.name: no_drift(numbers, entry is not None)},
+    )
+
+
+def scored_features(run: StageRun, bundle: Bundle) -> pl.DataFrame:
+    """The partition's features with the score of each row as `prediction`."""
+    own = [run.partition] if run.partition else None
+    scores = run.lake.scan(run.name("predictions"), own).select(
+        "_row_id", prediction=pl.col("probability")
+    )
+    return features_for(run, bundle).join(scores.collect(), on="_row_id", how="left")
+
+
+def no_drift(numbers: pl.DataFrame, released: bool) -> Finding:
+    """Whether all is as it was learned; names the columns that are not, the furthest first."""
+    if not released:
+        return Finding(False, "Nothing was in production, so there is no reference.", warn=True)
+    drifted = numbers.filter(pl.col("drifted")).sort("psi", descending=True, nulls_last=True)
+    words = [
+        f"{name} (PSI {psi:.2f})" if psi is not None else f"{name} ({why})"
+        for name, psi, why in drifted.select("column", "psi", "words").iter_rows()
+    ]
+    if not words:
+        return Finding(True, f"None of {numbers.height} columns has drifted.")
+    return Finding(
+        False, f"{len(words)} of {numbers.height} columns drifted: {', '.join(words)}.", warn=True
+    )
+
+
+def draw_report(run: StageRun) -> Outcome:
+    """Draw the report on a sample of the partition and of what its release was trained on."""
+    entry = release_at_start(run)
+    if entry is None:
+        version = save_folder(run, "drift_report", _no_report)
+        return Outcome(version, {"report": "Nothing was in production, so there is no reference."})
+    bundle = run.tools.bundles.load(entry.stable)
+    spec = run.product.declaration.drift
+    trained_on = [bundle.partition] if bundle.partition else None
+    reference = run.lake.scan(run.name("training_set"), trained_on).collect()
+    reference = _sample(reference.drop(ROW_COLUMNS, strict=False), spec.sample, spec.seed)
+    current = scored_features(run, bundle).drop("_row_id", "prediction")
+    current = _sample(current, spec.sample, spec.seed)
+    said: list[str] = []
+
+    def write(folder: Path) -> None:
+        said.append(str(drift_report_html(reference, current, folder / "report.html") or ""))
+
+    version = save_folder(run, "drift_report", write)
+    path = run.lake.artifact(run.name("drift_report"), run.partition) / "report.html"
+    return Outcome(
+        version,
+        {
+            "report": shown.path(path),
+            "rows": f"{current.height:,} of this partition, {reference.height:,} of training",
+            "left_out": said[0],
+        },
+    )
+
+
+def _no_report(folder: Path) -> None:
+    text = "<!doctype html><title>No drift report</title><p>Nothing was in production.</p>\n"
+    (folder / "report.html").write_text(text, encoding="utf-8")
+
+
+def _sample(rows: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:
+    return rows.sample(most, seed=seed) if rows.height > most else rows

@@ -1,0 +1,45 @@
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from ai_assets.lifecycle.errors import DeclarationError
+from ai_assets.lifecycle.labels import label_rows
+from ai_assets.stages.labels import both_classes
+
+ROWS = pl.DataFrame(
+    {
+        "_row_id": [3, 1, 2],
+        "at": [datetime(2013, 1, day, tzinfo=UTC) for day in (3, 1, 2)],
+        "delay": [20, 5, None],
+    }
+)
+
+
+def test_a_label_is_one_zero_or_missing_and_known_after_the_declared_delay() -> None:
+    labels = label_rows(ROWS, "delay >= 15", "at", timedelta(days=1))
+
+    assert labels["_row_id"].to_list() == [1, 2, 3]
+    assert labels["label"].to_list() == [0.0, None, 1.0]
+    assert labels["known_at"][2] == datetime(2013, 1, 4, tzinfo=UTC)
+
+
+def test_a_table_without_time_gives_labels_without_moments() -> None:
+    assert label_rows(ROWS, "delay >= 15", None, timedelta(0)).columns == ["_row_id", "label"]
+
+
+def test_a_typo_in_the_label_says_what_duckdb_said() -> None:
+    with pytest.raises(DeclarationError, match="label.sql is not valid: 'dely >= 15'.*dely"):
+        label_rows(ROWS, "dely >= 15", "at", timedelta(0))
+
+
+def test_a_label_must_be_zero_or_one() -> None:
+    with pytest.raises(DeclarationError, match="must give true, false, 0, 1 or null.* gave 5.0"):
+        label_rows(ROWS, "delay", "at", timedelta(0))
+
+
+def test_both_classes_are_asked_for() -> None:
+    assert both_classes(3, 10, "late").passed
+    assert not both_classes(0, 10, "late").passed
+    assert not both_classes(10, 10, "late").passed
+    assert both_classes(0, 10, "late").words == "0 of 10 labelled rows are 'late'."

@@ -1,0 +1,139 @@
+"""How good the models of flight_delay are a month ahead, beside an untuned LightGBM.
+
+For each month m from April to August both sides learn from the declared window ending with m and
+are judged on month m + 1. Ours is the product's pipeline: the tuned winner of April (tuning,
+competition and calibration saw months up to April only), fitted on the window's train rows with
+early stopping, refitted on the whole window as declared. The other side is LightGBM with 200 trees
+and otherwise its defaults, on the same rows and features. A second model of ours, trained twice,
+must have the same bytes.
+"""
+
+import sys
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from figures import Figure, report
+from flights import MONTHS, labelled_months, product
+
+from ai_assets.lifecycle.features.encoding import Encoding
+from ai_assets.lifecycle.learners.base import Dataset, Model
+from ai_assets.lifecycle.training.compete import compete
+from ai_assets.lifecycle.training.fitting import fit_model, refit_model
+from ai_assets.lifecycle.training.metrics import metric_value
+from ai_assets.lifecycle.training.split import split_rows
+from ai_assets.lifecycle.training.tuning import tune
+
+NOT_FEATURES = ("_row_id", "label", "event_time", "known_at")
+CHOSEN_ON, JUDGED = "2013-04-01", [f"2013-{month:02d}-01" for month in range(5, 10)]
+GOAL = 0.01
+
+
+def window(month: str) -> tuple[pl.DataFrame, Dataset, np.ndarray]:
+    """Rows of the window ending with `month`, as a matrix, and the split of each."""
+    flights = product()
+    keys = flights.window(month) or []
+    rows = pl.concat([labelled_months()[key] for key in keys])
+    split = flights.declaration.training.split
+    roles = split_rows(
+        rows["event_time"].to_numpy(), rows["_row_id"].to_numpy(), split.validation, split.test
+    )
+    encoding = Encoding.fit(rows.filter(pl.Series(roles) == "train").drop(NOT_FEATURES))
+    return rows, Dataset(encoding.transform(rows), rows["label"].to_numpy(), None, encoding), roles
+
+
+def choose() -> tuple[str, dict[str, Any]]:
+    """The family and its parameters, from months up to April."""
+    training = product().declaration.training
+    rows, data, roles = window(CHOSEN_ON)
+    train, validation = data.take(roles == "train"), data.take(roles == "validation")
+    params, scores = {}, {}
+    for family in training.families:
+        study = tune(
+            family,
+            train,
+            rows["event_time"].to_numpy()[roles == "train"],
+            training=training,
+            task="binary",
+            row_ids=rows["_row_id"].to_numpy()[roles == "train"],
+        )
+        params[family] = study.params
+        model = fit_model(family, train, validation, study.params, training=training, task="binary")
+        scores[family] = model.predict(validation.x)
+        print(f"tuned {family}: {study.value:.5f} over folds ({study.default_value:.5f} untuned)")
+    metric = training.metric_for("binary")
+    result = compete(validation.y, scores, metric=metric, task="binary", seed=training.seed)
+    print(result.why)
+    return result.winner, params[result.winner]
+
+
+def ours(family: str, params: dict[str, Any], data: Dataset, roles: np.ndarray) -> Model:
+    """The product's model as of a month: stopped by validation, then refitted on the window."""
+    training = product().declaration.training
+    train, validation = data.take(roles == "train"), data.take(roles == "validation")
+    judged = fit_model(family, train, validation, params, training=training, task="binary")
+    if training.refit == "none":
+        return judged
+    return refit_model(judged, data, params, training=training, task="binary")
+
+
+def untuned(data: Dataset, seed: int) -> Any:
+    """LightGBM with 200 trees and its defaults."""
+    import lightgbm
+
+    names = [f"f{number}" for number in range(data.x.shape[1])]
+    rows = lightgbm.Dataset(
+        data.x, data.y, feature_name=names, categorical_feature=list(data.encoding.categorical)
+    )
+    settings = {"objective": "binary", "verbosity": -1, "seed": seed, "num_threads": 2}
+    return lightgbm.train(settings, rows, num_boost_round=200)
+
+
+def bytes_of(model: Model) -> str:
+    """Digest of everything that a model saves."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(Path(folder))
+        files = sorted(p for p in Path(folder).rglob("*") if p.is_file())
+        return sha256(b"".join(p.read_bytes() for p in files)).hexdigest()
+
+
+def roc_auc(y: np.ndarray, predicted: np.ndarray) -> float:
+    return metric_value("roc_auc", "binary", y, predicted)
+
+
+def main() -> int:
+    family, params = choose()
+    rows, seed = [], product().declaration.training.seed
+    for month in JUDGED:
+        learned_from = MONTHS[MONTHS.index(month) - 1]
+        _, data, roles = window(learned_from)
+        model, plain = ours(family, params, data, roles), untuned(data, seed)
+        ahead = labelled_months()[month]
+        x, y = data.encoding.transform(ahead), ahead["label"].to_numpy()
+        rows.append((roc_auc(y, model.predict(x)), roc_auc(y, plain.predict(x)[:, None])))
+        print(
+            f"{month[:7]}: ours {rows[-1][0]:.4f}, untuned LightGBM {rows[-1][1]:.4f}", flush=True
+        )
+    mean_ours, mean_plain = np.mean(rows, axis=0)
+    _, data, roles = window(CHOSEN_ON)
+    twice = [bytes_of(ours(family, params, data, roles)) for _ in range(2)]
+    gain = float(mean_ours - mean_plain)
+    return report(
+        [
+            Figure(
+                "mean ROC-AUC a month ahead, May to September", float(mean_ours),
+                float(mean_plain), float(mean_ours / mean_plain), f"+{GOAL} (is {gain:+.4f})", gain >= GOAL,
+            ),
+            Figure(
+                "models trained twice: different bytes", float(twice[0] != twice[1]), 0.0, 1.0,
+                "identical", twice[0] == twice[1],
+            ),
+        ]
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())
