@@ -1,0 +1,156 @@
+"""Many requests, one worker: what waits while a batch runs becomes the next batch.
+
+Nothing waits for a timer, so one request alone is answered at once, and under load batches grow by
+themselves up to their bound.
+"""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from ai_assets.serving.problems import Refused
+
+Row = TypeVar("Row")
+R = TypeVar("R")
+
+
+@dataclass(eq=False)
+class _Job(Generic[Row]):
+    rows: Sequence[Row]
+    done: "asyncio.Future[Any]"
+
+
+class MicroBatcher(Generic[Row, R]):
+    """Scores rows of many requests together, in one thread.
+
+    Args:
+        score: called in the worker thread with the rows of a batch; returns one result a row.
+        max_rows: largest batch. A single request may be larger, and is then a batch of its own.
+        max_waiting: rows that may wait; beyond it requests are refused with 503.
+    """
+
+    def __init__(
+        self, score: Callable[[list[Row]], list[R]], *, max_rows: int, max_waiting: int
+    ) -> None:
+        self._score = score
+        self._max_rows = max_rows
+        self._max_waiting = max_waiting
+        self._jobs: deque[_Job[Row]] = deque()
+        self._waiting = 0
+        self._rows_a_second = 1000.0
+        self._runner: asyncio.Task[None] | None = None
+        self._closed = False
+        self._worker = _new_worker()
+
+    @property
+    def waiting(self) -> int:
+        """Rows that wait or are being scored."""
+        return self._waiting
+
+    async def submit(self, rows: Sequence[Row]) -> list[R]:
+        """The results of the rows. A caller that goes away costs no scoring if it still waited.
+
+        Raises:
+            Refused: with 503 and `Retry-After`: too many rows wait, or the server is stopping.
+        """
+        self._admit(len(rows))
+        job = _Job(rows, asyncio.get_running_loop().create_future())
+        self._jobs.append(job)
+        self._waiting += len(rows)
+        if self._runner is None or self._runner.done():
+            self._runner = asyncio.create_task(self._run())
+        results: list[R] = await job.done
+        return results
+
+    async def call(self, work: Callable[[], Any], cost: int) -> Any:
+        """Run other work in the worker, counted as `cost` rows while it waits."""
+        self._admit(cost)
+        self._waiting += cost
+        future = asyncio.get_running_loop().run_in_executor(self._worker, work)
+        # The count falls when the work ends, not when its caller goes away.
+        future.add_done_callback(lambda _: self._release(cost))
+        return await asyncio.shield(future)
+
+    def open(self) -> None:
+        """Take requests again after `close`."""
+        if self._closed:
+            self._worker = _new_worker()
+            self._closed = False
+
+    async def close(self) -> None:
+        """Refuse new requests, answer those that wait, and end the worker."""
+        self._closed = True
+        if self._runner is not None and not self._runner.done():
+            await asyncio.shield(self._runner)
+        await asyncio.to_thread(self._worker.shutdown, True)
+
+    def _admit(self, rows: int) -> None:
+        if self._closed:
+            raise Refused(503, "The server is stopping.", headers={"Retry-After": "1"})
+        # An idle server takes a request of any admitted size.
+        if self._waiting and self._waiting + rows > self._max_waiting:
+            wait = min(60, max(1, math.ceil(self._waiting / self._rows_a_second)))
+            raise Refused(
+                503,
+                f"Too many rows wait ({self._waiting}). Try again in {wait} s.",
+                headers={"Retry-After": str(wait)},
+            )
+
+    def _release(self, rows: int) -> None:
+        self._waiting -= rows
+
+    async def _run(self) -> None:
+        while batch := self._next():
+            try:
+                await self._answer(batch)
+            finally:
+                for job in batch:
+                    self._release(len(job.rows))
+                    if not job.done.done():
+                        job.done.cancel()
+
+    def _next(self) -> list[_Job[Row]]:
+        batch: list[_Job[Row]] = []
+        size = 0
+        while self._jobs and (not batch or size + len(self._jobs[0].rows) <= self._max_rows):
+            job = self._jobs.popleft()
+            if job.done.cancelled():
+                self._release(len(job.rows))
+                continue
+            batch.append(job)
+            size += len(job.rows)
+        return batch
+
+    async def _answer(self, batch: list[_Job[Row]]) -> None:
+        loop = asyncio.get_running_loop()
+        rows = [row for job in batch for row in job.rows]
+        began = loop.time()
+        try:
+            results = await loop.run_in_executor(self._worker, self._score, rows)
+        except Exception as error:
+            if len(batch) == 1:
+                _fail(batch[0], error)
+                return
+            # One request's rows must not fail those of another.
+            for job in batch:
+                await self._answer([job])
+            return
+        self._rows_a_second = max(1.0, len(rows) / max(loop.time() - began, 1e-6))
+        at = 0
+        for job in batch:
+            if not job.done.done():
+                job.done.set_result(results[at : at + len(job.rows)])
+            at += len(job.rows)
+
+
+def _fail(job: _Job[Any], error: Exception) -> None:
+    if not job.done.done():
+        job.done.set_exception(error)
+
+
+def _new_worker() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="scoring")

@@ -1,0 +1,194 @@
+"""A bundle read into memory, once its signature was verified."""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import polars as pl
+
+import ai_assets
+from ai_assets.lifecycle.errors import BundleError
+from ai_assets.lifecycle.features.encoding import Encoding
+from ai_assets.lifecycle.naming import bundle_tag
+from ai_assets.lifecycle.schema.calibration import Calibration
+from ai_assets.lifecycle.schema.decision import Decision
+from ai_assets.lifecycle.schema.durations import format_duration, parse_duration
+from ai_assets.lifecycle.schema.tables import Source, Table
+from ai_assets.serving import signature
+
+FOLDER = "AI_ASSETS_BUNDLE"
+REQUIRED = (
+    "model.onnx", "encoding.json", "calibration.json", "decision.json", "request.json",
+    "tables.json", "features.sql", "online.json", "background.json", "model_card.md",
+)  # fmt: skip
+_NOWHERE = Source(python="not.in.the.bundle")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RequestSchema:
+    """The rows that may be asked about: the request table without what becomes known late."""
+
+    table: Table
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """Everything that serving needs."""
+
+    tag: str
+    product: str
+    partition: str | None
+    description: str
+    horizon: timedelta
+    manifest: Mapping[str, Any]
+    model: bytes
+    encoding: Encoding
+    calibration: Calibration
+    decision: Decision
+    request: RequestSchema
+    tables: Mapping[str, Table]
+    features_sql: str
+    lookups: Mapping[str, pl.DataFrame]
+    online: Mapping[str, Mapping[str, Any]]
+    background: Mapping[str, Any]
+    model_card: str
+    trees: str | None
+
+
+def load_bundle(folder: Path | str, trusted_key: str | None = None) -> Bundle:
+    """Verify a bundle and read it.
+
+    Raises:
+        BundleError: names the file that is missing, changed, not signed or of another format.
+    """
+    manifest, files = signature.verified(Path(folder), trusted_key)
+    for name in REQUIRED:
+        if name not in files:
+            raise BundleError(f"{name} is missing from the bundle.")
+
+    def read(name: str, parse: Callable[[str], T]) -> T:
+        return _read(name, files[name], parse)
+
+    product, partition = str(manifest["product"]), manifest["partition"]
+    lookups = {
+        Path(name).stem: _read_parquet(name, content)
+        for name, content in files.items()
+        if name.startswith("lookups/")
+    }
+    return Bundle(
+        tag=bundle_tag(product, partition, payload_digest(files[signature.MANIFEST])),
+        product=product,
+        partition=partition,
+        description=str(manifest.get("description", "")),
+        horizon=parse_duration(manifest["horizon"]),
+        manifest=manifest,
+        model=files["model.onnx"],
+        encoding=read("encoding.json", Encoding.from_json),
+        calibration=read("calibration.json", Calibration.from_json),
+        decision=read("decision.json", Decision.from_json),
+        request=read("request.json", _request),
+        tables=read("tables.json", _tables),
+        features_sql=read("features.sql", str),
+        lookups=lookups,
+        online=read("online.json", json.loads),
+        background=read("background.json", json.loads),
+        model_card=read("model_card.md", str),
+        trees=read("trees.txt", str) if "trees.txt" in files else None,
+    )
+
+
+def payload_digest(manifest: bytes) -> str:
+    """What names the content of a bundle: the digest of its manifest."""
+    return hashlib.sha256(manifest).hexdigest()
+
+
+def schema_files(tables: Mapping[str, Table], request: str) -> dict[str, str]:
+    """The content of `request.json` and `tables.json` for a product's declaration.
+
+    Sources stay out: an address may hold a password, and serving reads no source.
+    """
+    table = tables[request]
+    asked = {n: c for n, c in table.columns.items() if c.known_at is None}
+    shown = table.model_copy(update={"source": _NOWHERE, "columns": asked, "known_at": None})
+    kept = {n: t.model_copy(update={"source": _NOWHERE}) for n, t in tables.items()}
+    dumped = {n: t.model_dump(mode="json", exclude_none=True) for n, t in kept.items()}
+    own = {"name": request, "table": shown.model_dump(mode="json", exclude_none=True)}
+    return {"request.json": _json(own), "tables.json": _json(dumped)}
+
+
+def manifest_facts(
+    *,
+    product: str,
+    partition: str | None,
+    description: str,
+    task: str,
+    horizon: timedelta,
+    created_from: Mapping[str, Any],
+    features_digest: str,
+    code_version: str,
+) -> dict[str, Any]:
+    """What the manifest says beside the files; give it to the signer."""
+    return {
+        "product": product,
+        "partition": partition,
+        "description": description,
+        "task": task,
+        "horizon": format_duration(horizon),
+        "created_from": dict(created_from),
+        "features_digest": features_digest,
+        "code_version": code_version,
+    }
+
+
+def find_bundle() -> Path:
+    """The folder to serve: `$AI_ASSETS_BUNDLE`, or `product/` beside the package in a Bento.
+
+    Raises:
+        BundleError: there is none; says how to make one.
+    """
+    if given := os.environ.get(FOLDER):
+        return Path(given)
+    beside = Path(ai_assets.__file__).resolve().parent.parent / "product"
+    if beside.is_dir():
+        return beside
+    raise BundleError(
+        "There is no bundle to serve: a bundle is built by its asset, not by a plain "
+        "`bentoml build`. Run\n  dagster asset materialize -m ai_assets.definitions --select "
+        "'key:\"flight_delay/bundle\"' --partition 2013-03-01\n"
+        f"(with your product and partition), or set {FOLDER} to the folder of a signed bundle."
+    )
+
+
+def _read(name: str, content: bytes, parse: Callable[[str], T]) -> T:
+    try:
+        return parse(content.decode("utf-8"))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BundleError(f"{name} cannot be read: {error}") from error
+
+
+def _read_parquet(name: str, content: bytes) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(io.BytesIO(content))
+    except pl.exceptions.PolarsError as error:
+        raise BundleError(f"{name} cannot be read: {error}") from error
+
+
+def _request(text: str) -> RequestSchema:
+    content = json.loads(text)
+    return RequestSchema(Table(**content["table"]), content["name"])
+
+
+def _tables(text: str) -> dict[str, Table]:
+    return {name: Table(**table) for name, table in json.loads(text).items()}
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, ensure_ascii=False, indent=1)

@@ -1,0 +1,174 @@
+"""The check and the JSON schema of one column of the request, both made from its declaration."""
+
+import math
+import re
+from collections.abc import Callable, Set
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+from pydantic_core import PydanticCustomError
+
+from ai_assets.lifecycle.errors import did_you_mean
+from ai_assets.lifecycle.schema.tables import Column
+
+Check = Callable[[Any], Any]
+_INT64 = 2**63
+_JSON_TYPES = {
+    "string": {"type": "string"},
+    "int64": {"type": "integer", "format": "int64"},
+    "float64": {"type": "number"},
+    "bool": {"type": "boolean"},
+    "datetime": {"type": "string", "format": "date-time"},
+    "date": {"type": "string", "format": "date"},
+}
+_WORDS = {
+    "string": "a text",
+    "int64": "a whole number",
+    "float64": "a number",
+    "bool": "true or false",
+    "datetime": "an ISO 8601 instant with its UTC offset, such as 2013-04-10T21:00:00Z",
+    "date": "an ISO 8601 date, such as 2013-04-10",
+}
+
+
+@dataclass(frozen=True)
+class ColumnCheck:
+    """Turns a given JSON value into the column's type, or says what is wrong with it.
+
+    Attributes:
+        name: the column.
+        column: its declaration.
+        required: a value must be given, and not null.
+        known: the texts seen in training, when others are to be refused.
+    """
+
+    name: str
+    column: Column
+    required: bool
+    known: Set[str] | None = None
+
+    def __call__(self, value: Any) -> Any:
+        if value is None:
+            if self.required:
+                raise self._wrong("not_null", _WORDS[self.column.type], None)
+            return None
+        typed = self._typed(value)
+        if self.column.allowed is not None and typed not in self.column.allowed:
+            raise self._wrong("not_allowed", self.column.allowed, value)
+        self._check_range(typed, value)
+        self._check_text(typed, value)
+        return typed
+
+    def json_schema(self) -> dict[str, Any]:
+        """What OpenAPI shows of the column: description, unit, range, values, example."""
+        column = self.column
+        schema: dict[str, Any] = dict(_JSON_TYPES[column.type])
+        if not self.required:
+            schema["type"] = [schema["type"], "null"]
+        if column.allowed is not None:
+            schema["enum"] = [*column.allowed, *([] if self.required else [None])]
+        if column.pattern is not None:
+            schema["pattern"] = f"^(?:{column.pattern})$"
+        bounds = {"minimum": column.min, "maximum": column.max}
+        schema |= {k: _number(v) for k, v in bounds.items() if v is not None}
+        words = column.description
+        if column.unit:
+            schema["x-unit"] = column.unit
+            words = f"{words} ({column.unit})" if words else f"In {column.unit}."
+        if words:
+            schema["description"] = words
+        if column.example is not None:
+            schema["examples"] = [example(column)]
+        return schema
+
+    def _typed(self, value: Any) -> Any:
+        kind = self.column.type
+        if kind in ("datetime", "date"):
+            return self._moment(value)
+        wanted: tuple[type, ...] = {
+            "string": (str,),
+            "int64": (int,),
+            "float64": (int, float),
+            "bool": (bool,),
+        }[kind]
+        if not isinstance(value, wanted) or (isinstance(value, bool) and kind != "bool"):
+            raise self._wrong("wrong_type", _WORDS[kind], value)
+        if kind == "int64" and not -_INT64 <= value < _INT64:
+            raise self._wrong("out_of_range", "a whole number of 64 bits", value)
+        if kind != "float64":
+            return value
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
+            raise self._wrong("not_finite", "a finite number", value)
+        return number
+
+    def _moment(self, value: Any) -> datetime | date:
+        allowed = _WORDS[self.column.type]
+        if not isinstance(value, str):
+            raise self._wrong("wrong_type", allowed, value)
+        try:
+            if self.column.type == "date":
+                return date.fromisoformat(value)
+            moment = datetime.fromisoformat(value)
+            # A time without offset would be read differently by client and server.
+            if moment.tzinfo is not None:
+                return moment.astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass
+        raise self._wrong("wrong_type", allowed, value)
+
+    def _check_range(self, typed: Any, value: Any) -> None:
+        low, high = self.column.min, self.column.max
+        if not isinstance(typed, int | float) or isinstance(typed, bool):
+            return
+        if (low is None or typed >= low) and (high is None or typed <= high):
+            return
+        unit = f" {self.column.unit}" if self.column.unit else ""
+        if low is None or high is None:
+            bound = f"at least {_number(low)}" if low is not None else f"at most {_number(high)}"
+        else:
+            bound = f"between {_number(low)} and {_number(high)}"
+        raise self._wrong("out_of_range", bound + unit, value)
+
+    def _check_text(self, typed: Any, value: Any) -> None:
+        if not isinstance(typed, str):
+            return
+        pattern = self.column.pattern
+        if pattern is not None and not re.fullmatch(pattern, typed):
+            raise self._wrong("no_match", f"a text that matches {pattern}", value)
+        if self.known is not None and typed not in self.known:
+            raise self._wrong("unknown_category", sorted(self.known), value)
+        try:
+            typed.encode()
+        except UnicodeEncodeError:
+            raise self._wrong("wrong_type", "a text of valid Unicode", value) from None
+
+    def _wrong(self, kind: str, allowed: Any, given: Any) -> PydanticCustomError:
+        if isinstance(allowed, str):
+            words, near = allowed, ""
+        else:
+            some = [str(item) for item in allowed[:20]]
+            rest = f" and {len(allowed) - 20} more" if len(allowed) > 20 else ""
+            words = "one of " + ", ".join(some) + rest
+            near = did_you_mean(given, allowed) if isinstance(given, str) else ""
+        if self.column.personal:
+            shown, given, near = "something else", "(personal)", ""
+        else:
+            shown = "null" if given is None else repr(given)[:200]
+        message = f"{self.name} must be {words}, but got {shown}.{near}"
+        context = {"message": message, "allowed": allowed, "given": given}
+        return PydanticCustomError(kind, "{message}", context)  # type: ignore[arg-type]
+
+
+def example(column: Column) -> Any:
+    """The declared example as JSON holds it (YAML reads bare instants as datetimes)."""
+    given = column.example
+    return given.isoformat() if isinstance(given, date) else given
+
+
+def _number(value: float | None) -> float | int | None:
+    return int(value) if value is not None and float(value).is_integer() else value

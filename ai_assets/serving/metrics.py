@@ -1,0 +1,85 @@
+"""What Prometheus reads. Under BentoML the same numbers appear on its own /metrics."""
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from ai_assets.serving.bundle import Bundle
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_TENTHS = tuple(i / 10 for i in range(1, 11))
+
+
+class Metrics:
+    """The server's own metrics, labelled with the product."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        # Imported late: BentoML sets the folder that its workers share before this import.
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+        self._product = bundle.product
+        self.registry = CollectorRegistry()
+        shared: dict[str, Any] = {"registry": self.registry}
+        self._requests = Counter(
+            "ai_assets_requests", "Requests answered", ["product", "route", "status"], **shared
+        )
+        self._seconds = Histogram(
+            "ai_assets_request_seconds",
+            "Time to the answer",
+            ["product", "route"],
+            buckets=_SECONDS,
+            **shared,
+        )
+        self._rows = Histogram(
+            "ai_assets_batch_rows", "Rows scored together", ["product"], buckets=_ROWS, **shared
+        )
+        self._probability = Histogram(
+            "ai_assets_probability", "Answers given", ["product"], buckets=_TENTHS, **shared
+        )
+        self._waiting = Gauge(
+            "ai_assets_waiting_rows",
+            "Rows that wait",
+            ["product"],
+            multiprocess_mode="livesum",
+            **shared,
+        )
+        self._age = Gauge(
+            "ai_assets_online_age_seconds",
+            "Age of a time-varying table",
+            ["product", "table"],
+            multiprocess_mode="livemax",
+            **shared,
+        )
+        info = Gauge(
+            "ai_assets_bundle",
+            "The bundle that is served",
+            ["product", "bundle"],
+            multiprocess_mode="livemax",
+            **shared,
+        )
+        info.labels(bundle.product, bundle.tag).set(1)
+
+    def answered(self, route: str, status: int, began: float, waiting: int) -> None:
+        """Count one answer; `began` is from `time.perf_counter`."""
+        self._requests.labels(self._product, route, str(status)).inc()
+        self._seconds.labels(self._product, route).observe(time.perf_counter() - began)
+        self._waiting.labels(self._product).set(waiting)
+
+    def scored(self, probabilities: Iterable[float]) -> None:
+        """Count one batch."""
+        values = list(probabilities)
+        self._rows.labels(self._product).observe(len(values))
+        histogram = self._probability.labels(self._product)
+        for value in values:
+            histogram.observe(value)
+
+    def aged(self, table: str, seconds: float) -> None:
+        """Note the age of a table."""
+        self._age.labels(self._product, table).set(seconds)
+
+    def text(self) -> bytes:
+        """All of it in Prometheus' text format."""
+        from prometheus_client import generate_latest
+
+        return generate_latest(self.registry)

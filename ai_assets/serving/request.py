@@ -1,0 +1,155 @@
+"""From the body of a request to typed rows, or to details that say what to mend."""
+
+from difflib import get_close_matches
+from typing import Annotated, Any
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
+from pydantic import create_model as pydantic_model
+from pydantic_core import from_json
+
+from ai_assets.lifecycle.errors import BundleError, did_you_mean
+from ai_assets.lifecycle.features.encoding import Encoding
+from ai_assets.lifecycle.schema.tables import Table
+from ai_assets.serving.bundle import Bundle
+from ai_assets.serving.columns import ColumnCheck, example
+from ai_assets.serving.problems import Detail, Refused
+
+ROWS = "rows"
+MOST_DETAILS = 50
+_TYPES: dict[str, Any] = {
+    "string": pl.String(),
+    "int64": pl.Int64(),
+    "float64": pl.Float64(),
+    "bool": pl.Boolean(),
+    "datetime": pl.Datetime("us", "UTC"),
+    "date": pl.Date(),
+}
+
+
+class RequestReader:
+    """Reads bodies: one row, a list of rows, or `{"rows": [...]}`, by the product's own names."""
+
+    def __init__(self, bundle: Bundle, *, max_rows: int) -> None:
+        self.table = bundle.request.table
+        self.model = request_model(self.table, bundle.encoding, bundle.request.name)
+        self._late = [
+            n for n, c in bundle.tables[bundle.request.name].columns.items() if c.known_at
+        ]
+        self._max_rows = max_rows
+        self._schema = {name: _TYPES[c.type] for name, c in self.table.columns.items()}
+
+    def rows(self, body: bytes) -> list[BaseModel]:
+        """The checked rows of a body.
+
+        Raises:
+            Refused: with status 400 and what is wrong with which field of which row, or 413.
+        """
+        found: list[BaseModel] = []
+        details: list[Detail] = []
+        for number, given in enumerate(self._given(body)):
+            if not isinstance(given, dict):
+                message = f"A row must be an object, but got {_kind(given)}."
+                details.append(Detail(number, None, given, "an object", message))
+                continue
+            try:
+                found.append(self.model.model_validate(given))
+            except ValidationError as error:
+                details += [self._detail(number, given, e) for e in error.errors(include_url=False)]
+            if len(details) >= MOST_DETAILS:
+                break
+        if details:
+            raise Refused(400, details[0].message, details[:MOST_DETAILS])
+        return found
+
+    def frame(self, rows: list[BaseModel]) -> pl.DataFrame:
+        """The rows as a frame of the declared types."""
+        columns = {name: [getattr(row, f"f_{name}") for row in rows] for name in self._schema}
+        return pl.DataFrame(columns, schema=self._schema)
+
+    def example(self) -> dict[str, Any]:
+        """A row made of the declared examples."""
+        columns = self.table.columns.items()
+        return {name: example(c) for name, c in columns if c.example is not None}
+
+    def _given(self, body: bytes) -> list[Any]:
+        try:
+            content = from_json(body, allow_inf_nan=True)
+        except ValueError as error:
+            raise Refused(400, f"The body must be JSON, but {error}.") from error
+        if isinstance(content, dict) and ROWS in content and ROWS not in self.table.columns:
+            for name in content:
+                if name != ROWS:
+                    message = f"'{name}' is not a field beside 'rows'."
+                    raise Refused(400, message, [Detail(None, name, None, [ROWS], message)])
+            content = content[ROWS]
+            if not isinstance(content, list):
+                raise Refused(400, f"'rows' must be a list of rows, but is {_kind(content)}.")
+        if isinstance(content, dict):
+            return [content]
+        if not isinstance(content, list):
+            allowed = "a row, a list of rows or an object with 'rows'"
+            raise Refused(400, f"The body must be {allowed}, but is {_kind(content)}.")
+        if not content:
+            raise Refused(400, "There must be at least one row, but the list is empty.")
+        if len(content) > self._max_rows:
+            raise Refused(
+                413, f"There must be at most {self._max_rows} rows, but there are {len(content)}."
+            )
+        return content
+
+    def _detail(self, row: int, given: dict[str, Any], error: Any) -> Detail:
+        name, names = str(error["loc"][0]), list(self.table.columns)
+        if error["type"] == "missing":
+            unused = [n for n in given if n not in names]
+            near = get_close_matches(name, unused, n=1)
+            message = f"The field '{name}' is required, but missing."
+            message += f" Was it given as '{near[0]}'?" if near else ""
+            words = self.table.columns[name].description or self.table.columns[name].type
+            return Detail(row, name, None, words, message)
+        if error["type"] == "extra_forbidden":
+            if name in self._late:
+                message = f"'{name}' becomes known only after the answer; leave it out."
+            else:
+                message = f"'{name}' is not a field of the request.{did_you_mean(name, names)}"
+            # An unknown field may be anything, personal data too: its value is not repeated.
+            return Detail(row, name, None, names, message)
+        context = error.get("ctx", {})
+        return Detail(row, name, context["given"], context["allowed"], context["message"])
+
+
+def request_model(table: Table, encoding: Encoding, name: str) -> type[BaseModel]:
+    """The pydantic model of a row: own field names, descriptions, units, ranges, examples.
+
+    Keys, the time and what is not nullable must be given; other fields may be null or left out.
+    """
+    fields: dict[str, Any] = {}
+    for column, declared in table.columns.items():
+        required = not declared.nullable or column in table.key or column == table.time
+        known = None
+        if declared.unknown == "reject" and declared.type == "string":
+            known = _known(column, encoding)
+        check = ColumnCheck(column, declared, required, known)
+        kind = Annotated[Any, PlainValidator(check), WithJsonSchema(check.json_schema())]
+        # The prefix keeps a column named `json` or `_x` from clashing with pydantic's attributes.
+        fields[f"f_{column}"] = (kind, Field(... if required else None, alias=column))
+    return pydantic_model(f"{name}_row", __base__=_Row, __doc__=table.description or None, **fields)
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _known(column: str, encoding: Encoding) -> frozenset[str]:
+    for feature in encoding.columns:
+        if feature.name == column and feature.kind == "categorical":
+            return frozenset(feature.categories)
+    raise BundleError(
+        f"'{column}' declares `unknown: reject`, so the feature query must select it under its own "
+        "name: what was seen in training is known of features only."
+    )
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a text", bool: "a truth value"}
+    return "null" if value is None else names.get(type(value), "a number")

@@ -1,0 +1,132 @@
+"""Scoring: the one way from features, or from request rows, to an answer.
+
+Batch predictions, the gate and the server all score through `Scorer`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from ai_assets.lifecycle.errors import BundleError
+from ai_assets.serving.bundle import Bundle
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+    from ai_assets.lifecycle.features.prepared import PreparedQuery
+
+_ROWS_AT_ONCE = 65_536
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Answers to rows, in their order.
+
+    Attributes:
+        probability: P(positive); of several classes that of the answer; the value of a regression.
+        label: the answers in the product's own words.
+        threshold: P(positive) from which on the answer is positive.
+    """
+
+    probability: np.ndarray
+    label: list[str | float]
+    threshold: float
+
+
+class Scorer:
+    """Scores rows with what a bundle serves.
+
+    Args:
+        bundle: a verified bundle.
+        threads: threads that the model uses for one batch. One answers small requests soonest.
+    """
+
+    def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
+        self.bundle = bundle
+        self._threads = threads
+        self._query: PreparedQuery | None = None
+
+    def score_features(self, frame: pl.DataFrame) -> Scores:
+        """Score rows of features.
+
+        Raises:
+            DataError: a feature that the model needs is missing.
+        """
+        return self.scores(self.probabilities(self.bundle.encoding.transform(frame)))
+
+    def predict(
+        self, rows: pl.DataFrame, tables: Mapping[str, pl.DataFrame] | None = None
+    ) -> Scores:
+        """Score request rows that are as the request declares.
+
+        Args:
+            rows: columns as declared; late columns are absent.
+            tables: the time-varying tables to read from now on; None keeps the present ones.
+
+        Raises:
+            DataError: a column is not as declared.
+            DeclarationError: the feature query fails on these rows.
+        """
+        if tables is not None or self._query is None:
+            self.refresh(tables or {})
+        return self.score_features(self.features(rows))
+
+    def features(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The features of request rows, in their order."""
+        if self._query is None:
+            self.refresh({})
+        assert self._query is not None
+        return self._query.run(rows)
+
+    def refresh(self, tables: Mapping[str, pl.DataFrame]) -> None:
+        """Answer from these time-varying tables from now on; lookups are the bundle's own."""
+        from ai_assets.lifecycle.features.prepared import PreparedQuery
+
+        bundle = self.bundle
+        missing = sorted(set(bundle.online) - set(tables))
+        if missing:
+            raise BundleError(f"The feature query reads online/{missing[0]}, which was not given.")
+        # Only what the query was bundled with: another table might hide a name of the query.
+        frames = {**bundle.lookups, **{name: tables[name] for name in bundle.online}}
+        if self._query is not None:
+            self._query.refresh(frames)
+            return
+        self._query = PreparedQuery(
+            bundle.features_sql, frames, bundle.tables, bundle.request.name, bundle.horizon
+        )
+
+    def probabilities(self, matrix: np.ndarray) -> np.ndarray:
+        """Calibrated predictions [n, K] for rows of the encoded matrix."""
+        if not len(matrix):
+            return np.empty((0, 1))
+        parts = [
+            self._session.run(None, {"x": matrix[at : at + _ROWS_AT_ONCE]})[0]
+            for at in range(0, len(matrix), _ROWS_AT_ONCE)
+        ]
+        raw = np.concatenate(parts).astype(np.float64)
+        return self.bundle.calibration.apply(raw.reshape(len(raw), -1))
+
+    def scores(self, predicted: np.ndarray) -> Scores:
+        """Answers for calibrated predictions."""
+        decision = self.bundle.decision
+        answer = predicted.max(axis=1) if decision.task == "multiclass" else predicted[:, 0]
+        return Scores(answer, decision.answers(predicted), decision.threshold)
+
+    @cached_property
+    def _session(self) -> "onnxruntime.InferenceSession":
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            return onnxruntime.InferenceSession(
+                self.bundle.model, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's own errors share no public base class
+            raise BundleError(f"model.onnx cannot be read: {error}") from error

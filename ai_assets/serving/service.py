@@ -1,0 +1,14 @@
+"""The BentoML service: the app of the bundle beside it, mounted at the root."""
+
+import bentoml
+
+from ai_assets.serving.app import create_app
+from ai_assets.serving.bundle import find_bundle
+
+app = create_app(find_bundle())
+
+
+@bentoml.service(name=app.title, traffic={"timeout": 60})
+@bentoml.asgi_app(app, path="/")
+class Service:
+    """Everything is in the app."""

@@ -1,0 +1,57 @@
+"""How a server runs. Every setting has an environment variable `AI_ASSETS_<NAME>`."""
+
+import os
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from ai_assets.lifecycle.errors import BundleError, must_be
+from ai_assets.serving.online import lake_root
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Limits and places.
+
+    Attributes:
+        lake: folder or URL of the lake that time-varying tables are read from.
+        trusted_key: public key that must have signed the bundle; any if empty.
+        max_rows: most rows of a request.
+        max_body: most bytes of a request.
+        batch_rows: most rows that are scored together.
+        max_waiting: rows that may wait before requests are refused with 503.
+        explain_rows: most rows of a request for explanations.
+        check_seconds: time between two looks for newer tables.
+        threads: threads of the model. One answers small requests soonest.
+    """
+
+    lake: str = field(default_factory=lake_root)
+    trusted_key: str = ""
+    max_rows: int = 1000
+    max_body: int = 2_000_000
+    batch_rows: int = 512
+    max_waiting: int = 4096
+    explain_rows: int = 16
+    check_seconds: float = 5.0
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if not isinstance(value, str) and not value > 0:
+                raise BundleError(must_be(setting.name, "greater than 0", value))
+
+    @classmethod
+    def from_environment(cls) -> "Settings":
+        """The settings that the environment gives, and defaults for the others."""
+        given: dict[str, Any] = {}
+        for setting in fields(cls):
+            text = os.environ.get(f"AI_ASSETS_{setting.name.upper()}")
+            if text is None:
+                continue
+            kind: Any = setting.type
+            try:
+                given[setting.name] = kind(text)
+            except ValueError as error:
+                name = f"AI_ASSETS_{setting.name.upper()}"
+                raise BundleError(must_be(name, "a number", text)) from error
+        return cls(**given)

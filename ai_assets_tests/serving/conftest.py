@@ -1,0 +1,43 @@
+"""A signed bundle, a lake and a client, for every test of serving."""
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+_SPEC = importlib.util.spec_from_file_location(
+    "small_payload", Path(__file__).with_name("small_payload.py")
+)
+assert _SPEC is not None and _SPEC.loader is not None
+small = importlib.util.module_from_spec(_SPEC)
+sys.modules["small_payload"] = small
+_SPEC.loader.exec_module(small)
+
+
+@pytest.fixture
+def payload(tmp_path: Path) -> Path:
+    """A signed payload of this test's own, to damage as it likes."""
+    return small.signed_payload(tmp_path / "payload", tmp_path)
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `payload` and `lake`, which no test changes."""
+    folder = tmp_path_factory.mktemp("served")
+    small.signed_payload(folder / "payload", folder)
+    small.write_weather(folder / "lake")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def client(shared: Path) -> Iterator[TestClient]:
+    """The running app."""
+    from ai_assets.serving.app import create_app
+    from ai_assets.serving.settings import Settings
+
+    settings = Settings(lake=str(shared / "lake"), max_rows=20)
+    with TestClient(create_app(shared / "payload", settings)) as running:
+        yield running
