@@ -5,7 +5,8 @@
 - jensen_shannon: distance (root of the divergence, base 2) over the same bins, 0 to 1; Lin (1991),
   "Divergence measures based on the Shannon entropy".
 - wasserstein: area between the two distribution functions in units of the reference's standard
-  deviation, between the reference's edges by trapezoids, outside of them exactly. Numbers only.
+  deviation, between the reference's edges by trapezoids (within 0.05 of the exact area, tested),
+  outside of them exactly. Numbers only.
 """
 
 from dataclasses import dataclass

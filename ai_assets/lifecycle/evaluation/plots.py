@@ -26,6 +26,7 @@ _INK = "#222222"
 _DPI = 110
 _MOST_BARS = 20
 _MOST_POINTS = 400
+_COLOURS = 96
 
 
 def as_markdown_image(png: bytes, alt: str) -> str:
@@ -256,7 +257,12 @@ def _say(axes: Any, words: str) -> None:
 def _png(figure: Any, axes: Any, legend: str | None = "lower right") -> bytes:
     if legend is not None and axes.get_legend_handles_labels()[0]:
         axes.legend(loc=legend, fontsize=8.5, frameon=False)
+    from PIL import Image
+
+    figure.canvas.draw()
+    image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
+    # A palette makes the file a third: a drawing has few colours, and pages hold many drawings.
     written = io.BytesIO()
-    # No version of the library in the file: the same picture is the same bytes.
-    figure.savefig(written, format="png", metadata={"Software": None})
+    small = image.quantize(_COLOURS, dither=Image.Dither.NONE)
+    small.save(written, "PNG", optimize=True)
     return written.getvalue()
