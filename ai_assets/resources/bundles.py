@@ -115,12 +115,17 @@ class BundleStore(dg.ConfigurableResource):
 
     def _build(self, payload: Path, tag: str) -> None:
         place = self._place(tag)
-        with tempfile.TemporaryDirectory(prefix=".building-", dir=self.root) as folder:
-            context, home = Path(folder, "context"), Path(folder, "home")
+        # BentoML refuses to build below a hidden folder, such as `.state`; but the Bento must be
+        # made on the store's own disk, to be moved into place at once.
+        with (
+            tempfile.TemporaryDirectory(prefix="ai_assets_") as outside,
+            tempfile.TemporaryDirectory(prefix=".building-", dir=self.root) as home,
+        ):
+            context = Path(outside, "context")
             stage_context(self._project(), payload, context)
-            run_bentoml(context, home, tag)
+            run_bentoml(context, Path(home), tag)
             place.parent.mkdir(parents=True, exist_ok=True)
-            os.rename(home / "bentos" / place.parent.name / place.name, place)
+            Path(home, "bentos", place.parent.name, place.name).rename(place)
         # `bentoml serve <product>:latest` reads this file.
         (place.parent / "latest").write_text(place.name, encoding="utf-8")
 
@@ -156,7 +161,6 @@ def run_bentoml(context: Path, home: Path, tag: str) -> None:
         "BENTOML_DO_NOT_TRACK": "True",
         "PYTHONPATH": str(context),
     }
-    home.mkdir(parents=True)
     done = subprocess.run(
         [*command, str(context)],
         cwd=context,

@@ -27,7 +27,7 @@ REQUIRED = (
     "model.onnx", "encoding.json", "calibration.json", "decision.json", "request.json",
     "tables.json", "features.sql", "online.json", "background.json", "model_card.md",
 )  # fmt: skip
-_NOWHERE = Source(python="not.in.the.bundle")
+_NOWHERE = Source.model_validate({"python": "not.in.the.bundle"})
 T = TypeVar("T")
 
 
