@@ -1,7 +1,9 @@
 """`make run`: the flagship product from raw data to a served answer and a drift report."""
 
+import json
 import sys
 import time
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -9,6 +11,8 @@ import polars as pl
 
 from ai_assets.automation.materialize import Step, materialize
 from ai_assets.automation.serve import post, served
+from ai_assets.lifecycle.naming import AssetName
+from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.resources.bundles import BundleStore
 from ai_assets.resources.lake import Lake
 from ai_assets.resources.ledger import ReleaseLedger
@@ -18,6 +22,7 @@ PRODUCT = "flight_delay"
 AS_OF, WATCHED = "2013-03-01", "2013-04-01"
 DATA = ("raw", "cleaned", "rejected", "labels", "features")
 MODEL = ("training_set", "tuning", "model", "compressed_model", "evaluation", "model_card")
+WATCH = ("predictions", "drift", "drift_report")
 RELEASE = ("bundle", "gate", "release")
 STEPS = (
     Step("January to March: raw data to features", PRODUCT, DATA, "2013-01-01", AS_OF),
@@ -25,8 +30,8 @@ STEPS = (
     Step("as of March: build, sign, pass the gate, release", PRODUCT, RELEASE, AS_OF, AS_OF),
     Step("April: raw data to features", PRODUCT, DATA, WATCHED, WATCHED),
     Step("the latest rows, for the server to read", PRODUCT, ("online",), WATCHED, WATCHED),
-    Step("April: predictions, drift", PRODUCT, ("predictions", "drift", "drift_report"), WATCHED, WATCHED),
-)  # fmt: skip
+    Step("April: predictions and drift", PRODUCT, WATCH, WATCHED, WATCHED),
+)
 
 
 def main() -> int:
@@ -50,61 +55,61 @@ def main() -> int:
 def ask_one_question() -> None:
     """Serve what is in production, ask about one flight of April, compare with what happened."""
     lake, store = Lake(), BundleStore()
-    entry = ReleaseLedger(lake=lake).history(PRODUCT).row(-1, named=True)
+    released = ReleaseLedger(lake=lake).history(PRODUCT).row(-1, named=True)["stable"]
     flight = a_flight_of_april(lake)
-    log = state_root() / "serve.log"
-    print(f"\nServing {entry['stable']} on loopback …", flush=True)
-    with served(entry["stable"], store.home(), lake.location(), log) as address:
-        question = request_of(flight)
+    question = request_of(flight, store.load(released).request.table)
+    print(f"\nServing {released} on loopback", flush=True)
+    with served(released, store.root, lake.root, state_root() / "serve.log") as address:
         answer = post(f"{address}/predict", question)["predictions"][0]
-        reasons = post(f"{address}/explain", question)
-    say_answer(flight, question, answer, reasons)
+        why = post(f"{address}/explain", question)["explanations"][0]
+    say_answer(flight, question, answer, why)
 
 
 def a_flight_of_april(lake: Lake) -> dict[str, Any]:
-    """A real flight of the last evening of April, with its outcome and its batch prediction."""
-    flights = lake.scan(_name("cleaned/flights"), [WATCHED])
-    outcome = lake.scan(_name("labels"), [WATCHED]).select("_row_id", "label")
-    batch = lake.scan(_name("predictions"), [WATCHED]).select("_row_id", "probability")
-    known = flights.join(outcome, on="_row_id").join(batch, on="_row_id")
-    known = known.filter(pl.col("label").is_not_null() & pl.col("tailnum").is_not_null())
-    return known.sort("time_hour", "carrier", "flight", descending=True).head(20).collect().row(7, named=True)  # fmt: skip
+    """A real flight of the last evening of April, with its outcome and its batch prediction.
+
+    The last evening, because the server knows the newest rows of the lake and none of the weeks
+    before; which flight it is does not depend on its outcome.
+    """
+    flights = lake.scan(AssetName(PRODUCT, "cleaned/flights"), [WATCHED])
+    outcomes = lake.scan(AssetName(PRODUCT, "labels"), [WATCHED]).select("_row_id", "label")
+    scores = lake.scan(AssetName(PRODUCT, "predictions"), [WATCHED])
+    known = flights.join(outcomes, on="_row_id").join(
+        scores.select("_row_id", "probability"), on="_row_id"
+    )
+    landed = known.filter(pl.col("label").is_not_null() & pl.col("tailnum").is_not_null())
+    evening = landed.sort("time_hour", "carrier", "flight", descending=True).head(100).collect()
+    return evening.row(50, named=True)
 
 
-def request_of(flight: dict[str, Any]) -> dict[str, Any]:
-    """What a caller knows of a flight two hours ahead: the request's own columns, nothing late."""
-    from ai_assets.lifecycle.product import TabularDeclaration  # noqa: F401
-
-    late = {"dep_delay", "air_time", "arr_delay", "label", "probability"}
-    row = {k: v for k, v in flight.items() if k not in late and not k.startswith("_")}
-    return {**row, "time_hour": flight["time_hour"].isoformat()}
+def request_of(flight: dict[str, Any], table: Table) -> dict[str, Any]:
+    """What a caller knows of a flight two hours ahead: the fields of a request, nothing late."""
+    row = {name: flight[name] for name in table.columns}
+    return {name: v.isoformat() if isinstance(v, datetime) else v for name, v in row.items()}
 
 
 def say_answer(
-    flight: dict[str, Any], question: dict[str, Any], answer: dict[str, Any], reasons: Any
+    flight: dict[str, Any], question: dict[str, Any], answer: dict[str, Any], why: dict[str, Any]
 ) -> None:
-    """Print the question, the answer, its reasons and the outcome."""
-    outcome = f"arrived {flight['arr_delay']} minutes after schedule"
-    print(f"Asked:   {question}")
-    print(f"Answer:  {answer['label']}, probability {answer['probability']:.3f} "
-          f"(the same flight in the batch of April: {flight['probability']:.3f})")  # fmt: skip
-    print(f"Reasons: {reasons}"[:400])
-    print(f"Outcome: {'late' if flight['label'] else 'not late'}; it {outcome}")
+    """Print the question, the answer with its main reasons, and what happened."""
+    parts = sorted(why["contributions"].items(), key=lambda part: -abs(part[1]))[:4]
+    reasons = ", ".join(f"{name} {part:+.2f}" for name, part in parts)
+    print(f"  asked:    {json.dumps(question)}")
+    print(f"  answer:   {answer['label']}, probability {answer['probability']:.4f}")
+    print(f"  offline:  the batch of April gave the same flight {flight['probability']:.4f}")
+    print(f"  because:  {reasons}")
+    print(f"  outcome:  it arrived {abs(flight['arr_delay'])} minutes "
+          f"{'late' if flight['arr_delay'] >= 0 else 'early'}")  # fmt: skip
 
 
 def say_where_things_are() -> None:
     """Print the pages that a person would open next."""
     lake = Lake()
-    report = lake.artifact(_name("drift_report"), WATCHED) / "report.html"
-    card = lake.artifact(_name("model_card"), AS_OF) / "model_card.md"
-    print(f"\nDrift report of April: {report}\nModel card:            {card}")
-    print("The graph:             make dev, then http://127.0.0.1:3000")
-
-
-def _name(asset: str) -> Any:
-    from ai_assets.lifecycle.naming import AssetName
-
-    return AssetName(PRODUCT, asset)
+    report = lake.artifact(AssetName(PRODUCT, "drift_report"), WATCHED) / "report.html"
+    card = lake.artifact(AssetName(PRODUCT, "model_card"), AS_OF) / "model_card.md"
+    print(f"\nDrift report of April  {report}")
+    print(f"Model card             {card}")
+    print("The graph              make dev, then http://127.0.0.1:3000")
 
 
 if __name__ == "__main__":

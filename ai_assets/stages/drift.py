@@ -61,7 +61,9 @@ def measure_drift(run: StageRun) -> Outcome:
         numbers = pl.DataFrame(schema=SCHEMA)
     else:
         bundle = run.tools.bundles.load(entry.stable)
-        reference = Profile.from_json(bundle.reference)
+        reference = Profile.from_json(
+            (run.tools.bundles.payload(entry.stable) / "reference.json").read_text(encoding="utf-8")
+        )
         rows = scored_features(run, bundle)
         numbers = drift_numbers(reference, rows, run.product.declaration.drift)
     written = run.lake.replace(run.name("drift"), numbers, run.partition)

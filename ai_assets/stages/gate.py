@@ -1,10 +1,10 @@
 """gate: whether a bundle may be released."""
 
-from ai_assets.lifecycle.evaluation.evaluate import Evaluation
 from ai_assets.lifecycle.gate.limits import GateResult, judge
 from ai_assets.lifecycle.product import Product
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream, digest
+from ai_assets.stages.model_card import read_evaluation
 from ai_assets.stages.training_data import artifact, read_json, save_folder, write_json
 
 WITHIN_LIMITS = Guard(
@@ -29,9 +29,7 @@ def gate_stage(product: Product) -> Stage:
 
 def judge_bundle(run: StageRun) -> Outcome:
     """Judge the evaluation of what the bundle serves."""
-    evaluation = Evaluation.from_json(
-        (artifact(run, "evaluation") / "evaluation.json").read_text(encoding="utf-8")
-    )
+    evaluation = read_evaluation(run)
     chosen = read_json(artifact(run, "compressed_model"), "chosen.json")
     result = judge(evaluation, chosen, run.product.declaration.gate)
     content = {

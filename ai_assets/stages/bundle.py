@@ -1,0 +1,173 @@
+"""bundle: everything that serving needs, signed and built into a Bento."""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ai_assets.lifecycle.drift.profile import Profile, profile
+from ai_assets.lifecycle.product import Product
+from ai_assets.resources.bundles import project_root
+from ai_assets.resources.sbom import sbom
+from ai_assets.serving.bundle import manifest_facts, schema_files
+from ai_assets.stages import shown
+from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream, digest
+from ai_assets.stages.evaluation import scores_of_test_rows
+from ai_assets.stages.training_data import (
+    TrainingData,
+    artifact,
+    load_training_data,
+    save_folder,
+    write_json,
+)
+
+MAX_BYTES = 20_000_000
+VERIFIED = Guard(
+    "signature_verifies", "The built bundle's signature and every file of it verify.", blocking=True
+)
+SMALL = Guard("small", f"The bundle is below {MAX_BYTES // 1_000_000} MB without its dependencies.")
+
+
+def bundle_stage(product: Product) -> Stage:
+    """The stage that packs, signs and builds."""
+    return Stage(
+        stage="bundle",
+        asset="bundle",
+        description="A signed Bento: model, feature query, lookups, drift reference, card, SBOM.",
+        compute=build_bundle,
+        kinds=frozenset({"bentoml", "onnx"}),
+        upstream=[
+            Upstream("compressed_model"),
+            Upstream("evaluation"),
+            Upstream("model_card"),
+            Upstream("training_set"),
+            *(Upstream(f"cleaned/{name}", partitioned=False) for name in product.lookups),
+        ],
+        guards=[VERIFIED, SMALL],
+        code=("features", "schema"),
+        settings=product.features_sql + product.declaration.model_dump_json(include={"tables"}),
+    )
+
+
+def build_bundle(run: StageRun) -> Outcome:
+    """Stage the product's files in a folder of their own, sign it and build it."""
+    data = load_training_data(run)
+    with tempfile.TemporaryDirectory() as temporary:
+        payload = Path(temporary, "product")
+        payload.mkdir()
+        versions = data_versions(run)
+        write_payload(run, data, versions, payload)
+        run.tools.signer.sign(payload, facts(run, versions))
+        run.say("building the Bento")
+        tag = run.tools.bundles.build(payload)
+    bundle = run.tools.bundles.load(tag)
+    folder = run.tools.bundles.payload(tag)
+    sizes = {p.relative_to(folder).as_posix(): p.stat().st_size for p in _files(folder)}
+    total = sum(p.stat().st_size for p in _files(run.tools.bundles.path(tag)))
+    save_folder(run, "bundle", lambda out: write_json(out, "bundle.json", {"tag": tag}))
+    return Outcome(
+        digest(tag),
+        {
+            "tag": tag,
+            "serve": shown.markdown(f"```\nBENTOML_HOME={run.tools.bundles.root} bentoml serve {tag}\n```"),
+            "files": shown.table(
+                pl.DataFrame({"file": list(sizes), "bytes": list(sizes.values())})
+            ),
+            "bytes": total,
+            "data_versions": shown.table(
+                pl.DataFrame({"table": list(versions), "version": list(versions.values())})
+            ),
+            "folder": shown.path(run.tools.bundles.path(tag)),
+        },
+        {
+            VERIFIED.name: Finding(bundle.tag == tag, f"{len(sizes)} files verify as {bundle.tag}."),
+            SMALL.name: small(total),
+        },
+    )
+
+
+def write_payload(
+    run: StageRun, data: TrainingData, versions: dict[str, int], folder: Path
+) -> None:
+    """Write every file of the bundle but manifest and signature."""
+    product = run.product
+    served = artifact(run, "compressed_model")
+    for name in ("model.onnx", "calibration.json", "decision.json", "trees.txt"):
+        if (served / name).is_file():
+            shutil.copy(served / name, folder / name)
+    shutil.copy(artifact(run, "model_card") / "model_card.md", folder)
+    shutil.copy(project_root() / "LICENSE", folder)
+    texts = {
+        "encoding.json": data.encoding.to_json(),
+        "features.sql": product.features_sql,
+        "reference.json": drift_reference(run, data).to_json(),
+        "sbom.cdx.json": sbom(run.tools.bundles.requirements(), product.name, run.partition or "1"),
+        **schema_files(product.declaration.tables, product.declaration.request),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    online = {name: {"path": run.name(f"online/{name}").path} for name in product.history}
+    write_json(folder, "online.json", online)
+    write_json(folder, "background.json", typical_row(data.features("train")))
+    write_json(folder, "data_versions.json", versions)
+    (folder / "lookups").mkdir()
+    for name in product.lookups:
+        rows = run.lake.scan(run.name(f"cleaned/{name}")).sort("_row_id").collect()
+        rows.write_parquet(folder / "lookups" / f"{name}.parquet")
+
+
+def facts(run: StageRun, versions: dict[str, int]) -> dict[str, Any]:
+    """What the manifest says beside the files."""
+    declared = run.product.declaration
+    return manifest_facts(
+        product=run.product.name,
+        partition=run.partition,
+        description=declared.description,
+        task=declared.label.task,
+        horizon=declared.horizon,
+        created_from=versions,
+        features_digest=digest(run.product.features_sql),
+        code_version=digest(declared.model_dump_json()),
+    )
+
+
+def data_versions(run: StageRun) -> dict[str, int]:
+    """The lake's version of every table that the model was made from."""
+    tables = [f"cleaned/{name}" for name in run.product.declaration.tables]
+    return {
+        name: run.lake.version(run.name(name))
+        for name in (*tables, "labels", "features", "training_set")
+    }
+
+
+def drift_reference(run: StageRun, data: TrainingData) -> Profile:
+    """Profile of the features learned from, and of the scores that test rows got."""
+    features = profile(data.features("train", "validation", "test"))
+    _, scores = scores_of_test_rows(run, data)
+    return Profile({**features.columns, **profile(pl.DataFrame({"prediction": scores})).columns})
+
+
+def typical_row(features: pl.DataFrame) -> dict[str, Any]:
+    """The median of each number and the commonest text: what explanations measure against."""
+    row: dict[str, Any] = {}
+    for name in features.columns:
+        values = features[name].drop_nulls()
+        if values.dtype.is_numeric():
+            row[name] = values.median()
+        else:
+            row[name] = values.mode().sort()[0] if values.len() else None
+    return json.loads(json.dumps(row))
+
+
+def small(size: int) -> Finding:
+    """Whether the bundle is quick to move."""
+    return Finding(
+        size < MAX_BYTES, f"The bundle has {size / 1e6:.1f} MB.", {"bytes": size}, warn=True
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file())

@@ -1,0 +1,103 @@
+"""model_card: one page of what a person should know before using the model."""
+
+from ai_assets.lifecycle.card.card import CardFeature, CardInputs, model_card
+from ai_assets.lifecycle.evaluation.evaluate import Evaluation
+from ai_assets.lifecycle.features.lineage import column_lineage
+from ai_assets.lifecycle.product import Product
+from ai_assets.lifecycle.schema.calibration import Calibration
+from ai_assets.lifecycle.schema.durations import format_duration
+from ai_assets.stages import shown
+from ai_assets.stages.binding import Outcome, Stage, StageRun, Upstream, digest
+from ai_assets.stages.bundle import data_versions
+from ai_assets.stages.features import schemas
+from ai_assets.stages.training_data import (
+    artifact,
+    load_training_data,
+    read_json,
+    save_folder,
+)
+
+
+def model_card_stage(product: Product) -> Stage:
+    """The stage that writes the card."""
+    return Stage(
+        stage="model_card",
+        asset="model_card",
+        description="What a person should know before using the model, on one page.",
+        compute=write_card,
+        kinds=frozenset({"markdown"}),
+        upstream=[Upstream("evaluation"), Upstream("model"), Upstream("compressed_model")],
+        code=("card",),
+        settings=product.declaration.model_dump_json(),
+    )
+
+
+def write_card(run: StageRun) -> Outcome:
+    """Gather what the stages before found and write the card."""
+    text = model_card(card_inputs(run))
+    version = save_folder(
+        run,
+        "model_card",
+        lambda folder: (folder / "model_card.md").write_text(text, encoding="utf-8"),
+    )
+    path = artifact(run, "model_card") / "model_card.md"
+    return Outcome(version, {"card": shown.markdown(text), "file": shown.path(path)})
+
+
+def card_inputs(run: StageRun) -> CardInputs:
+    """What the card says, read from the artifacts of the stages before it."""
+    declared = run.product.declaration
+    winner = read_json(artifact(run, "model"), "winner.json")
+    served = artifact(run, "compressed_model")
+    chosen = read_json(served, "chosen.json")
+    calibration = Calibration.from_json((served / "calibration.json").read_text(encoding="utf-8"))
+    rows = load_training_data(run).rows["split"].value_counts()
+    return CardInputs(
+        product=run.product.name,
+        description=declared.description,
+        evaluation=read_evaluation(run),
+        task=declared.label.task,
+        positive=f"{declared.label.positive}: {declared.label.sql}",
+        partition=run.partition,
+        horizon=format_duration(declared.horizon),
+        owners=tuple(declared.owners),
+        family=f"{winner['family']}, served as {chosen['name']} ({chosen['family']})",
+        families=winner["families"],
+        metric=declared.training.metric_for(declared.label.task),
+        window=", ".join(run.product.window(run.partition) or ["all rows"]),
+        rows=dict(rows.sort("split").iter_rows()),
+        data_versions=data_versions(run),
+        code_version=digest(declared.model_dump_json()),
+        refit=declared.training.refit == "full",
+        calibration=calibration.method,
+        compression={k: v for k, v in chosen.items() if k not in ("candidates", "reason")},
+        features=card_features(run),
+        personal=_columns(run.product, "personal"),
+        sensitive=_columns(run.product, "sensitive"),
+    )
+
+
+def read_evaluation(run: StageRun) -> Evaluation:
+    """What the evaluation of the run's partition found."""
+    path = artifact(run, "evaluation") / "evaluation.json"
+    return Evaluation.from_json(path.read_text(encoding="utf-8"))
+
+
+def card_features(run: StageRun) -> tuple[CardFeature, ...]:
+    """Each feature with its importance and the columns that it is made of."""
+    importances = read_json(artifact(run, "model"), "importances.json")
+    lineage = column_lineage(run.product.features_sql, schemas(run.product))
+    return tuple(
+        CardFeature(name, share, tuple(f"{t}.{c}" for t, c in lineage.get(name, ())))
+        for name, share in sorted(importances.items(), key=lambda item: -item[1])
+    )
+
+
+def _columns(product: Product, mark: str) -> tuple[str, ...]:
+    tables = product.declaration.tables.items()
+    return tuple(
+        f"{name}.{column}"
+        for name, table in tables
+        for column, spec in table.columns.items()
+        if getattr(spec, mark)
+    )
