@@ -98,7 +98,7 @@ def _component(name: str) -> "Component":
 def _licence(fields: metadata.PackageMetadata) -> str:
     """The licence in a few words: its expression, else its classifier, else a short free text."""
     for field in ("License-Expression", "License"):
-        text = str(fields[field] if field in fields else "").strip()
+        text = str((fields.get_all(field) or [""])[0]).strip()
         if text and len(text) <= _LONG and "\n" not in text:
             return text
     classifiers = [c for c in fields.get_all("Classifier") or [] if c.startswith("License ::")]

@@ -51,7 +51,7 @@ class ColumnCheck:
     def __call__(self, value: Any) -> Any:
         if value is None:
             if self.required:
-                raise self._wrong("not_null", _WORDS[self.column.type], None)
+                raise self._wrong("not_null", self.column.allowed or _WORDS[self.column.type], None)
             return None
         typed = self._typed(value)
         if self.column.allowed is not None and typed not in self.column.allowed:

@@ -4,17 +4,23 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from fastapi.testclient import TestClient
 
-_SPEC = importlib.util.spec_from_file_location(
-    "small_payload", Path(__file__).with_name("small_payload.py")
-)
-assert _SPEC is not None and _SPEC.loader is not None
-small = importlib.util.module_from_spec(_SPEC)
-sys.modules["small_payload"] = small
-_SPEC.loader.exec_module(small)
+
+def _beside(module: str, file: str) -> ModuleType:
+    """Import a helper that lies beside this file, under a name that every test here can use."""
+    spec = importlib.util.spec_from_file_location(module, Path(__file__).with_name(file))
+    assert spec is not None and spec.loader is not None
+    sys.modules[module] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[module])
+    return sys.modules[module]
+
+
+small = _beside("small_payload", "small_payload.py")
+_beside("serving_processes", "processes.py")
 
 
 @pytest.fixture

@@ -1,0 +1,53 @@
+"""A server in a process of its own, stopped by its own id."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+READY_WITHIN_S = 90
+
+
+@contextmanager
+def running(
+    command: list[str], url: str, folder: Path, environment: dict[str, str]
+) -> Iterator[httpx.Client]:
+    """Start `python -m <command>` and give a client once it is ready; always stop it."""
+    with (folder / "server.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=folder,
+            env={**os.environ, **environment},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            with httpx.Client(base_url=url, timeout=10) as client:
+                _wait(client, process, folder / "server.log")
+                yield client
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(timeout=10)
+
+
+def _wait(client: httpx.Client, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + READY_WITHIN_S
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise AssertionError(f"ended with {process.returncode}:\n{log.read_text()[-3000:]}")
+        try:
+            if client.get("/readyz").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"not ready in time:\n{log.read_text()[-3000:]}")

@@ -1,0 +1,116 @@
+"""Requests are scored together, and neither failures nor callers that leave disturb others."""
+
+import asyncio
+import threading
+
+import pytest
+
+from ai_assets.serving.batching import MicroBatcher
+from ai_assets.serving.problems import Refused
+
+
+class Slow:
+    """Doubles numbers when it is let; remembers its batches."""
+
+    def __init__(self) -> None:
+        self.let, self.batches = threading.Event(), []
+
+    def __call__(self, rows: list[int]) -> list[int]:
+        assert self.let.wait(10)
+        self.batches.append(list(rows))
+        if -1 in rows:
+            raise ValueError("minus one")
+        return [2 * row for row in rows]
+
+
+def batcher(score, max_rows: int = 4, max_waiting: int = 10) -> MicroBatcher[int, int]:
+    return MicroBatcher(score, max_rows=max_rows, max_waiting=max_waiting)
+
+
+def test_what_waits_while_a_batch_runs_becomes_the_next_within_the_bound():
+    async def scenario():
+        slow = Slow()
+        many = batcher(slow)
+        tasks = [asyncio.create_task(many.submit([n])) for n in range(6)]
+        await asyncio.sleep(0.02)
+        slow.let.set()
+        found = await asyncio.gather(*tasks)
+        await many.close()
+        return found, slow.batches
+
+    found, batches = asyncio.run(scenario())
+
+    assert found == [[2 * n] for n in range(6)]
+    assert max(map(len, batches)) <= 4
+    assert len(batches) <= 3
+
+
+def test_one_bad_request_does_not_fail_the_others():
+    async def scenario():
+        slow = Slow()
+        slow.let.set()
+        many = batcher(slow)
+        tasks = [asyncio.create_task(many.submit(rows)) for rows in ([1], [-1], [3])]
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        return found, many.waiting
+
+    found, waiting = asyncio.run(scenario())
+
+    assert (found[0], found[2]) == ([2], [6])
+    assert isinstance(found[1], ValueError)
+    assert waiting == 0
+
+
+def test_a_full_queue_refuses_and_says_when_to_try_again():
+    async def scenario():
+        slow = Slow()
+        many = batcher(slow)
+        first = asyncio.create_task(many.submit([1] * 8))
+        await asyncio.sleep(0.02)
+        with pytest.raises(Refused) as refused:
+            await many.submit([2] * 3)
+        slow.let.set()
+        await first
+        return refused.value, await many.submit([2] * 3)
+
+    refused, after = asyncio.run(scenario())
+
+    assert refused.status == 503
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert after == [4, 4, 4]
+
+
+def test_a_caller_that_leaves_costs_no_scoring_and_disturbs_nobody():
+    async def scenario():
+        slow = Slow()
+        many = batcher(slow, max_rows=1)
+        tasks = [asyncio.create_task(many.submit([n])) for n in range(4)]
+        await asyncio.sleep(0.02)
+        tasks[0].cancel()
+        tasks[2].cancel()
+        slow.let.set()
+        found = await asyncio.gather(tasks[1], tasks[3])
+        return found, slow.batches, many.waiting
+
+    found, batches, waiting = asyncio.run(scenario())
+
+    assert found == [[2], [6]]
+    assert [2] not in batches
+    assert waiting == 0
+
+
+def test_closing_answers_what_waits_and_refuses_what_comes():
+    async def scenario():
+        slow = Slow()
+        many = batcher(slow)
+        waiting = asyncio.create_task(many.submit([5]))
+        await asyncio.sleep(0.02)
+        closing = asyncio.create_task(many.close())
+        await asyncio.sleep(0.02)
+        with pytest.raises(Refused, match="stopping"):
+            await many.submit([1])
+        slow.let.set()
+        await closing
+        return await waiting
+
+    assert asyncio.run(scenario()) == [10]

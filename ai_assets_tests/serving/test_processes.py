@@ -1,0 +1,97 @@
+"""The bundle as it runs in production: under BentoML, and under an ASGI server directly."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import small_payload as small
+from serving_processes import running
+
+from ai_assets.resources.bundles import BundleStore
+
+
+def test_a_damaged_bundle_is_not_served_and_the_file_is_named(payload: Path):
+    (payload / "features.sql").write_text("SELECT 1")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "ai_assets.serving", "--bundle", str(payload)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr == "features.sql was changed after the bundle was signed.\n"
+
+
+def test_the_app_runs_without_bentoml(shared: Path, tmp_path: Path, free_port: int):
+    command = ["ai_assets.serving", "--bundle", str(shared / "payload"), "--port", str(free_port)]
+    environment = {"AI_ASSETS_LAKE": str(shared / "lake")}
+
+    with running(command, f"http://127.0.0.1:{free_port}", tmp_path, environment) as client:
+        answer = client.post("/predict", json=small.ROW)
+
+        assert answer.status_code == 200
+        assert answer.json()["predictions"][0]["label"] == "late"
+        assert client.post("/predict", json={}).status_code == 400
+
+
+def test_serving_imports_only_what_the_bundle_installs():
+    code = (
+        "import sys, ai_assets.serving.app, ai_assets.lifecycle.features.prepared\n"
+        "heavy = {'dagster', 'mlflow', 'torch', 'sklearn', 'lightgbm', 'evidently', 'pandas',"
+        " 'bentoml', 'prometheus_client', 'optuna', 'matplotlib', 'yaml'}\n"
+        "sys.exit(' '.join(sorted(heavy & set(sys.modules))) or 0)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
+def test_a_bento_answers_over_http_and_shows_our_metrics(
+    shared: Path, tmp_path: Path, free_port: int
+):
+    store = BundleStore(home=str(tmp_path / "home"))
+    bento = store.path(store.build(shared / "payload"))
+    command = ["bentoml", "serve", str(bento), "--host", "127.0.0.1", "--port", str(free_port)]
+    environment = {
+        "AI_ASSETS_LAKE": str(shared / "lake"),
+        "BENTOML_HOME": str(tmp_path / "home"),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics"),
+    }
+    (tmp_path / "metrics").mkdir()
+
+    with running(command, f"http://127.0.0.1:{free_port}", tmp_path, environment) as client:
+        answer = client.post("/predict", json=[small.ROW] * 2)
+        refused = client.post("/predict", json={**small.ROW, "place": "EWK"})
+        metrics = client.get("/metrics").text
+        card = client.get("/model_card").text
+
+    assert answer.status_code == 200
+    assert len(answer.json()["predictions"]) == 2
+    assert "Did you mean 'EWR'?" in refused.json()["error"]
+    assert 'route="predict",status="200"' in metrics
+    assert "bentoml_service_request_total" in metrics
+    assert card == "# Trips\n"
+
+
+@pytest.mark.slow
+def test_a_damaged_bento_does_not_start(shared: Path, tmp_path: Path, free_port: int):
+    store = BundleStore(home=str(tmp_path / "home"))
+    tag = store.build(shared / "payload")
+    (store.payload(tag) / "decision.json").write_text("{}")
+    command = ["bentoml", "serve", str(store.path(tag)), "--port", str(free_port)]
+    environment = {"BENTOML_HOME": str(tmp_path / "home"), "BENTOML_DO_NOT_TRACK": "True"}
+
+    with (
+        pytest.raises(AssertionError, match=r"decision\.json was changed"),
+        running(command, f"http://127.0.0.1:{free_port}", tmp_path, environment),
+    ):
+        pass

@@ -1,0 +1,19 @@
+"""The newest bundle of a product, which the benchmarks of serving measure."""
+
+import sys
+from pathlib import Path
+
+from ai_assets.resources.bundles import BundleStore
+
+
+def newest_bundle(product: str) -> tuple[Path, Path]:
+    """The Bento's folder and its payload. Ends the program where nothing was built yet."""
+    store = BundleStore()
+    tags = store.tags(product)
+    if not tags:
+        sys.exit(
+            f"There is no bundle of {product} below {store.root}. Build one first:\n"
+            "  dagster asset materialize -m ai_assets.definitions "
+            f"--select '+key:\"{product}/bundle\"' --partition 2013-03-01"
+        )
+    return store.path(tags[-1]), store.payload(tags[-1])
