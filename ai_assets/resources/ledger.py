@@ -17,29 +17,27 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
-from pydantic import Field
 
 from ai_assets.lifecycle.errors import DataError, must_be
 from ai_assets.lifecycle.naming import AssetName
 from ai_assets.resources.lake import Lake
 
 _INSTANT = pl.Datetime("us", "UTC")
-SCHEMA = pl.Schema(
-    {
-        "release_id": pl.String,
-        "product": pl.String,
-        "effective_from": _INSTANT,
-        "recorded_at": _INSTANT,
-        "stable": pl.String,
-        "candidate": pl.String,
-        "split": pl.Float64,
-        "decision_id": pl.String,
-        "cause": pl.String,
-        "who": pl.String,
-        "why": pl.String,
-        "gate": pl.String,
-    }
-)
+_COLUMNS: dict[str, Any] = {
+    "release_id": pl.String,
+    "product": pl.String,
+    "effective_from": _INSTANT,
+    "recorded_at": _INSTANT,
+    "stable": pl.String,
+    "candidate": pl.String,
+    "split": pl.Float64,
+    "decision_id": pl.String,
+    "cause": pl.String,
+    "who": pl.String,
+    "why": pl.String,
+    "gate": pl.String,
+}
+SCHEMA = pl.Schema(_COLUMNS)
 
 _ATTEMPTS = 20
 
@@ -95,9 +93,9 @@ class Entry:
 
 
 class ReleaseLedger(dg.ConfigurableResource):
-    """The releases of all products."""
+    """The releases of all products, in the given lake."""
 
-    lake: Lake = Field(default_factory=Lake, description="Where the ledger lies.")
+    lake: Lake
 
     def append(self, entry: Entry) -> Entry:
         """Record the entry and return it; or return what is already recorded of its decision.
@@ -108,11 +106,10 @@ class ReleaseLedger(dg.ConfigurableResource):
         uri = self._uri(entry.product)
         for attempt in range(_ATTEMPTS):
             table = self._open(uri) or self._create(uri)
-            if table is not None:
-                if known := _of_decision(_read(table), entry.decision_id):
-                    return known
-                if _commit(table, entry):
-                    return entry
+            if known := _of_decision(_read(table), entry.decision_id):
+                return known
+            if _commit(table, entry):
+                return entry
             time.sleep(0.01 * (attempt + 1))
         raise DataError(f"The release ledger of {entry.product} is too busy to append to.")
 
@@ -154,7 +151,7 @@ class ReleaseLedger(dg.ConfigurableResource):
             return None
 
     def _create(self, uri: str) -> Any:
-        """The new table; None when another process made it at the same time."""
+        """The new table, or the one that another process made at the same time."""
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError
 
@@ -169,7 +166,9 @@ class ReleaseLedger(dg.ConfigurableResource):
                 storage_options=self.lake.storage_options or None,
             )
         except DeltaError:
-            return None
+            if table := self._open(uri):
+                return table
+            raise
 
 
 def _schema() -> Any:
@@ -183,7 +182,7 @@ def _schema() -> Any:
 
 def _read(table: Any) -> pl.DataFrame:
     frame = pl.scan_delta(table).select(SCHEMA.names()).collect()
-    return frame.cast(dict(SCHEMA))
+    return frame.cast(SCHEMA)
 
 
 def _of_decision(entries: pl.DataFrame, decision_id: str) -> Entry | None:

@@ -105,12 +105,12 @@ class ExperimentTracker(dg.ConfigurableResource):
     """MLflow, by default in SQLite below the state folder."""
 
     tracking_uri: str = Field(
-        "",
+        default="",
         description="MLflow's store: sqlite:///…, postgresql://…, or http(s):// of a server. "
         "Default: SQLite at <state>/mlflow/mlflow.db.",
     )
     artifact_root: str = Field(
-        "", description="Folder or URL of artifacts. Default: <state>/mlflow/artifacts."
+        default="", description="Folder or URL of artifacts. Default: <state>/mlflow/artifacts."
     )
 
     @property

@@ -35,11 +35,11 @@ def drift_report_html(
         DataError: No column has values on both sides.
     """
     names = [name for name in profiled(reference.schema) if name in current.columns]
-    frames = [_drawn(frame.select(names), sample, seed) for frame in (reference, current)]
-    kept = [name for name in names if all(_has_values(frame[name]) for frame in frames)]
+    old, new = (_drawn(frame.select(names), sample, seed) for frame in (reference, current))
+    kept = [name for name in names if _has_values(old[name]) and _has_values(new[name])]
     if not kept:
         raise DataError("A drift report needs a column with values on both sides, but got none.")
-    _write(*(frame.select(kept) for frame in frames), path)
+    _write(old.select(kept), new.select(kept), path)
     left_out = [
         f"{name} is left out: it has no values on one side" for name in names if name not in kept
     ]

@@ -9,7 +9,7 @@ class Drift(Section):
     """When a changed input is called drift. Judged per column, over all rows of a partition."""
 
     psi: float = Field(
-        0.2,
+        default=0.2,
         gt=0,
         description="Population stability index from which a column has drifted. By custom below "
         "0.1 is stable, 0.1 to 0.2 moving, above 0.2 drifted.",
@@ -21,15 +21,15 @@ class Drift(Section):
         default_factory=list, description="Columns that are measured and never called drifted."
     )
     min_rows: int = Field(
-        500,
+        default=500,
         ge=1,
         description="Fewer rows than this are measured but never called drifted: chance alone "
         "moves them.",
     )
     sample: int = Field(
-        5_000, ge=100, description="Most rows that the report people read is drawn from."
+        default=5_000, ge=100, description="Most rows that the report people read is drawn from."
     )
-    seed: int = Field(0, description="Seed of that sample.")
+    seed: int = Field(default=0, description="Seed of that sample.")
 
     def limit(self, column: str) -> float:
         """The psi from which the column has drifted."""

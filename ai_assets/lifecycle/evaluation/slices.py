@@ -143,6 +143,5 @@ def _row(
     values = values_of(scored(y, p, threshold), tuple(whole)) if enough else {}
     for metric, of_all in whole.items():
         found = values.get(metric)
-        known = found is not None and of_all is not None
-        row += [found, found - of_all if known else None]
+        row += [found, None if found is None or of_all is None else found - of_all]
     return row

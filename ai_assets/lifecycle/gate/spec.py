@@ -28,11 +28,15 @@ class Gate(MetricLimits):
     """What a bundle must meet to be released. Without limits everything passes, and says so."""
 
     max_size: float | None = Field(
-        None, gt=0, description="Largest allowed size of the served model, in MB (10^6 bytes)."
+        default=None,
+        gt=0,
+        description="Largest allowed size of the served model, in MB (10^6 bytes).",
     )
     max_p99: float | None = Field(
-        None, gt=0, description="Largest allowed 99th percentile of the time to score a row, in ms."
+        default=None,
+        gt=0,
+        description="Largest allowed 99th percentile of the time to score a row, in ms.",
     )
     slices: MetricLimits | None = Field(
-        None, description="Limits that every slice with enough rows must meet."
+        default=None, description="Limits that every slice with enough rows must meet."
     )
