@@ -173,6 +173,7 @@ def test_the_run_of_a_failed_job_ends_failed_under_the_command_line(
     assert _runs(tracker)["fails"].info.status == "FAILED"
 
 
+@pytest.mark.slow
 def test_in_a_fan_out_a_slow_step_finds_its_own_run_still_running(
     tracker: ExperimentTracker,
 ) -> None:
