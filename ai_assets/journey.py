@@ -1,6 +1,7 @@
 """`make run`: the flagship product from raw data to a served answer and a drift report."""
 
 import json
+import os
 import sys
 import time
 from datetime import datetime
@@ -36,6 +37,9 @@ STEPS = (
 
 def main() -> int:
     """Materialize every step, then serve the released bundle and ask it one question."""
+    if not os.environ.get("DAGSTER_HOME"):
+        print("DAGSTER_HOME is not set. Run `make run`, which sets it.", file=sys.stderr)
+        return 2
     from ai_assets.definitions import defs
 
     started = time.monotonic()
@@ -92,12 +96,12 @@ def say_answer(
     flight: dict[str, Any], question: dict[str, Any], answer: dict[str, Any], why: dict[str, Any]
 ) -> None:
     """Print the question, the answer with its main reasons, and what happened."""
-    parts = sorted(why["contributions"].items(), key=lambda part: -abs(part[1]))[:4]
-    reasons = ", ".join(f"{name} {part:+.2f}" for name, part in parts)
+    strongest = why["contributions"][:4]
+    reasons = ", ".join(f"{c['feature']} {c['contribution']:+.2f}" for c in strongest)
     print(f"  asked:    {json.dumps(question)}")
     print(f"  answer:   {answer['label']}, probability {answer['probability']:.4f}")
     print(f"  offline:  the batch of April gave the same flight {flight['probability']:.4f}")
-    print(f"  because:  {reasons}")
+    print(f"  because:  {reasons} ({why['space']})")
     print(f"  outcome:  it arrived {abs(flight['arr_delay'])} minutes "
           f"{'late' if flight['arr_delay'] >= 0 else 'early'}")  # fmt: skip
 

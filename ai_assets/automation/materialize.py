@@ -1,5 +1,6 @@
 """Materialize what is missing or stale, in this process, and tell a waiting person how far it is."""
 
+import sys
 import threading
 import time
 import uuid
@@ -127,7 +128,8 @@ def _show(entry: dg.EventLogEntry, started: dict[str, float]) -> None:
     name = event.step_key.replace("__", "/")
     if event.event_type == dg.DagsterEventType.STEP_START:
         started[name] = entry.timestamp
-        print(f"      … {name}", end="\r", flush=True)
+        if sys.stdout.isatty():
+            print(f"      … {name}", end="\r", flush=True)
         return
     seconds = entry.timestamp - started.get(name, time.time())
     print(f"      {_SHOWN[event.event_type]} {name:<44}{seconds:6.1f} s", flush=True)

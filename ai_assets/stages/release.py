@@ -2,8 +2,10 @@
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
+import polars as pl
 from pydantic import Field
 
 from ai_assets.lifecycle.errors import DataError, did_you_mean
@@ -17,13 +19,17 @@ _ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ReleaseConfig(dg.Config):
-    """Who releases what, and why. Without a bundle, the one of the run's partition."""
+    """Who releases what, and why. Without a bundle, the one of the run's partition; without a
+    partition either, the newest one that passed its gate."""
 
     bundle: str | None = Field(
-        None, description="Tag of the bundle to release, also an earlier one."
+        None, description="Tag of the bundle to release; an earlier one rolls back to it."
     )
     who: str = Field("operator", description="Who decides.")
     why: str = Field("released by hand", description="The reason, for the history.")
+    override_gate: bool = Field(
+        False, description="Release a bundle that its gate did not pass. Recorded."
+    )
 
 
 def release_stage(product: Product) -> Stage:
@@ -41,21 +47,22 @@ def release_stage(product: Product) -> Stage:
 
 
 def append_release(run: StageRun) -> Outcome:
-    """Put a bundle into production from the end of its partition on. Releasing it again changes
-    nothing."""
+    """Put a bundle into production. Releasing what is in production already changes nothing.
+
+    Raises:
+        DataError: no such bundle was built, or it did not pass its gate.
+    """
     config = run.config or ReleaseConfig()
-    bundle = config.bundle or read_json(artifact(run, "bundle"), "bundle.json")["tag"]
-    known = run.tools.bundles.tags(run.product.name)
-    if bundle not in known:
-        raise DataError(
-            f"bundle must be one that was built, but got {bundle!r}.{did_you_mean(bundle, known)}"
-        )
-    effective = effective_from(run)
-    now_stable = run.tools.ledger.as_of(run.product.name, effective)
-    if now_stable is None or now_stable.stable != bundle:
-        run.tools.ledger.append(_entry(run, config, bundle, effective, now_stable))
-    history = run.tools.ledger.history(run.product.name)
-    current = run.tools.ledger.as_of(run.product.name, effective)
+    ledger, product = run.tools.ledger, run.product.name
+    history = ledger.history(product)
+    bundle = config.bundle or gated_bundle(run)
+    gate = check_releasable(run, bundle, history["stable"].to_list(), config.override_gate)
+    effective = effective_from(run, bundle, history)
+    before = ledger.as_of(product, effective)
+    if before is None or before.stable != bundle:
+        ledger.append(_entry(run, config, bundle, effective, before, gate))
+        history = ledger.history(product)
+    current = ledger.as_of(product, effective)
     return Outcome(
         digest("\n".join(history["decision_id"].to_list())),
         {
@@ -70,24 +77,79 @@ def append_release(run: StageRun) -> Outcome:
     )
 
 
+def gated_bundle(run: StageRun) -> str:
+    """The bundle of the run's partition, or of the newest partition that passed its gate.
+
+    Raises:
+        DataError: none has passed.
+    """
+    if run.partition is not None or run.product.partitions is None:
+        return str(read_json(artifact(run, "bundle"), "bundle.json")["tag"])
+    for partition in reversed(run.lake.artifacts(run.name("gate"))):
+        gate = read_json(run.lake.artifact(run.name("gate"), partition), "gate.json")
+        if gate["passed"]:
+            return str(gate["bundle"])
+    raise DataError(
+        f"There is nothing to release: no bundle of {run.product.name} has passed its gate."
+    )
+
+
+def check_releasable(
+    run: StageRun, bundle: str, released: list[str], override: bool
+) -> dict[str, Any]:
+    """The gate's result for a bundle that may be released; one released before needs no new one.
+
+    Raises:
+        DataError: no such bundle was built, or its gate was not passed and not overridden.
+    """
+    known = run.tools.bundles.tags(run.product.name)
+    if bundle not in known:
+        raise DataError(
+            f"bundle must be one that was built, but got {bundle!r}.{did_you_mean(bundle, known)}"
+        )
+    partition = run.tools.bundles.load(bundle).partition
+    asset = run.name("gate")
+    gate: dict[str, Any] = {}
+    if partition is None or partition in run.lake.artifacts(asset):
+        found = read_json(run.lake.artifact(asset, partition), "gate.json")
+        gate = found if found["bundle"] == bundle else {}
+    if gate.get("passed") or bundle in released or override:
+        return gate
+    why = gate.get("words", "it was not judged")
+    raise DataError(
+        f"{bundle} did not pass its gate: {why} To release it all the same, set override_gate."
+    )
+
+
+def effective_from(run: StageRun, bundle: str, history: pl.DataFrame) -> datetime:
+    """From when on in event time: the end of the bundle's partition, or, for a bundle named by hand
+    or without partitions, no earlier than the newest release, which it is to replace."""
+    partition = run.tools.bundles.load(bundle).partition
+    partitions = run.product.partitions
+    begins = partitions.span(partition).end if partitions and partition else _ALWAYS
+    newest = history["effective_from"].max()
+    named = run.partition is None or (run.config is not None and run.config.bundle is not None)
+    return max(begins, newest) if named and isinstance(newest, datetime) else begins
+
+
 def _entry(
-    run: StageRun, config: ReleaseConfig, bundle: str, effective: datetime, before: Entry | None
+    run: StageRun,
+    config: ReleaseConfig,
+    bundle: str,
+    effective: datetime,
+    before: Entry | None,
+    gate: dict[str, Any],
 ) -> Entry:
     previous = before.decision_id if before else ""
-    decision = digest("\n".join([run.product.name, bundle, str(effective), previous]))
+    overridden = config.override_gate and not gate.get("passed")
     return Entry(
         product=run.product.name,
         effective_from=effective,
         recorded_at=datetime.now(UTC),
         stable=bundle,
-        decision_id=decision,
+        decision_id=digest("\n".join([run.product.name, bundle, str(effective), previous])),
         cause="first release" if before is None else "by hand",
         who=config.who,
-        why=config.why,
-        gate=json.dumps(read_json(artifact(run, "gate"), "gate.json"), sort_keys=True),
+        why=f"{config.why} (gate overridden)" if overridden else config.why,
+        gate=json.dumps(gate, sort_keys=True) if gate else "",
     )
-
-
-def effective_from(run: StageRun) -> datetime:
-    """When a release made by this run begins, in event time: the end of the run's partition."""
-    return _ALWAYS if run.span is None else run.span.end
