@@ -1,6 +1,6 @@
 """How long rows take inside the server process, and whether it answers as offline does.
 
-Run as `python -m benchmarks.online`. Measures feature SQL and model, without HTTP.
+Run as `python benchmarks/online.py`. Measures feature SQL and model, without HTTP.
 """
 
 import argparse
@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 import polars as pl
+from figures import Figure, report
+from newest_bundle import newest_bundle
 
 from ai_assets.lifecycle.features.query import run_features
 from ai_assets.serving.bundle import Bundle, load_bundle
@@ -17,8 +19,6 @@ from ai_assets.serving.online import OnlineTables
 from ai_assets.serving.request import RequestReader
 from ai_assets.serving.scoring import Scorer
 from ai_assets.serving.settings import Settings
-from benchmarks.figures import Figure, report
-from benchmarks.newest_bundle import newest_bundle
 
 MANY = 256
 
@@ -91,7 +91,7 @@ def p50_ms(work: Callable[[], object], times: int) -> float:
 
 
 def _within(name: str, ours: float, most: float) -> Figure:
-    return Figure(name, ours, most, ours / most, f"< {most:g}", ours < most)
+    return Figure(name, f"{ours:.3g}", "", None, f"< {most:g}", ours < most)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ _JSON_TYPES = {
     "datetime": {"type": "string", "format": "date-time"},
     "date": {"type": "string", "format": "date"},
 }
+_KINDS: Any = {"string": str, "int64": int, "float64": (int, float), "bool": bool}
 _WORDS = {
     "string": "a text",
     "int64": "a whole number",
@@ -86,13 +87,8 @@ class ColumnCheck:
         kind = self.column.type
         if kind in ("datetime", "date"):
             return self._moment(value)
-        wanted: tuple[type, ...] = {
-            "string": (str,),
-            "int64": (int,),
-            "float64": (int, float),
-            "bool": (bool,),
-        }[kind]
-        if not isinstance(value, wanted) or (isinstance(value, bool) and kind != "bool"):
+        # In Python a truth value is a whole number too; in JSON it is not.
+        if not isinstance(value, _KINDS[kind]) or (isinstance(value, bool) and kind != "bool"):
             raise self._wrong("wrong_type", _WORDS[kind], value)
         if kind == "int64" and not -_INT64 <= value < _INT64:
             raise self._wrong("out_of_range", "a whole number of 64 bits", value)
@@ -161,7 +157,7 @@ class ColumnCheck:
             shown = "null" if given is None else repr(given)[:200]
         message = f"{self.name} must be {words}, but got {shown}.{near}"
         context = {"message": message, "allowed": allowed, "given": given}
-        return PydanticCustomError(kind, "{message}", context)  # type: ignore[arg-type]
+        return PydanticCustomError(kind, "{message}", context)
 
 
 def example(column: Column) -> Any:
