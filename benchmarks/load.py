@@ -48,9 +48,9 @@ def measure(name: str, root: Path, goal: float) -> Figure:
     runs = [probe(root) for _ in range(RUNS)]
     dagster, ours = median(run[0] for run in runs), median(run[1] for run in runs)
     return Figure(
-        f"{name}, {runs[0][2]} assets (s)",
-        ours,
-        dagster,
+        f"{name}, {runs[0][2]} assets",
+        f"{ours:.2f} s",
+        f"{dagster:.2f} s to import dagster",
         ours / dagster,
         f"< {goal} s",
         ours < goal,

@@ -43,10 +43,12 @@ def bentofile(project: Path) -> dict[str, Any]:
 class BundleStore(dg.ConfigurableResource):
     """Builds, lists and opens bundles. BentoML works offline in a home folder of its own."""
 
-    home: str = Field("", description="BENTOML_HOME of the bundles; default: below the state root.")
-    project: str = Field("", description=f"Folder with {BENTOFILE}; default: the checkout.")
+    home: str = Field(
+        default="", description="BENTOML_HOME of the bundles; default: below the state root."
+    )
+    project: str = Field(default="", description=f"Folder with {BENTOFILE}; default: the checkout.")
     trusted_key: str = Field(
-        "", description="Public key that bundles must be signed by; any if ''."
+        default="", description="Public key that bundles must be signed by; any if ''."
     )
 
     @property

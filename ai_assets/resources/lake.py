@@ -49,7 +49,9 @@ class Lake(dg.ConfigurableResource):
     storage_options: dict[str, str] = Field(
         default_factory=dict, description="Credentials and endpoint of an object store."
     )
-    artifact_root: str = Field("", description="Local folder of the artifacts; default: the root.")
+    artifact_root: str = Field(
+        default="", description="Local folder of the artifacts; default: the root."
+    )
 
     def replace(
         self,

@@ -23,7 +23,8 @@ class Signer(dg.ConfigurableResource):
     """Signs bundles. The key is made at first use and never leaves this machine."""
 
     key_path: str = Field(
-        "", description=f"PEM file of the private key; default: ${KEY}, or keys/signing.pem."
+        default="",
+        description=f"PEM file of the private key; default: ${KEY}, or keys/signing.pem.",
     )
 
     @property

@@ -215,7 +215,7 @@ def _report(
         for partition, outcome in outcomes.items():
             context.add_asset_metadata(dict(outcome.metadata), key, partition)
             for event in _partition_findings(stage, key, str(partition), outcome):
-                context.log_event(event)  # type: ignore[arg-type]
+                context.log_event(event)
     metadata = {} if several else dict(next(iter(outcomes.values())).metadata)
     yield dg.MaterializeResult(
         asset_key=key,

@@ -72,7 +72,9 @@ def build_bundle(run: StageRun) -> Outcome:
         digest(tag),
         {
             "tag": tag,
-            "serve": shown.markdown(f"```\nBENTOML_HOME={run.tools.bundles.root} bentoml serve {tag}\n```"),
+            "serve": shown.markdown(
+                f"```\nBENTOML_HOME={run.tools.bundles.root} bentoml serve {tag}\n```"
+            ),
             "files": shown.table(
                 pl.DataFrame({"file": list(sizes), "bytes": list(sizes.values())})
             ),
@@ -83,7 +85,9 @@ def build_bundle(run: StageRun) -> Outcome:
             "folder": shown.path(run.tools.bundles.path(tag)),
         },
         {
-            VERIFIED.name: Finding(bundle.tag == tag, f"{len(sizes)} files verify as {bundle.tag}."),
+            VERIFIED.name: Finding(
+                bundle.tag == tag, f"{len(sizes)} files verify as {bundle.tag}."
+            ),
             SMALL.name: small(total),
         },
     )

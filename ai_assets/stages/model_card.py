@@ -1,5 +1,7 @@
 """model_card: one page of what a person should know before using the model."""
 
+from pathlib import Path
+
 from ai_assets.lifecycle.card.card import CardFeature, CardInputs, model_card
 from ai_assets.lifecycle.evaluation.evaluate import Evaluation
 from ai_assets.lifecycle.features.lineage import column_lineage
@@ -35,11 +37,11 @@ def model_card_stage(product: Product) -> Stage:
 def write_card(run: StageRun) -> Outcome:
     """Gather what the stages before found and write the card."""
     text = model_card(card_inputs(run))
-    version = save_folder(
-        run,
-        "model_card",
-        lambda folder: (folder / "model_card.md").write_text(text, encoding="utf-8"),
-    )
+
+    def write(folder: Path) -> None:
+        (folder / "model_card.md").write_text(text, encoding="utf-8")
+
+    version = save_folder(run, "model_card", write)
     path = artifact(run, "model_card") / "model_card.md"
     return Outcome(version, {"card": shown.markdown(text), "file": shown.path(path)})
 

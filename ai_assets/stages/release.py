@@ -23,12 +23,12 @@ class ReleaseConfig(dg.Config):
     partition either, the newest one that passed its gate."""
 
     bundle: str | None = Field(
-        None, description="Tag of the bundle to release; an earlier one rolls back to it."
+        default=None, description="Tag of the bundle to release; an earlier one rolls back to it."
     )
-    who: str = Field("operator", description="Who decides.")
-    why: str = Field("released by hand", description="The reason, for the history.")
+    who: str = Field(default="operator", description="Who decides.")
+    why: str = Field(default="released by hand", description="The reason, for the history.")
     override_gate: bool = Field(
-        False, description="Release a bundle that its gate did not pass. Recorded."
+        default=False, description="Release a bundle that its gate did not pass. Recorded."
     )
 
 
@@ -37,7 +37,7 @@ def release_stage(product: Product) -> Stage:
     return Stage(
         stage="release",
         asset="release",
-        description="What is in production: bundle, since when in event time, decided by whom, why.",
+        description="What is in production: bundle, since when (event time), decided by whom, why.",
         compute=append_release,
         kinds=frozenset({"deltalake"}),
         upstream=[Upstream("gate")],

@@ -115,9 +115,14 @@ def distil(
         params["learning_rate"] = float(np.clip(10.0 / trees, 0.1, 0.4))
     if task == "binary":
         params |= {"objective": "cross_entropy", "metric": "cross_entropy"}
-    soft = [_imitating(winner, data) for data in (train, validation)]
-    settings = params | {"iterations": trees}
-    student = LightGbm().fit(*soft, settings, task="regression", seed=seed, threads=threads)
+    student = LightGbm().fit(
+        _imitating(winner, train),
+        _imitating(winner, validation),
+        params | {"iterations": trees},
+        task="regression",
+        seed=seed,
+        threads=threads,
+    )
     # Both objectives end in the logistic function; only the name `binary` is known to converters.
     text = student.text.replace("objective=cross_entropy", "objective=binary sigmoid:1")
     text = text.replace("[objective: cross_entropy]", "[objective: binary]")

@@ -38,7 +38,8 @@ def budget_ok(measured: Measurement, spec: Compression) -> tuple[bool, str]:
         ("size", measured.size / 1e6, spec.max_size, " MB"),
         ("p99 of one row", measured.p99, spec.max_p99, " ms"),
     ]
-    broken, kept = [], []
+    broken: list[str] = []
+    kept: list[str] = []
     for name, value, limit, unit in limits:
         if limit is None:
             continue

@@ -53,9 +53,17 @@ class Dataset:
 class Model(Protocol):
     """A fitted model. Needs its training library neither to predict nor to export, where it can."""
 
-    family: str
-    curve: list[dict[str, float]]
-    iterations: int
+    @property
+    def family(self) -> str:
+        """Name of the family."""
+
+    @property
+    def curve(self) -> list[dict[str, float]]:
+        """Losses by step."""
+
+    @property
+    def iterations(self) -> int:
+        """Rounds that the fit took."""
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """float64 [n, K]: P(positive) with K=1, a probability a class, or the value with K=1."""
