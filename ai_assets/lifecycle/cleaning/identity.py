@@ -7,10 +7,13 @@ unlike the hash functions of the frame libraries.
 import hashlib
 import json
 import threading
+from typing import TYPE_CHECKING
 
-import duckdb
 import numpy as np
 import polars as pl
+
+if TYPE_CHECKING:
+    import duckdb
 
 _FEW = 5_000
 _LOCAL = threading.local()
@@ -126,8 +129,10 @@ def _text_hashes(column: pl.Series) -> np.ndarray:
         connection.unregister("texts")
 
 
-def _connection() -> duckdb.DuckDBPyConnection:
+def _connection() -> "duckdb.DuckDBPyConnection":
     """One database in memory a thread: opening one costs more than hashing a small frame."""
+    import duckdb
+
     if not hasattr(_LOCAL, "connection"):
         _LOCAL.connection = duckdb.connect()
     return _LOCAL.connection
