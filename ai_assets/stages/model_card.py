@@ -19,6 +19,8 @@ from ai_assets.stages.training_data import (
     save_folder,
 )
 
+_FAMILY_COLUMNS = ("family", "value", "difference", "low", "high", "clear")
+
 
 def model_card_stage(product: Product) -> Stage:
     """The stage that writes the card."""
@@ -64,7 +66,7 @@ def card_inputs(run: StageRun) -> CardInputs:
         horizon=format_duration(declared.horizon),
         owners=tuple(declared.owners),
         family=f"{winner['family']}, served as {chosen['name']} ({chosen['family']})",
-        families=winner["families"],
+        families=[{name: row[name] for name in _FAMILY_COLUMNS} for row in winner["families"]],
         metric=declared.training.metric_for(declared.label.task),
         window=", ".join(run.product.window(run.partition) or ["all rows"]),
         rows=dict(rows.sort("split").iter_rows()),
