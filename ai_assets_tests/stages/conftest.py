@@ -1,0 +1,49 @@
+"""A small product, written once and materialized once for all tests here."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+def _beside(module: str, file: str) -> ModuleType:
+    """Import a helper that lies beside this file, under a name that every test here can use."""
+    spec = importlib.util.spec_from_file_location(module, Path(__file__).with_name(file))
+    assert spec is not None and spec.loader is not None
+    sys.modules[module] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[module])
+    return sys.modules[module]
+
+
+small = _beside("small_product", "small_product.py")
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small product's folder, which no test changes."""
+    return small.write_product(tmp_path_factory.mktemp("product") / small.NAME)
+
+
+@pytest.fixture(scope="session")
+def shared_world(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory):
+    """The small product from raw data to a release as of February, and the drift of March.
+
+    Tests may read all of it; one that adds to it says so in its name and does not spoil the rest.
+    """
+    world = small.World.of(shared_folder, tmp_path_factory.mktemp("world"))
+    data = ["raw/orders", "raw/visits", "cleaned/orders", "cleaned/visits", "rejected/orders"]
+    model = [
+        name
+        for name, stage in world.stages.items()
+        if stage.stage not in ("raw", "cleaned", "rejected", "online", "labels", "features")
+        and name not in ("predictions", "drift", "drift_report")
+    ]
+    world.run("raw/shops", "cleaned/shops", "rejected/shops")
+    world.runs["range"] = world.run(
+        *data, "labels", "features", partition=small.JANUARY, last=small.MARCH
+    )
+    world.runs["model"] = world.run(*model, partition=small.FEBRUARY)
+    world.runs["watch"] = world.run("predictions", "drift", "drift_report", partition=small.MARCH)
+    return world
