@@ -104,7 +104,7 @@ def _score(bundle: Bundle, features: pl.DataFrame, entry: Entry) -> pl.DataFrame
 
 def in_production(entry: Entry | None, partition: str | None) -> Finding:
     """Whether there was anything to score with."""
-    when = f"at the start of {partition}" if partition else "yet"
+    when = f" at the start of {partition}" if partition else ""
     if entry is None:
-        return Finding(False, f"Nothing was in production {when}; no row was scored.", warn=True)
-    return Finding(True, f"Scored by {entry.stable}, in production {when}.")
+        return Finding(False, f"Nothing was in production{when}; no row was scored.", warn=True)
+    return Finding(True, f"Scored by {entry.stable}, in production{when}.")
