@@ -182,7 +182,7 @@ def _run_stage(
     keys = _partition_keys(context, product, stage)
     outcomes: dict[str | None, Outcome] = {}
     for number, key in enumerate(keys, start=1):
-        run = StageRun(product, key, tools, context.run_id, config, context.log)
+        run = StageRun(product, key, tools, context.run.run_id, config, context.log)
         outcomes[key] = stage.compute(run)
         if len(keys) > 1:
             context.log.info(f"{stage.asset}: {key} done, {number} of {len(keys)}")
