@@ -1,32 +1,87 @@
-"""Take the README's picture of the graph from the running web UI.
+"""Take the pictures of the documentation from the running web UI.
 
-Start `make dev`, then run: `.venv/bin/python docs/take_pictures.py [http://127.0.0.1:3000]`
+After `make run`, start `make dev`, then: `.venv/bin/python docs/take_pictures.py [ADDRESS]`
+(ADDRESS is http://127.0.0.1:3000 unless given). Look at each picture before you commit it.
 """
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 PICTURES = Path(__file__).parent / "pictures"
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+PATIENCE = 90_000  # milliseconds: the first page loads the whole code location
+MARGIN = 28
+BOX_OF_ALL_NODES = """() => {
+    const boxes = [...document.querySelectorAll('foreignObject')].map(e => e.getBoundingClientRect())
+    return [Math.min(...boxes.map(b => b.left)), Math.min(...boxes.map(b => b.top)),
+            Math.max(...boxes.map(b => b.right)), Math.max(...boxes.map(b => b.bottom))]
+}"""
+# The buttons of the lower right corner lie over the graph.
+HIDE_BUTTONS = """() => document.querySelectorAll('button, div').forEach(e => {
+    const box = e.getBoundingClientRect()
+    if (box.left > innerWidth - 80 && box.top > innerHeight / 2) e.style.visibility = 'hidden'
+})"""
+# Scaled down to the width of a page, the UI's pale lines would vanish.
+DARKER_LINES = ":root, body, body * { --color-lineage-edge: #8a90a6 !important; }"
 
 
-def take_graph_picture(address: str, to: Path) -> None:
-    """Wait until the graph of flight_delay is drawn and save it."""
+def take_graph(page: Any, address: str, to: Path) -> None:
+    """The whole graph of flight_delay from left to right, cropped to its assets."""
+    page.set_viewport_size({"width": 3000, "height": 1500})
+    page.goto(f"{address}/locations/ai_assets/asset-groups/flight_delay/lineage")
+    page.get_by_text("drift_report", exact=True).first.wait_for(timeout=PATIENCE)
+    page.add_style_tag(content=DARKER_LINES)
+    page.wait_for_timeout(4_000)  # the graph fits itself to the window after it is drawn
+    page.evaluate(HIDE_BUTTONS)
+    left, top, right, bottom = page.evaluate(BOX_OF_ALL_NODES)
+    clip = {
+        "x": left - MARGIN,
+        "y": top - MARGIN,
+        "width": min(right + MARGIN, 3000) - left + MARGIN,
+        "height": bottom - top + 2 * MARGIN,
+    }
+    page.screenshot(path=to, clip=clip)
+
+
+def take_evaluation(page: Any, address: str, to: Path) -> None:
+    """The page of an evaluation: its check, its metrics, the names of its plots."""
+    open_asset(page, address, "evaluation?view=overview", "roc_auc")
+    page.screenshot(path=to)
+
+
+def open_asset(page: Any, address: str, where: str, shows: str) -> None:
+    """Open an asset's page and wait until it shows a text."""
+    page.set_viewport_size({"width": 1500, "height": 1000})
+    page.goto(f"{address}/assets/flight_delay/{where}")
+    page.get_by_text(shows).first.wait_for(timeout=PATIENCE)
+    page.wait_for_timeout(3_000)
+
+
+TAKE: dict[str, Callable[[Any, str, Path], None]] = {
+    "graph": take_graph,
+    "evaluation": take_evaluation,
+}
+
+
+def main(address: str) -> None:
+    """Take every picture."""
     from playwright.sync_api import sync_playwright
 
+    PICTURES.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGS)
-        page = browser.new_page(viewport={"width": 2000, "height": 1200})
-        page.goto(f"{address}/locations/ai_assets/asset-groups/flight_delay/lineage")
-        page.get_by_text("model_card", exact=True).first.wait_for(timeout=90_000)
-        page.wait_for_timeout(3_000)  # the graph fits itself to the window after it is drawn
-        page.screenshot(path=to)
-        browser.close()
+        chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGS)
+        try:
+            for name, take in TAKE.items():
+                page = browser.new_page()
+                take(page, address, PICTURES / f"{name}.png")
+                page.close()
+        finally:
+            browser.close()
 
 
 if __name__ == "__main__":
-    PICTURES.mkdir(exist_ok=True)
-    take_graph_picture(
-        sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:3000", PICTURES / "graph.png"
-    )
+    main(sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:3000")
