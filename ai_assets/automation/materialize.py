@@ -1,4 +1,4 @@
-"""Materialize what is missing or stale, in this process, and tell a waiting person how far it is."""
+"""Materialize what is missing or stale in this process, and tell a waiting person how far it is."""
 
 import sys
 import threading

@@ -8,21 +8,21 @@ from fastapi.openapi.utils import get_openapi
 from ai_assets.lifecycle.schema.decision import Decision
 from ai_assets.serving.request import RequestReader
 
-_ROW = {"$ref": "#/components/schemas/Row"}
-_PROBLEM = {"$ref": "#/components/schemas/Problem"}
-
 
 def operation(reader: RequestReader) -> dict[str, Any]:
-    """What OpenAPI says of a route that takes rows."""
-    example = reader.example()
+    """What OpenAPI says of a route that takes rows.
+
+    Written out in place: BentoML's own page takes over paths and leaves shared schemas behind.
+    """
+    example, row = reader.example(), reader.model.model_json_schema()
     body = {
         "schema": {
             "oneOf": [
-                _ROW,
-                {"type": "array", "items": _ROW, "minItems": 1},
+                row,
+                {"type": "array", "items": row, "minItems": 1},
                 {
                     "type": "object",
-                    "properties": {"rows": {"type": "array", "items": _ROW, "minItems": 1}},
+                    "properties": {"rows": {"type": "array", "items": row, "minItems": 1}},
                     "required": ["rows"],
                     "additionalProperties": False,
                 },
@@ -33,7 +33,7 @@ def operation(reader: RequestReader) -> dict[str, Any]:
             "several rows": {"value": {"rows": [example, example]}},
         },
     }
-    problem = {"content": {"application/json": {"schema": _PROBLEM}}}
+    problem = {"content": {"application/json": {"schema": _problem()}}}
     return {
         "requestBody": {"required": True, "content": {"application/json": body}},
         "responses": {
@@ -59,7 +59,6 @@ def documented(app: FastAPI, reader: RequestReader, decision: Decision) -> None:
             schemas |= {
                 "Row": reader.model.model_json_schema(),
                 "Answers": _answers(decision),
-                "Problem": _problem(),
             }
             answers = {"schema": {"$ref": "#/components/schemas/Answers"}}
             content["paths"]["/predict"]["post"]["responses"]["200"]["content"] = {

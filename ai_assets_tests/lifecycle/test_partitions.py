@@ -7,8 +7,18 @@ from hypothesis import strategies as st
 from ai_assets.lifecycle.partitions import Partitions, missing_partitions
 from ai_assets.stages.binding import dagster_partitions
 
-STARTS = {"month": date(2013, 1, 1), "week": date(2013, 1, 6), "day": date(2013, 3, 1), "hour": date(2013, 3, 1)}
-ENDS = {"month": date(2014, 1, 1), "week": date(2013, 12, 29), "day": date(2013, 4, 15), "hour": date(2013, 3, 5)}
+STARTS = {
+    "month": date(2013, 1, 1),
+    "week": date(2013, 1, 6),
+    "day": date(2013, 3, 1),
+    "hour": date(2013, 3, 1),
+}
+ENDS = {
+    "month": date(2014, 1, 1),
+    "week": date(2013, 12, 29),
+    "day": date(2013, 4, 15),
+    "hour": date(2013, 3, 5),
+}
 
 
 @pytest.mark.parametrize("every", list(STARTS))

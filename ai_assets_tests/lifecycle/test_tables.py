@@ -13,12 +13,16 @@ def table(**changes: object) -> Table:
 
 
 def test_a_field_that_is_not_known_offers_the_nearest_one() -> None:
-    with pytest.raises(ValidationError, match=r"'collumns' is not a field here. Did you mean 'columns'"):
+    with pytest.raises(
+        ValidationError, match=r"'collumns' is not a field here. Did you mean 'columns'"
+    ):
         Table.model_validate({"source": {"csv": "x"}, "collumns": COLUMNS})
 
 
 def test_a_key_must_name_a_declared_column() -> None:
-    with pytest.raises(ValidationError, match="key must name a declared column, but got 'cty'. Did you mean 'city'"):
+    with pytest.raises(
+        ValidationError, match="key must name a declared column, but got 'cty'. Did you mean 'city'"
+    ):
         table(key=["cty"])
 
 
