@@ -9,8 +9,9 @@ from typing import Any
 import polars as pl
 
 from ai_assets.lifecycle.drift.profile import Profile, profile
+from ai_assets.lifecycle.errors import BundleError
 from ai_assets.lifecycle.product import Product
-from ai_assets.resources.bundles import project_root
+from ai_assets.resources.bundles import BundleStore, project_root
 from ai_assets.resources.sbom import sbom
 from ai_assets.serving.bundle import manifest_facts, schema_files
 from ai_assets.stages import shown
@@ -63,7 +64,6 @@ def build_bundle(run: StageRun) -> Outcome:
         run.tools.signer.sign(payload, facts(run, versions))
         run.say("building the Bento")
         tag = run.tools.bundles.build(payload)
-    bundle = run.tools.bundles.load(tag)
     folder = run.tools.bundles.payload(tag)
     sizes = {p.relative_to(folder).as_posix(): p.stat().st_size for p in _files(folder)}
     total = sum(p.stat().st_size for p in _files(run.tools.bundles.path(tag)))
@@ -85,9 +85,7 @@ def build_bundle(run: StageRun) -> Outcome:
             "folder": shown.path(run.tools.bundles.path(tag)),
         },
         {
-            VERIFIED.name: Finding(
-                bundle.tag == tag, f"{len(sizes)} files verify as {bundle.tag}."
-            ),
+            VERIFIED.name: verified(run.tools.bundles, tag),
             SMALL.name: small(total),
         },
     )
@@ -164,6 +162,16 @@ def typical_row(features: pl.DataFrame) -> dict[str, Any]:
         else:
             row[name] = values.mode().sort()[0] if values.len() else None
     return json.loads(json.dumps(row))
+
+
+def verified(bundles: BundleStore, tag: str) -> Finding:
+    """Whether the built bundle is, file by file, what was signed."""
+    try:
+        bundle = bundles.load(tag)
+    except BundleError as error:
+        return Finding(False, str(error))
+    files = len(_files(bundles.payload(tag)))
+    return Finding(bundle.tag == tag, f"{files} files verify as {bundle.tag}.")
 
 
 def small(size: int) -> Finding:
