@@ -44,6 +44,7 @@ def shared_world(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory):
     world.runs["range"] = world.run(
         *data, "labels", "features", partition=small.JANUARY, last=small.MARCH
     )
+    world.run("online/orders", "online/visits")
     world.runs["model"] = world.run(*model, partition=small.FEBRUARY)
     world.runs["watch"] = world.run("predictions", "drift", "drift_report", partition=small.MARCH)
     return world

@@ -70,7 +70,7 @@ DECLARATION: dict[str, Any] = {
         },
     },
     "horizon": "1 hour",
-    "lookback": "1 day",
+    "lookback": "2 days",
     "label": {"sql": "delay >= 15", "arrives_after": "1 day", "positive": "late"},
     "training": {
         "window": 2,
