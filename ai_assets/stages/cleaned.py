@@ -1,4 +1,4 @@
-"""cleaned/<table>: rows that meet the contract; rejected/<table>: those that do not, with the rule."""
+"""cleaned/<table>: rows that meet the contract; rejected/<table>: the others, with the rule."""
 
 from functools import partial
 

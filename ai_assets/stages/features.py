@@ -9,6 +9,7 @@ from ai_assets.lifecycle.features.lineage import column_lineage, late_features
 from ai_assets.lifecycle.features.query import stream_features
 from ai_assets.lifecycle.partitions import missing_partitions
 from ai_assets.lifecycle.product import Product
+from ai_assets.lifecycle.schema.durations import format_duration
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
@@ -34,7 +35,8 @@ def features_stage(product: Product) -> Stage:
     return Stage(
         stage="features",
         asset="features",
-        description=f"What is known {product.declaration.horizon} before the event, a row a request.",
+        description="What is known of each request row when the answer is given: "
+        f"{format_duration(product.declaration.horizon)} before the event.",
         compute=compute_features,
         kinds=frozenset({"duckdb", "sql", "deltalake"}),
         upstream=upstream,
@@ -48,7 +50,6 @@ def features_stage(product: Product) -> Stage:
 def compute_features(run: StageRun) -> Outcome:
     """Run the feature query over the partition and its history; guard against what is too early."""
     product, declared = run.product, run.product.declaration
-    lineage = column_lineage(product.features_sql, schemas(product))
     request, tables = request_and_history(run)
     query = {
         "specs": declared.tables,
@@ -59,6 +60,8 @@ def compute_features(run: StageRun) -> Outcome:
         product.features_sql, request, tables, file=declared.features, **query
     )
     written = run.lake.replace(run.name("features"), batches, run.partition)
+    # After the query has run: what DuckDB says of a typo names its line and the nearest column.
+    lineage = column_lineage(product.features_sql, schemas(product))
     leaks = leaking_features(product.features_sql, request, tables, **query)
     features = run.lake.scan(run.name("features"), [run.partition] if run.partition else None)
     late = late_features(lineage, list(product.request_table.late_columns))

@@ -25,7 +25,7 @@ def online_stage(product: Product, name: str, table: Table) -> Stage:
 
 
 def take_latest(run: StageRun, name: str, table: Table) -> Outcome:
-    """Keep the rows of the last lookback (twice, so that the oldest request sees all of its own)."""
+    """Keep the rows of twice the lookback, so that the oldest request sees all of its own."""
     cleaned = run.name(f"cleaned/{name}")
     latest = latest_partitions(run, name)
     rows = run.lake.scan(cleaned, latest)

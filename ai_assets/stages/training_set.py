@@ -1,6 +1,7 @@
 """training_set: features joined with labels over the window, split once."""
 
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -43,6 +44,7 @@ def training_set_stage(product: Product) -> Stage:
 def gather(run: StageRun) -> Outcome:
     """Join, split and write the training rows; fit the encoding on the rows to train on."""
     rows = split_training_rows(run, labelled_features(run))
+    _check_split_labels(rows, run)
     written = run.lake.replace(run.name("training_set"), rows, run.partition)
     train = rows.filter(pl.col("split") == "train")
     encoding = Encoding.fit(train.drop(ROW_COLUMNS, strict=False))
@@ -85,9 +87,7 @@ def labelled_features(run: StageRun) -> pl.DataFrame:
 
 
 def _check_labels(rows: pl.DataFrame, run: StageRun) -> None:
-    where = f"training_set of {run.product.name}" + (
-        f" as of {run.partition}" if run.partition else ""
-    )
+    where = _where(run)
     if rows.is_empty():
         raise DataError(f"{where} has no labelled rows; label.sql gave only nulls.")
     if rows["label"].n_unique() < 2:
@@ -95,6 +95,23 @@ def _check_labels(rows: pl.DataFrame, run: StageRun) -> None:
             f"{where} needs rows of both classes, but all {rows.height:,} labels are "
             f"{rows['label'][0]:g}: label.sql is {run.product.declaration.label.sql!r}."
         )
+
+
+def _check_split_labels(rows: pl.DataFrame, run: StageRun) -> None:
+    """Models learn from train rows and choose a threshold on validation rows: both need both."""
+    for split in ("train", "validation"):
+        labels = rows.filter(pl.col("split") == split)["label"]
+        if labels.n_unique() < 2:
+            raise DataError(
+                f"{_where(run)} needs {split} rows of both classes, but all {labels.len():,} "
+                f"labels there are {labels[0]:g}. A longer training.window may have both, or "
+                "another training.split."
+            )
+
+
+def _where(run: StageRun) -> str:
+    as_of = f" as of {run.partition}" if run.partition else ""
+    return f"training_set of {run.product.name}{as_of}"
 
 
 def split_training_rows(run: StageRun, rows: pl.DataFrame) -> pl.DataFrame:
@@ -124,4 +141,4 @@ def _overlap(rows: pl.DataFrame) -> bool:
     )
     first = dict(zip(spans["split"], spans["first"], strict=True))
     last = dict(zip(spans["split"], spans["last"], strict=True))
-    return any(last[a] >= first[b] for a, b in zip(SPLITS, SPLITS[1:], strict=False))
+    return any(last[a] >= first[b] for a, b in pairwise(SPLITS))
