@@ -262,4 +262,4 @@ def failure(result: dg.ExecuteInProcessResult) -> str:
     assert error is not None
     while error.cause is not None:
         error = error.cause
-    return error.message
+    return error.message.strip().partition(": ")[2]
