@@ -52,7 +52,9 @@ class Partitions(Section):
         if self.end is not None and self.end <= self.start:
             raise ValueError(f"end must be after start ({self.start}), but got {self.end}.")
         if self.every == "month" and self.start.day != 1:
-            raise ValueError(must_be("start of monthly partitions", "the first of a month", self.start))
+            raise ValueError(
+                must_be("start of monthly partitions", "the first of a month", self.start)
+            )
         if self.every == "week" and self.start.weekday() != 6:
             raise ValueError(must_be("start of weekly partitions", "a Sunday", self.start))
         return self
@@ -117,6 +119,7 @@ def missing_partitions(table: str, missing: list[str], select: str) -> MissingPa
     first, last = min(missing), max(missing)
     which = f"--partition {first}" if first == last else f"--partition-range {first}...{last}"
     return MissingPartitionsError(
-        f"{table} lacks {len(missing)} needed partition(s): {', '.join(sorted(missing))}. Fill them "
-        f"with:\n  dagster asset materialize -m ai_assets.definitions --select '{select}' {which}"
+        f"{table} lacks {len(missing)} needed partition(s): {', '.join(sorted(missing))}. "
+        "Fill them with:\n  dagster asset materialize -m ai_assets.definitions "
+        f"--select '{select}' {which}"
     )

@@ -6,7 +6,6 @@ replaced. A process killed between leaves a folder that nothing points to, never
 
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -62,7 +61,7 @@ def save(base: Path, key: str, folder: Path) -> ArtifactVersion:
     pointer = pointers / quote(key, safe="")
     draft = pointers / f".{uuid.uuid4().hex}"
     draft.write_text(digest, encoding="utf-8")
-    os.replace(draft, pointer)
+    draft.replace(pointer)
     return ArtifactVersion(place, digest)
 
 

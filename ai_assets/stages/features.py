@@ -1,6 +1,7 @@
 """features: what a model sees of each request row, by the same SQL offline and online."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import polars as pl
 
@@ -51,7 +52,7 @@ def compute_features(run: StageRun) -> Outcome:
     """Run the feature query over the partition and its history; guard against what is too early."""
     product, declared = run.product, run.product.declaration
     request, tables = request_and_history(run)
-    query = {
+    query: dict[str, Any] = {
         "specs": declared.tables,
         "request_table": declared.request,
         "horizon": declared.horizon,

@@ -278,6 +278,6 @@ def test_a_missing_column_is_named_with_the_nearest_of_the_source() -> None:
 def test_a_new_column_of_the_source_is_refused_with_how_to_admit_it() -> None:
     declared = table({"a": {"type": "string"}}, ignore=["known"])
 
-    with pytest.raises(DataError, match="'b', which is neither declared nor ignored. Declare it"):
+    with pytest.raises(DataError, match=r"'b', which is neither declared nor ignored. Declare it"):
         check_columns(pl.LazyFrame({"a": [""], "known": [1], "b": [2]}), declared, "f")
     check_columns(pl.LazyFrame({"a": [""], "known": [1]}), declared, "f")

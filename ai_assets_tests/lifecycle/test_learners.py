@@ -139,7 +139,7 @@ def test_fits_in_two_fresh_processes_give_the_same_bytes(tmp_path: Path):
 
 
 def test_an_unknown_family_is_refused_with_the_nearest_name():
-    with pytest.raises(DeclarationError, match="but got 'lightbgm'. Did you mean 'lightgbm'?"):
+    with pytest.raises(DeclarationError, match=r"but got 'lightbgm'. Did you mean 'lightgbm'?"):
         get_family("lightbgm")
 
 

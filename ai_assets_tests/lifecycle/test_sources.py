@@ -295,7 +295,9 @@ def test_the_example_reads_its_year_without_importing_the_package() -> None:
     from ai_assets.products.flight_delay import __path__ as folder  # type: ignore[import-untyped]
 
     table = declare(python="source.weather").model_copy(update={"time": "time_hour"})
-    rows = read_source(table.source, FEBRUARY, table=table, folder=Path(list(folder)[0])).collect()
+    rows = read_source(
+        table.source, FEBRUARY, table=table, folder=Path(next(iter(folder)))
+    ).collect()
 
     assert rows.height == 2010
     assert rows["time_hour"].min() == FEBRUARY.start

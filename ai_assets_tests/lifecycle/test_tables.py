@@ -21,7 +21,8 @@ def test_a_field_that_is_not_known_offers_the_nearest_one() -> None:
 
 def test_a_key_must_name_a_declared_column() -> None:
     with pytest.raises(
-        ValidationError, match="key must name a declared column, but got 'cty'. Did you mean 'city'"
+        ValidationError,
+        match=r"key must name a declared column, but got 'cty'. Did you mean 'city'",
     ):
         table(key=["cty"])
 

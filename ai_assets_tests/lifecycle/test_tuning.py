@@ -37,7 +37,7 @@ def test_a_metric_to_be_large_is_made_large():
 
 
 def test_a_timeout_fails_with_advice():
-    with pytest.raises(TuningTimeoutError, match="Lower tune.trials, tune.folds or tune.max_rows"):
+    with pytest.raises(TuningTimeoutError, match=r"Lower tune.trials, tune.folds or tune.max_rows"):
         tune("linear", DATA, TIMES, training=spec(timeout="0.001 seconds"), task="binary")
 
 

@@ -172,7 +172,7 @@ def test_what_is_not_there_is_said_with_how_to_get_it(lake: Lake) -> None:
         lake.scan(NAME)
     lake.replace(NAME, rows(1), JAN)
     with pytest.raises(
-        MissingPartitionsError, match="lacks 1 partition.* Did you mean '2013-01-01'"
+        MissingPartitionsError, match=r"lacks 1 partition.* Did you mean '2013-01-01'"
     ):
         lake.scan(NAME, ["2013-01-02"])
     assert lake.partitions(AssetName("shop", "none")) == []

@@ -29,12 +29,12 @@ def test_a_table_without_time_gives_labels_without_moments() -> None:
 
 
 def test_a_typo_in_the_label_says_what_duckdb_said() -> None:
-    with pytest.raises(DeclarationError, match="label.sql is not valid: 'dely >= 15'.*dely"):
+    with pytest.raises(DeclarationError, match=r"label.sql is not valid: 'dely >= 15'.*dely"):
         label_rows(ROWS, "dely >= 15", "at", timedelta(0))
 
 
 def test_a_label_must_be_zero_or_one() -> None:
-    with pytest.raises(DeclarationError, match="must give true, false, 0, 1 or null.* gave 5.0"):
+    with pytest.raises(DeclarationError, match=r"must give true, false, 0, 1 or null.* gave 5.0"):
         label_rows(ROWS, "delay", "at", timedelta(0))
 
 

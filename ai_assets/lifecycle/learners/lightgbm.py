@@ -69,7 +69,7 @@ class LightGbmModel:
 
     def save(self, folder: Path) -> None:
         """Write `trees.txt`, which LightGBM reads anywhere, and `model.json`."""
-        about = {"family": self.family, "task": self.task, "names": self.names}
+        about: dict[str, Any] = {"family": self.family, "task": self.task, "names": self.names}
         about |= {"outputs": self.outputs, "iterations": self.iterations, "curve": self.curve}
         write_json(folder / "model.json", about | {"threads": self.threads})
         (folder / "trees.txt").write_text(self.text, encoding="utf-8", newline="\n")

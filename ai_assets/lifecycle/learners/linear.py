@@ -70,7 +70,7 @@ class LinearModel:
 
     def save(self, folder: Path) -> None:
         """Write `model.json` and `model.npz`."""
-        about = {"family": self.family, "task": self.task, "names": self.names}
+        about: dict[str, Any] = {"family": self.family, "task": self.task, "names": self.names}
         about |= {"iterations": self.iterations, "curve": self.curve}
         write_json(folder / "model.json", about)
         own = {"dense": self.dense, "category": self.category, "intercept": self.intercept}
@@ -139,7 +139,8 @@ class Linear:
         """Read what `LinearModel.save` wrote."""
         about, arrays = read_json(folder / "model.json"), read_arrays(folder / "model.npz")
         own = {k: arrays[k] for k in ("dense", "category", "intercept", "spread")}
-        return LinearModel(preparation=Preparation.from_arrays(arrays), **own, **about)
+        parts: dict[str, Any] = {**own, **about}
+        return LinearModel(preparation=Preparation.from_arrays(arrays), **parts)
 
 
 def _one_hot(preparation: Preparation, x: np.ndarray) -> Any:

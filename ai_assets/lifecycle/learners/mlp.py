@@ -80,7 +80,7 @@ class MlpModel:
 
     def save(self, folder: Path) -> None:
         """Write `model.json` and `model.npz`."""
-        about = {"family": self.family, "task": self.task, "names": self.names}
+        about: dict[str, Any] = {"family": self.family, "task": self.task, "names": self.names}
         about |= {"iterations": self.iterations, "curve": self.curve}
         about |= {"shares_of_loss": self.shares_of_loss, "layers": len(self.weights)}
         write_json(folder / "model.json", about)

@@ -116,7 +116,8 @@ def _places(request: Request, kind: str) -> list[str]:
             )
         return [place]
     if has_magic(place) and not Path(place).exists():
-        found = sorted(glob(place, recursive=True))
+        # Path.glob wants the part without magic apart; patterns here are whole.
+        found = sorted(glob(place, recursive=True))  # noqa: PTH207
         if not found:
             raise DataError(f"source.{kind} must match at least one file, but got '{place}'.")
         return found

@@ -25,7 +25,7 @@ def split_rows(
     Raises:
         DataError: a time is missing, or there are too few rows or times for three parts.
     """
-    if not (0 < validation and 0 < test and validation + test < 1):
+    if not (validation > 0 and test > 0 and validation + test < 1):
         shares = f"{validation} and {test}"
         raise DataError(must_be("validation and test", "above 0 and below 1 together", shares))
     if times is None:
