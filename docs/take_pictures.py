@@ -15,7 +15,8 @@ ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 PATIENCE = 90_000  # milliseconds: the first page loads the whole code location
 MARGIN = 28
 BOX_OF_ALL_NODES = """() => {
-    const boxes = [...document.querySelectorAll('foreignObject')].map(e => e.getBoundingClientRect())
+    const nodes = [...document.querySelectorAll('foreignObject')]
+    const boxes = nodes.map(e => e.getBoundingClientRect())
     return [Math.min(...boxes.map(b => b.left)), Math.min(...boxes.map(b => b.top)),
             Math.max(...boxes.map(b => b.right)), Math.max(...boxes.map(b => b.bottom))]
 }"""
