@@ -1,0 +1,132 @@
+"""The tabular component: from a YAML file to assets, and mistakes by file and line."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+
+from ai_assets.components import TabularProduct
+from ai_assets.lifecycle.errors import DeclarationError
+from ai_assets.lifecycle.product import TabularDeclaration
+
+
+@pytest.fixture
+def project(repo_root: Path, tmp_path: Path) -> Path:
+    """A copy of what `dg check yaml` reads of the project."""
+    shutil.copy(repo_root / "pyproject.toml", tmp_path)
+    (tmp_path / "ai_assets").mkdir()
+    shutil.copy(repo_root / "ai_assets" / "__init__.py", tmp_path / "ai_assets")
+    shutil.copytree(repo_root / "ai_assets" / "products", tmp_path / "ai_assets" / "products")
+    return tmp_path
+
+
+def check_yaml(project: Path) -> subprocess.CompletedProcess[str]:
+    tools = Path(sys.executable).parent
+    return subprocess.run(
+        [str(tools / "dg"), "check", "yaml"],
+        cwd=project,
+        env=os.environ | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_the_shipped_products_pass_the_check_of_their_yaml(project: Path) -> None:
+    done = check_yaml(project)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_unknown_field_and_a_wrong_value_are_found_by_file_and_line(project: Path) -> None:
+    file = project / "ai_assets" / "products" / "flight_delay" / "defs.yaml"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(
+        text.replace("  horizon: 2 hours", "  horizn: 2 hours").replace(
+            "    window: 3", "    window: three"
+        ),
+        encoding="utf-8",
+    )
+    lines = file.read_text(encoding="utf-8").split("\n")
+
+    done = check_yaml(project)
+
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    horizon, window = (1 + lines.index(x) for x in ("  horizn: 2 hours", "    window: three"))
+    assert f"defs.yaml:{horizon} - " in said and "'horizn' was unexpected" in said
+    assert f"defs.yaml:{window} - " in said
+    assert "attributes.training.window 'three' is not of type 'integer'" in said
+
+
+@pytest.fixture
+def attributes(repo_root: Path) -> dict[str, Any]:
+    """What the shipped product declares."""
+    file = repo_root / "ai_assets" / "products" / "flight_delay" / "defs.yaml"
+    content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return content["attributes"]
+
+
+def built(attributes: dict[str, Any], folder: Path) -> dg.Definitions:
+    """What the component makes of a declaration in a folder."""
+    context: Any = SimpleNamespace(path=folder)
+    model = TabularDeclaration.model_validate(attributes)
+    return TabularProduct.load(model, context).build_defs(context)
+
+
+def test_an_unknown_field_is_told_with_the_nearest_known_one(attributes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"'horizn' is not a field here. Did you mean 'horizon'"):
+        TabularDeclaration.model_validate(attributes | {"horizn": "2 hours"})
+
+
+def test_the_folder_gives_the_product_its_name(
+    attributes: dict[str, Any], repo_root: Path, tmp_path: Path
+) -> None:
+    shipped = repo_root / "ai_assets" / "products" / "flight_delay"
+    folder = shutil.copytree(shipped, tmp_path / "late_flights")
+
+    keys = {spec.key.to_user_string() for spec in _specs(built(attributes, folder))}
+
+    assert {"late_flights/raw/flights", "late_flights/model/mlp", "late_flights/drift"} <= keys
+    assert {key.split("/")[0] for key in keys} == {"late_flights"}
+
+
+def test_a_query_that_is_not_there_is_told_while_loading(
+    attributes: dict[str, Any], repo_root: Path
+) -> None:
+    shipped = repo_root / "ai_assets" / "products" / "flight_delay"
+
+    with pytest.raises(DeclarationError) as error:
+        built(attributes | {"features": "feature.sql"}, shipped)
+
+    assert str(error.value) == (
+        "features must name a file in the folder of 'flight_delay', but got 'feature.sql'. "
+        "Did you mean 'features.sql'?"
+    )
+
+
+def _specs(defs: dg.Definitions) -> list[dg.AssetSpec]:
+    return [
+        spec
+        for assets in defs.assets or []
+        if isinstance(assets, dg.AssetsDefinition)
+        for spec in assets.specs
+    ]
+
+
+def test_the_schema_that_editors_read_describes_every_field() -> None:
+    schema = TabularDeclaration.model_json_schema()
+
+    for name, field in schema["properties"].items():
+        assert field.get("description") or "$ref" in field, name
+    for name, section in schema["$defs"].items():
+        for field_name, field in section.get("properties", {}).items():
+            assert field.get("description") or "$ref" in field, f"{name}.{field_name}"

@@ -1,0 +1,102 @@
+"""The commands that CI runs, as processes, in a folder that is not the checkout."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from ai_assets.lifecycle.naming import AssetName
+from ai_assets.resources.lake import Lake
+
+DAGSTER = str(Path(sys.executable).with_name("dagster"))
+
+
+def run(command: list[str], folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command there, with no state but what is given."""
+    kept = {k: v for k, v in os.environ.items() if k not in ("AI_ASSETS_HOME", "DAGSTER_HOME")}
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=kept | environment | {"DAGSTER_DISABLE_TELEMETRY": "yes"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def materialize(state: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    homes = {"AI_ASSETS_HOME": str(state), "DAGSTER_HOME": str(state / "dagster")}
+    command = [DAGSTER, "asset", "materialize", "-m", "ai_assets.definitions", *options]
+    return run(command, state, **homes)
+
+
+def rows(state: Path, asset: str, partition: str) -> int:
+    lake = Lake(root=str(state / "lake"))
+    frame = lake.scan(AssetName("flight_delay", asset), [partition])
+    return int(frame.select(pl.len()).collect().item())
+
+
+def test_one_asset_of_one_partition_is_materialized_and_remembered(state: Path) -> None:
+    done = materialize(
+        state, "--select", 'key:"flight_delay/raw/weather"', "--partition", "2013-02-01"
+    )
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert rows(state, "raw/weather", "2013-02-01") > 2000
+    assert "is not set" not in done.stderr and "are not set" not in done.stderr
+    with dg.DagsterInstance.from_config(str(state / "dagster")) as instance:
+        key = dg.AssetKey(["flight_delay", "raw", "weather"])
+        assert instance.get_materialized_partitions(key) == {"2013-02-01"}
+
+
+def test_a_failure_exits_with_an_error_and_says_which_partitions_to_fill(state: Path) -> None:
+    done = materialize(
+        state, "--select", 'key:"flight_delay/training_set"', "--partition", "2013-03-01"
+    )
+
+    assert done.returncode != 0
+    assert "lacks 3 needed partition(s): 2013-01-01, 2013-02-01, 2013-03-01." in done.stderr
+    assert "--partition-range 2013-01-01...2013-03-01" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_stage_is_selected_by_its_tag_for_a_range_of_partitions(state: Path) -> None:
+    done = materialize(
+        state, "--select", "tag:stage=raw", "--partition-range", "2013-01-01...2013-02-01"
+    )
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (rows(state, "raw/flights", "2013-01-01"), rows(state, "raw/flights", "2013-02-01")) == (
+        27004,
+        24951,
+    )
+    assert Lake(root=str(state / "lake")).exists(AssetName("flight_delay", "raw/planes"), None)
+
+
+@pytest.mark.slow
+def test_the_command_that_an_error_prints_fills_what_was_missing(state: Path) -> None:
+    select = ["--select", '+key:"flight_delay/labels"']
+
+    filled = materialize(state, *select, "--partition", "2013-01-01")
+
+    assert filled.returncode == 0, filled.stderr[-2000:]
+    assert rows(state, "labels", "2013-01-01") == 27004
+
+
+def test_loading_warns_where_the_state_would_be_forgotten(tmp_path: Path) -> None:
+    code = "import ai_assets.definitions as location; location.defs()"
+
+    unset = run([sys.executable, "-c", code], tmp_path)
+    given = run(
+        [sys.executable, "-c", code], tmp_path, DAGSTER_HOME=str(tmp_path), AI_ASSETS_HOME="state"
+    )
+
+    assert unset.returncode == given.returncode == 0
+    assert "DAGSTER_HOME and AI_ASSETS_HOME are not set" in unset.stderr
+    assert "make setup" in unset.stderr
+    assert "not set" not in given.stderr
