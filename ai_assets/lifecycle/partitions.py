@@ -119,7 +119,8 @@ def missing_partitions(table: str, missing: list[str], select: str) -> MissingPa
     first, last = min(missing), max(missing)
     which = f"--partition {first}" if first == last else f"--partition-range {first}...{last}"
     return MissingPartitionsError(
-        f"{table} lacks {len(missing)} needed partition(s): {', '.join(sorted(missing))}. "
+        f"{len(missing)} needed partition(s) of {table} are missing: "
+        f"{', '.join(sorted(missing))}. "
         "Fill them with:\n  dagster asset materialize -m ai_assets.definitions "
         f"--select '{select}' {which}"
     )

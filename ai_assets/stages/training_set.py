@@ -74,16 +74,24 @@ def labelled_features(run: StageRun) -> pl.DataFrame:
         DataError: nothing is left, or all labels are alike.
     """
     window = run.product.window(run.partition)
-    for asset in ("features", "labels"):
-        there = run.lake.partitions(run.name(asset)) if window else []
-        if missing := [key for key in window or [] if key not in there]:
-            path = run.name(asset).path
-            raise missing_partitions(path, missing, f"+key:{path}")
+    _check_window(run, window or [])
     features = run.lake.scan(run.name("features"), window)
     labels = run.lake.scan(run.name("labels"), window).filter(pl.col("label").is_not_null())
     rows = labels.join(features, on="_row_id", how="inner").sort("_row_id").collect()
     _check_labels(rows, run)
     return rows
+
+
+def _check_window(run: StageRun, window: list[str]) -> None:
+    """One error for all that the window lacks, of features and labels alike."""
+    names = [run.name(asset) for asset in ("features", "labels")]
+    there = {name.path: set(run.lake.partitions(name)) for name in names} if window else {}
+    lacking = {path: [key for key in window if key not in keys] for path, keys in there.items()}
+    lacking = {path: keys for path, keys in lacking.items() if keys}
+    if lacking:
+        missing = sorted({key for keys in lacking.values() for key in keys})
+        select = " or ".join(f"+key:{path}" for path in lacking)
+        raise missing_partitions(" and ".join(lacking), missing, select)
 
 
 def _check_labels(rows: pl.DataFrame, run: StageRun) -> None:

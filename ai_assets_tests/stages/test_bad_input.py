@@ -269,12 +269,13 @@ def test_missing_partitions_are_named_with_the_command_that_fills_them(
 
     words = str(error.value)
     assert words.startswith(
-        "late_orders/features lacks 2 needed partition(s): 2024-02-01, 2024-03-01. Fill them with:"
+        "2 needed partition(s) of late_orders/features and late_orders/labels are missing: "
+        "2024-02-01, 2024-03-01. Fill them with:"
     )
     assert selected_by(world, words) == {
         "late_orders/raw/orders", "late_orders/cleaned/orders", "late_orders/raw/visits",
         "late_orders/cleaned/visits", "late_orders/raw/shops", "late_orders/cleaned/shops",
-        "late_orders/features",
+        "late_orders/features", "late_orders/labels",
     }  # fmt: skip
     assert command_of(words)["--partition-range"] == f"{FEBRUARY}...{MARCH}"
 
@@ -288,7 +289,7 @@ def test_a_missing_earlier_partition_of_a_feature_is_named_too(world: World) -> 
         world.run("features", partition=FEBRUARY)
 
     words = str(error.value)
-    assert "late_orders/cleaned/visits lacks 1 needed partition(s): 2024-01-01." in words
+    assert "1 needed partition(s) of late_orders/cleaned/visits are missing: 2024-01-01." in words
     assert command_of(words)["--partition"] == JANUARY
     assert selected_by(world, words) == {"late_orders/raw/visits", "late_orders/cleaned/visits"}
 

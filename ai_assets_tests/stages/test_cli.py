@@ -60,7 +60,7 @@ def test_a_failure_exits_with_an_error_and_says_which_partitions_to_fill(state: 
     )
 
     assert done.returncode != 0
-    assert "lacks 3 needed partition(s): 2013-01-01, 2013-02-01, 2013-03-01." in done.stderr
+    assert "are missing: 2013-01-01, 2013-02-01, 2013-03-01." in done.stderr
     assert "--partition-range 2013-01-01...2013-03-01" in done.stderr
 
 
