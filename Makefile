@@ -54,7 +54,7 @@ typecheck: setup ## mypy
 	$(BIN)/mypy
 
 check-yaml: setup ## find mistakes in the products' defs.yaml, by file and line
-	@$(WITH_ENV) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dg check yaml
+	@$(WITH_ENV) VIRTUAL_ENV="$(CURDIR)/.venv" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dg check yaml
 
 browser:
 	@deploy/install_browser.sh
