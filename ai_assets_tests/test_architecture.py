@@ -1,4 +1,4 @@
-"""Which room may use which, and what may be imported where. docs/contracts.md says why."""
+"""Which room may use which, and what may be imported where. docs/architecture.md says why."""
 
 import ast
 import os
@@ -67,7 +67,7 @@ def arrow_problems(path: Path, package: Path) -> list[str]:
     """Imports that go up, sideways, or from serving into a part of lifecycle it must not know."""
     room, problems = room_of(path, package), []
     if room not in BELOW:
-        return [f"{room} is not a room that docs/contracts.md names"]
+        return [f"{room} is not a room that docs/architecture.md names"]
     for name in imported_by(ast.parse(path.read_text(encoding="utf-8"))):
         parts = name.split(".")
         if parts[0] != "ai_assets" or len(parts) < 2 or parts[1] == room:

@@ -20,7 +20,7 @@ def test_the_graph_of_flight_delay_shows_its_whole_life(webserver, page):
     )
     missing = [name for name in LIFE if not any(name in node.splitlines() for node in nodes)]
     assert missing == []
-    assert sum("planes" in node.splitlines() for node in nodes) == 3  # raw, cleaned, online
+    assert sum("planes" in node.splitlines() for node in nodes) == 3  # raw, cleaned, rejected
 
 
 def test_the_page_of_an_asset_says_what_it_is_and_what_it_holds(webserver, page):
