@@ -125,7 +125,8 @@ def main() -> int:
         [
             Figure(
                 "mean ROC-AUC a month ahead, May to September", float(mean_ours),
-                float(mean_plain), float(mean_ours / mean_plain), f"+{GOAL} (is {gain:+.4f})", gain >= GOAL,
+                float(mean_plain), float(mean_ours / mean_plain), f"+{GOAL} (is {gain:+.4f})",
+                gain >= GOAL,
             ),
             Figure(
                 "models trained twice: different bytes", float(twice[0] != twice[1]), 0.0, 1.0,
