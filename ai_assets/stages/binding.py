@@ -25,6 +25,7 @@ from ai_assets.resources.signer import Signer
 from ai_assets.resources.tracking import ExperimentTracker
 
 _LIFECYCLE = Path(ai_assets.lifecycle.__file__).parent
+DATA_VERSION_TAG = "dagster/data_version"
 PARTITION_TAG = "dagster/partition"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 
@@ -223,6 +224,33 @@ def _report(
         data_version=dg.DataVersion(_join(versions)) if all(versions) else None,
         check_results=[_summary(guard, outcomes) for guard in stage.guards],
     )
+    if several and all(versions):
+        for event in _own_versions(context, key, outcomes):
+            context.log_event(event)
+
+
+def _own_versions(
+    context: dg.AssetExecutionContext,
+    key: dg.AssetKey,
+    outcomes: Mapping[str | None, Outcome],
+) -> Iterator[dg.AssetMaterialization]:
+    """For each partition of a range an event with its own data version.
+
+    Dagster gives all partitions of a step one version, so that a partition made again alone, with
+    the same content, would make everything downstream stale.
+    """
+    newest = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[str(next(reversed(outcomes)))])
+    records = context.instance.fetch_materializations(newest, limit=1).records
+    materialization = records[0].asset_materialization if records else None
+    if materialization is None:
+        return
+    for partition, outcome in outcomes.items():
+        yield dg.AssetMaterialization(
+            key,
+            partition=str(partition),
+            metadata=dict(outcome.metadata),
+            tags={**(materialization.tags or {}), DATA_VERSION_TAG: str(outcome.data_version)},
+        )
 
 
 def _join(versions: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import polars as pl
@@ -83,13 +84,13 @@ def compress(run: StageRun) -> Outcome:
             _measure(run, shipped, served, data), metric=found.metric, metric_loss=found.metric_loss
         )
     calibration, decision, threshold = decide(run, kept, data)
-    version = save_folder(
+    save_folder(
         run,
         "compressed_model",
         partial(_write, kept, shipped, compared, choice, measured, calibration, decision),
     )
     return Outcome(
-        version,
+        content_version(kept.onnx, shipped.onnx, calibration, decision),
         {
             "served": choice.name,
             "why": choice.reason,
@@ -110,6 +111,14 @@ def compress(run: StageRun) -> Outcome:
         },
         {PARITY.name: parity(kept, shipped, data), BUDGET.name: budget(run, compared)},
     )
+
+
+def content_version(
+    judged: bytes, shipped: bytes, calibration: Calibration, decision: Decision
+) -> str:
+    """Data version of what answers; latencies, which the clock changes, have no part in it."""
+    told = (calibration.to_json() + decision.to_json()).encode()
+    return sha256(judged + shipped + told).hexdigest()[:16]
 
 
 def _candidates(run: StageRun, model: Model, data: TrainingData, *splits: str) -> list[Candidate]:
