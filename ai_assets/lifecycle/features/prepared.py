@@ -63,6 +63,7 @@ class PreparedQuery:
         request_table: str,
         horizon: timedelta,
         *,
+        plan: Plan | None = None,
         memory_limit: str = MEMORY_LIMIT,
         file: str = "features.sql",
     ) -> None:
@@ -73,7 +74,7 @@ class PreparedQuery:
         self._horizon = horizon
         self._memory_limit = memory_limit
         self._file = file
-        self._plan: Plan = hoist(sql)
+        self._plan: Plan = plan or hoist(sql)
         self._snapshot = self._open(tables)
 
     def run(self, rows: pl.DataFrame) -> pl.DataFrame:
