@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ai_assets.lifecycle.errors import UserError
 from ai_assets.serving.app import create_app
-from ai_assets.serving.bundle import find_bundle
+from ai_assets.serving.place import find_bundle
 
 
 def main(arguments: list[str] | None = None) -> int:

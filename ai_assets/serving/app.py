@@ -36,6 +36,7 @@ def create_app(folder: Path | str, settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(server.engine.warm)
         server.start()
         yield
         await server.stop()

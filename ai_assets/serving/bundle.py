@@ -3,18 +3,17 @@
 import hashlib
 import io
 import json
-import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import polars as pl
 
-import ai_assets
 from ai_assets.lifecycle.errors import BundleError
 from ai_assets.lifecycle.features.encoding import Encoding
+from ai_assets.lifecycle.features.hoist import Plan, hoist
 from ai_assets.lifecycle.naming import bundle_tag
 from ai_assets.lifecycle.schema.calibration import Calibration
 from ai_assets.lifecycle.schema.decision import Decision
@@ -22,7 +21,6 @@ from ai_assets.lifecycle.schema.durations import format_duration, parse_duration
 from ai_assets.lifecycle.schema.tables import Source, Table
 from ai_assets.serving import signature
 
-FOLDER = "AI_ASSETS_BUNDLE"
 REQUIRED = (
     "model.onnx", "encoding.json", "calibration.json", "decision.json", "request.json",
     "tables.json", "features.sql", "online.json", "background.json", "model_card.md",
@@ -61,6 +59,7 @@ class Bundle:
     background: Mapping[str, Any]
     model_card: str
     trees: str | None
+    plan: Plan | None = None
 
 
 def load_bundle(folder: Path | str, trusted_key: str | None = None) -> Bundle:
@@ -102,6 +101,7 @@ def load_bundle(folder: Path | str, trusted_key: str | None = None) -> Bundle:
         background=read("background.json", json.loads),
         model_card=read("model_card.md", str),
         trees=read("trees.txt", str) if "trees.txt" in files else None,
+        plan=_plan(files),
     )
 
 
@@ -122,6 +122,11 @@ def schema_files(tables: Mapping[str, Table], request: str) -> dict[str, str]:
     dumped = {n: t.model_dump(mode="json", exclude_none=True) for n, t in kept.items()}
     own = {"name": request, "table": shown.model_dump(mode="json", exclude_none=True)}
     return {"request.json": _json(own), "tables.json": _json(dumped)}
+
+
+def plan_file(sql: str) -> str:
+    """The content of `plan.json`: the query split beforehand, since a parser starts slowly."""
+    return _json({"of": _digest(sql.encode()), **asdict(hoist(sql))})
 
 
 def manifest_facts(
@@ -148,25 +153,6 @@ def manifest_facts(
     }
 
 
-def find_bundle() -> Path:
-    """The folder to serve: `$AI_ASSETS_BUNDLE`, or `product/` beside the package in a Bento.
-
-    Raises:
-        BundleError: there is none; says how to make one.
-    """
-    if given := os.environ.get(FOLDER):
-        return Path(given)
-    beside = Path(ai_assets.__file__).resolve().parent.parent / "product"
-    if beside.is_dir():
-        return beside
-    raise BundleError(
-        "There is no bundle to serve: a bundle is built by its asset, not by a plain "
-        "`bentoml build`. Run\n  dagster asset materialize -m ai_assets.definitions --select "
-        "'key:\"flight_delay/bundle\"' --partition 2013-03-01\n"
-        f"(with your product and partition), or set {FOLDER} to the folder of a signed bundle."
-    )
-
-
 def _read(name: str, content: bytes, parse: Callable[[str], T]) -> T:
     try:
         return parse(content.decode("utf-8"))
@@ -188,6 +174,22 @@ def _request(text: str) -> RequestSchema:
 
 def _tables(text: str) -> dict[str, Table]:
     return {name: Table(**table) for name, table in json.loads(text).items()}
+
+
+def _plan(files: Mapping[str, bytes]) -> Plan | None:
+    """The split query, if it is there and of this very query; else it is split when needed."""
+    if "plan.json" not in files:
+        return None
+    content = _read("plan.json", files["plan.json"], json.loads)
+    if not isinstance(content, dict) or content.pop("of", None) != _digest(files["features.sql"]):
+        raise BundleError("plan.json is not the plan of features.sql. Build the bundle anew.")
+    if set(content) != {field.name for field in fields(Plan)}:
+        return None
+    return Plan(**{k: tuple(v) if isinstance(v, list) else v for k, v in content.items()})
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _json(content: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ai_assets.lifecycle.errors import DataError, DeclarationError
+from ai_assets.lifecycle.errors import BundleError, DataError, DeclarationError
 from ai_assets.serving.bundle import Bundle
 from ai_assets.serving.explain import Explainer
 from ai_assets.serving.metrics import Metrics
@@ -89,6 +89,14 @@ class Engine:
             Refused: with 503 and the reason.
         """
         self._ready_snapshots()
+
+    def warm(self) -> None:
+        """Read the tables and the model, so that the first request need not wait for them."""
+        try:
+            self.scorer.open_model()
+            self.refresh()
+        except (OnlineError, BundleError) as error:
+            _LOG.warning("Not ready: %s", error)
 
     def explain(self, rows: list[BaseModel]) -> list[dict[str, Any]]:
         """For each row the contributions of its features."""

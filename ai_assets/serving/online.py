@@ -6,11 +6,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from ai_assets.lifecycle.errors import DataError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 LAKE = "AI_ASSETS_LAKE"
 
@@ -23,7 +24,7 @@ class OnlineError(DataError):
 class Snapshot:
     """One version of a table. `written_at` is in seconds since 1970."""
 
-    frame: pl.DataFrame
+    frame: "pl.DataFrame"
     version: str
     written_at: float
 
@@ -78,6 +79,7 @@ class OnlineTables:
 
 
 def _delta(place: str, known: Snapshot | None) -> Snapshot:
+    import polars as pl
     from deltalake import DeltaTable
 
     if "://" not in place and not Path(place, "_delta_log").is_dir():
@@ -99,6 +101,8 @@ def _parquet(path: Path, known: Snapshot | None) -> Snapshot:
     changed = path.stat().st_mtime
     if known is not None and known.written_at == changed:
         return known
+    import polars as pl
+
     content = path.read_bytes()
     version = hashlib.sha256(content).hexdigest()[:12]
     return Snapshot(pl.read_parquet(content), version, changed)

@@ -96,8 +96,17 @@ class Scorer:
             self._query.refresh(frames)
             return
         self._query = PreparedQuery(
-            bundle.features_sql, frames, bundle.tables, bundle.request.name, bundle.horizon
+            bundle.features_sql,
+            frames,
+            bundle.tables,
+            bundle.request.name,
+            bundle.horizon,
+            plan=bundle.plan,
         )
+
+    def open_model(self) -> None:
+        """Make the model ready to score."""
+        _ = self._session
 
     def probabilities(self, matrix: np.ndarray) -> np.ndarray:
         """Calibrated predictions [n, K] for rows of the encoded matrix."""

@@ -13,7 +13,7 @@ from ai_assets.lifecycle.errors import BundleError
 from ai_assets.lifecycle.product import Product
 from ai_assets.resources.bundles import BundleStore, project_root
 from ai_assets.resources.sbom import sbom
-from ai_assets.serving.bundle import manifest_facts, schema_files
+from ai_assets.serving.bundle import manifest_facts, plan_file, schema_files
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream, digest
 from ai_assets.stages.evaluation import scores_of_test_rows
@@ -105,6 +105,7 @@ def write_payload(
     texts = {
         "encoding.json": data.encoding.to_json(),
         "features.sql": product.features_sql,
+        "plan.json": plan_file(product.features_sql),
         "reference.json": drift_reference(run, data).to_json(),
         "sbom.cdx.json": sbom(run.tools.bundles.requirements(), product.name, run.partition or "1"),
         **schema_files(product.declaration.tables, product.declaration.request),

@@ -12,7 +12,7 @@ from ai_assets.lifecycle.schema.calibration import Calibration
 from ai_assets.lifecycle.schema.decision import Decision
 from ai_assets.lifecycle.schema.tables import Column, Source, Table
 from ai_assets.resources.signer import Signer
-from ai_assets.serving.bundle import manifest_facts, schema_files
+from ai_assets.serving.bundle import manifest_facts, plan_file, schema_files
 
 FACTS = manifest_facts(
     product="trips",
@@ -124,6 +124,7 @@ def write_payload(
         "calibration.json": Calibration("sigmoid", 0.9, 0.1).to_json(),
         "decision.json": decision.to_json(),
         "features.sql": sql,
+        "plan.json": plan_file(sql),
         "online.json": json.dumps({"weather": {"path": "trips/online/weather", "key": []}}),
         "background.json": json.dumps(
             {"place": "JFK", "distance": 1000, "carrier_age": 15, "temp": 50.0}
