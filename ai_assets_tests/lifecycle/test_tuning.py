@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from ai_assets.lifecycle.errors import DeclarationError
+from ai_assets.lifecycle.learners import get_family
 from ai_assets.lifecycle.training.fitting import fit_model, refit_model, weighted
 from ai_assets.lifecycle.training.spec import Split, Training, Tune
 from ai_assets.lifecycle.training.tuning import TuningTimeoutError, tune, tuning_rows
@@ -82,3 +84,21 @@ def test_a_metric_of_another_task_is_refused():
     with pytest.raises(ValueError, match="metric of a regression task must be one of 'rmse'"):
         Training(metric="log_loss").metric_for("regression")
     assert Training().metric_for("regression") == "rmse"
+
+
+@pytest.mark.parametrize("family", ["linear", "lightgbm", "mlp"])
+def test_an_ignored_feature_changes_no_prediction(family):
+    first = DATA.encoding.names[0]
+    params = get_family(family).defaults()
+    training = Training(threads=1, ignore_features=[first])
+    model = fit_model(family, DATA, DATA, params, training=training, task="binary")
+    changed = DATA.x.copy()
+    changed[:, 0] = np.linspace(-50, 50, len(DATA))
+    assert (model.predict(changed) == model.predict(DATA.x)).all()
+    assert model.importances()[first] == 0
+
+
+def test_an_ignored_feature_must_exist():
+    training = Training(threads=1, ignore_features=["nothing"])
+    with pytest.raises(DeclarationError, match="ignore_features"):
+        fit_model("linear", DATA, DATA, {"c": 0.1}, training=training, task="binary")

@@ -84,13 +84,13 @@ class LightGbm:
     name = "lightgbm"
 
     def defaults(self) -> dict[str, Any]:
-        """Small steps, half of the features a tree, and categories held back by large penalties:
+        """Small steps, a third of the features a tree, and categories held back by large penalties:
         what was learned about a rare category last month seldom holds next month."""
         return {
             "learning_rate": 0.03,
             "num_leaves": 31,
             "min_child_samples": 200,
-            "feature_fraction": 0.5,
+            "feature_fraction": 0.3,
             "bagging_fraction": 0.7,
             "lambda_l2": 5.0,
             "cat_smooth": 50.0,
@@ -101,19 +101,16 @@ class LightGbm:
         }
 
     def suggest(self, trial: Any) -> dict[str, Any]:
-        """A space that reaches from a plain booster to a strongly regularised one."""
-        return {
-            "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.1, log=True),
-            "num_leaves": trial.suggest_int("num_leaves", 15, 127, log=True),
-            "min_child_samples": trial.suggest_int("min_child_samples", 50, 1000, log=True),
-            "feature_fraction": trial.suggest_float("feature_fraction", 0.3, 1.0),
-            "bagging_fraction": trial.suggest_float("bagging_fraction", 0.5, 1.0),
-            "lambda_l2": trial.suggest_float("lambda_l2", 0.01, 100.0, log=True),
-            "cat_smooth": trial.suggest_float("cat_smooth", 1.0, 300.0, log=True),
-            "cat_l2": trial.suggest_float("cat_l2", 1.0, 300.0, log=True),
-            "max_cat_to_onehot": trial.suggest_int("max_cat_to_onehot", 1, 64, log=True),
-            "path_smooth": trial.suggest_float("path_smooth", 0.1, 100.0, log=True),
-            "extra_trees": trial.suggest_categorical("extra_trees", [False, True]),
+        """A narrow space around the defaults: what a few trials find weaker than this in
+        regularisation wins by luck on the held-out weeks and loses later."""
+        return self.defaults() | {
+            "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.05, log=True),
+            "num_leaves": trial.suggest_int("num_leaves", 15, 47, log=True),
+            "min_child_samples": trial.suggest_int("min_child_samples", 50, 500, log=True),
+            "feature_fraction": trial.suggest_float("feature_fraction", 0.2, 0.6),
+            "lambda_l2": trial.suggest_float("lambda_l2", 2.0, 50.0, log=True),
+            "cat_smooth": trial.suggest_float("cat_smooth", 30.0, 300.0, log=True),
+            "path_smooth": trial.suggest_float("path_smooth", 5.0, 100.0, log=True),
         }
 
     def fit(

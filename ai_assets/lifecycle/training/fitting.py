@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from ai_assets.lifecycle.errors import DeclarationError, must_be
+from ai_assets.lifecycle.features.encoding import UNSEEN
 from ai_assets.lifecycle.learners import get_family
 from ai_assets.lifecycle.learners.base import Dataset, Family, Model, OnStep, Task
 from ai_assets.lifecycle.training.spec import Training
@@ -16,6 +18,27 @@ def declared_family(name: str, training: Training) -> Family:
 
         return Mlp(training.device)
     return get_family(name)
+
+
+def learnable(data: Dataset, training: Training, task: Task) -> Dataset:
+    """The rows as a family may learn from them: ignored features constant, classes weighted.
+
+    A constant column has no split, no scale and no category of its own, so that whatever value it
+    has later changes no prediction.
+
+    Raises:
+        DeclarationError: an ignored feature does not exist.
+    """
+    names, x = data.encoding.names, data.x
+    for name in training.ignore_features:
+        if name not in names:
+            raise DeclarationError(must_be("ignore_features", names, name))
+    if training.ignore_features:
+        x = x.copy()
+        for position, column in enumerate(data.encoding.columns):
+            if column.name in training.ignore_features:
+                x[:, position] = 0.0 if column.kind == "numeric" else UNSEEN
+    return weighted(Dataset(x, data.y, data.weight, data.encoding), training, task)
 
 
 def weighted(data: Dataset, training: Training, task: Task) -> Dataset:
@@ -44,7 +67,7 @@ def fit_model(
 ) -> Model:
     """Fit on train rows; validation rows, never weighted by class, say when to stop."""
     return declared_family(family, training).fit(
-        weighted(train, training, task),
+        learnable(train, training, task),
         validation,
         params,
         task=task,
@@ -59,7 +82,7 @@ def refit_model(
 ) -> Model:
     """Fit the model's family again on all rows, for as many iterations as the model had."""
     return declared_family(model.family, training).fit(
-        weighted(everything, training, task),
+        learnable(everything, training, task),
         None,
         params | {"iterations": model.iterations},
         task=task,

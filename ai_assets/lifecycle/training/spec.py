@@ -89,6 +89,11 @@ class Training(Section):
         description="full: fit the winner again on all rows of the window, for as many iterations. "
         "It learns from the latest rows, and no row is left to judge that very model.",
     )
+    ignore_features: list[str] = Field(
+        default_factory=list,
+        description="Features that models must not learn from, though requests have them: for "
+        "example a level that the season moves, which says another thing next month.",
+    )
     seed: int = Field(0, ge=0, description="Seed of everything random.")
     threads: int = Field(
         2,

@@ -13,7 +13,7 @@ from ai_assets.lifecycle.errors import UserError
 from ai_assets.lifecycle.learners.base import Dataset, Task
 from ai_assets.lifecycle.schema.durations import format_duration
 from ai_assets.lifecycle.training.cross_validation import Fold, make_folds
-from ai_assets.lifecycle.training.fitting import declared_family, weighted
+from ai_assets.lifecycle.training.fitting import declared_family, learnable
 from ai_assets.lifecycle.training.metrics import metric_value, sign
 from ai_assets.lifecycle.training.spec import Training
 from ai_assets.lifecycle.training.split import uniform
@@ -143,7 +143,7 @@ class _Judge:
     ) -> None:
         self.learner = declared_family(family, training)
         self.training, self.task, self.metric, self.started = training, task, metric, started
-        self.folds = [(weighted(data.take(a), training, task), data.take(b)) for a, b in folds]
+        self.folds = [(learnable(data.take(a), training, task), data.take(b)) for a, b in folds]
 
     def __call__(self, trial: Any) -> float:
         import optuna
