@@ -1,6 +1,7 @@
 """Which columns of which tables each feature is made of, read from the SQL."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from ai_assets.lifecycle.errors import DeclarationError
@@ -18,12 +19,21 @@ def column_lineage(sql: str, schemas: Mapping[str, list[str]]) -> dict[str, list
     Raises:
         DeclarationError: the SQL cannot be read, or names a column that no table has.
     """
+    columns = tuple((name, tuple(there)) for name, there in schemas.items())
+    return {name: list(origins) for name, origins in _column_lineage(sql, columns).items()}
+
+
+@lru_cache(maxsize=32)
+def _column_lineage(
+    sql: str, schemas: tuple[tuple[str, tuple[str, ...]], ...]
+) -> dict[str, list[Origin]]:
+    """The same for each partition of a run, and much slower than a look at a cache."""
     import sqlglot
     from sqlglot.optimizer.qualify import qualify
     from sqlglot.optimizer.scope import build_scope
 
     nested: dict[str, object] = {
-        name: dict.fromkeys(columns, "unknown") for name, columns in schemas.items()
+        name: dict.fromkeys(columns, "unknown") for name, columns in schemas
     }
     try:
         tree = sqlglot.parse_one(sql, dialect="duckdb")

@@ -1,14 +1,20 @@
 """When each value becomes known: the columns `<column>_known_at`, `known_at`, `prediction_time`."""
 
+import threading
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from ai_assets.lifecycle.errors import DataError, DeclarationError, did_you_mean
-from ai_assets.lifecycle.features.duck import session
+from ai_assets.lifecycle.features.duck import connect
 from ai_assets.lifecycle.schema.tables import Table
 
+if TYPE_CHECKING:
+    import duckdb
+
+_LOCAL = threading.local()
 Frame = pl.DataFrame | pl.LazyFrame
 
 KNOWN_AT = "known_at"
@@ -96,19 +102,29 @@ def _evaluated(frame: Frame, moments: Mapping[str, str]) -> pl.DataFrame:
     import duckdb
 
     rows = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
-    with session() as connection:
-        connection.register("rows", rows)
-        found = {}
+    connection = _connection()
+    connection.register("rows", rows)
+    found = []
+    try:
         for name, sql in moments.items():
             try:
                 query = f'SELECT CAST(({sql}) AS TIMESTAMPTZ) AS "{name}" FROM "rows"'
-                found[name] = connection.sql(query).pl()[name].cast(INSTANT)
+                found.append(connection.sql(query).pl()[name].cast(INSTANT))
             except duckdb.Error as error:
                 first = str(error).split("\n")[0]
                 raise DeclarationError(
                     f"{name} must be SQL over the row's own columns, but '{sql}' is not: {first}"
                 ) from error
-    return rows.with_columns(list(found.values()))
+    finally:
+        connection.unregister("rows")
+    return rows.with_columns(found)
+
+
+def _connection() -> "duckdb.DuckDBPyConnection":
+    """One database in memory a thread: opening one costs more than the moments of a month."""
+    if not hasattr(_LOCAL, "connection"):
+        _LOCAL.connection = connect()
+    return _LOCAL.connection
 
 
 def _time_column(table: Table, columns: list[str]) -> str:

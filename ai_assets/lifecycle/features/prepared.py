@@ -11,13 +11,16 @@ import polars as pl
 from ai_assets.lifecycle.features.duck import MEMORY_LIMIT, connect
 from ai_assets.lifecycle.features.hoist import Plan, hoist
 from ai_assets.lifecycle.features.moments import Frame, with_moments
-from ai_assets.lifecycle.features.query import REQUEST, ROW_ID, fetch, in_request_order
+from ai_assets.lifecycle.features.query import REQUEST, ROW_ID, in_request_order
 from ai_assets.lifecycle.features.sql_errors import check_one_select, explained
 from ai_assets.lifecycle.schema.tables import Table
 
 if TYPE_CHECKING:
     import duckdb
 
+_ROWS, _STATEMENT = "_rows", "_ask"
+# A table that is emptied and filled again and again keeps remains; now and then it is made anew.
+_ANEW_AFTER = 1_000
 # Planning is most of what one row costs. These passes cost more than they save on small tables.
 _NEEDLESS_PASSES = (
     "join_order",
@@ -46,6 +49,15 @@ class _Snapshot:
 
     connection: "duckdb.DuckDBPyConnection"
     lock: threading.Lock
+    asked: "_Asked"
+
+
+@dataclass
+class _Asked:
+    """The columns of `request` that the statement is prepared for, and how often it was asked."""
+
+    schema: pl.Schema | None = None
+    times: int = 0
 
 
 class PreparedQuery:
@@ -90,9 +102,24 @@ class PreparedQuery:
         request = with_moments(rows, spec, is_request=True, horizon=self._horizon)
         snapshot = self._snapshot
         with snapshot.lock:
-            snapshot.connection.register(REQUEST, request)
-            found = fetch(snapshot.connection, self._plan.rest, self._file)
+            found = self._ask(snapshot, request)
         return in_request_order(found, rows[ROW_ID], self._file)
+
+    def _ask(self, snapshot: _Snapshot, request: pl.DataFrame) -> pl.DataFrame:
+        """Run the prepared statement over the rows; called under the snapshot's lock."""
+        connection, asked = snapshot.connection, snapshot.asked
+        connection.register(_ROWS, request)
+        with explained(connection, self._plan.rest, self._file):
+            if asked.schema != request.schema or asked.times >= _ANEW_AFTER:
+                asked.schema = None
+                connection.execute(f'CREATE OR REPLACE TABLE "{REQUEST}" AS FROM {_ROWS}')
+                connection.execute(f"PREPARE {_STATEMENT} AS {self._plan.rest}")
+                asked.schema, asked.times = request.schema, 0
+            else:
+                connection.execute(f'DELETE FROM "{REQUEST}"')
+                connection.execute(f'INSERT INTO "{REQUEST}" FROM {_ROWS}')
+            asked.times += 1
+            return connection.sql(f"EXECUTE {_STATEMENT}").pl()
 
     def refresh(self, tables: Mapping[str, Frame]) -> None:
         """Answer from other tables from now on. All of them are given, not only those that changed.
@@ -113,7 +140,7 @@ class PreparedQuery:
             with explained(connection, self._sql, self._file):
                 connection.execute(statement)
         _plan_quickly(connection)
-        return _Snapshot(connection, threading.Lock())
+        return _Snapshot(connection, threading.Lock(), _Asked())
 
 
 def _plan_quickly(connection: "duckdb.DuckDBPyConnection") -> None:
