@@ -11,9 +11,9 @@ from ai_assets.resources.signer import Signer
 from ai_assets.serving.bundle import load_bundle
 
 FILES = [
-    "background.json", "calibration.json", "decision.json", "encoding.json", "features.sql", "plan.json",
+    "background.json", "calibration.json", "decision.json", "encoding.json", "features.sql",
     "lookups/carriers.parquet", "manifest.json", "model.onnx", "model_card.md", "online.json",
-    "request.json", "signature.json", "tables.json",
+    "plan.json", "request.json", "signature.json", "tables.json",
 ]  # fmt: skip
 
 
