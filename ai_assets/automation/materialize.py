@@ -46,11 +46,26 @@ class Step:
 
 
 def materialize(defs: dg.Definitions, instance: dg.DagsterInstance, step: Step) -> bool:
-    """Materialize the step's assets that are not fresh, as one run; True if all went well."""
+    """Materialize the step's assets that are not fresh; True if all went well.
+
+    An asset whose upstream was made anew with other content becomes stale only then, so what is not
+    fresh is asked again until all of it is.
+    """
     keys = unfresh(defs, instance, step)
     if not keys:
         print("      nothing to do: all of it is fresh", flush=True)
-        return True
+    for _ in range(len(step.stages)):
+        if not keys:
+            return True
+        if not _run(defs, instance, step, keys):
+            return False
+        keys = unfresh(defs, instance, step)
+    return True
+
+
+def _run(
+    defs: dg.Definitions, instance: dg.DagsterInstance, step: Step, keys: list[dg.AssetKey]
+) -> bool:
     run_id = str(uuid.uuid4())
     with _progress(instance, run_id):
         result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
@@ -64,7 +79,7 @@ def materialize(defs: dg.Definitions, instance: dg.DagsterInstance, step: Step) 
         )
     if not result.success:
         print(failure_words(instance, run_id), flush=True)
-    return result.success
+    return bool(result.success)
 
 
 def unfresh(defs: dg.Definitions, instance: dg.DagsterInstance, step: Step) -> list[dg.AssetKey]:

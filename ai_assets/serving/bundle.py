@@ -185,7 +185,8 @@ def _plan(files: Mapping[str, bytes]) -> Plan | None:
         raise BundleError("plan.json is not the plan of features.sql. Build the bundle anew.")
     if set(content) != {field.name for field in fields(Plan)}:
         return None
-    return Plan(**{k: tuple(v) if isinstance(v, list) else v for k, v in content.items()})
+    parts: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+    return Plan(**parts)
 
 
 def _digest(content: bytes) -> str:

@@ -225,8 +225,8 @@ def _report(
         check_results=[_summary(guard, outcomes) for guard in stage.guards],
     )
     if several and all(versions):
-        for event in _own_versions(context, key, outcomes):
-            context.log_event(event)
+        for materialization in _own_versions(context, key, outcomes):
+            context.log_event(materialization)
 
 
 def _own_versions(
@@ -239,7 +239,7 @@ def _own_versions(
     Dagster gives all partitions of a step one version, so that a partition made again alone, with
     the same content, would make everything downstream stale.
     """
-    newest = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[str(next(reversed(outcomes)))])
+    newest = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[str(list(outcomes)[-1])])
     records = context.instance.fetch_materializations(newest, limit=1).records
     materialization = records[0].asset_materialization if records else None
     if materialization is None:

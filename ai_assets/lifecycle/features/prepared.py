@@ -99,7 +99,7 @@ class PreparedQuery:
         if ROW_ID not in rows.columns:
             rows = rows.with_columns(pl.int_range(rows.height, dtype=pl.Int64).alias(ROW_ID))
         spec = self._specs[self._request_table]
-        request = with_moments(rows, spec, is_request=True, horizon=self._horizon)
+        request = with_moments(rows, spec, is_request=True, horizon=self._horizon).lazy().collect()
         snapshot = self._snapshot
         with snapshot.lock:
             found = self._ask(snapshot, request)
