@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import dagster as dg
+from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph, BaseAssetNode
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
@@ -95,9 +96,30 @@ def unfresh(defs: dg.Definitions, instance: dg.DagsterInstance, step: Step) -> l
         if isinstance(node.partitions_def, dg.TimeWindowPartitionsDefinition):
             span = dg.PartitionKeyRange(step.first, step.last)
             partitions = list(node.partitions_def.get_partition_keys_in_range(span))
-        if any(resolver.get_status(key, p) != StaleStatus.FRESH for p in partitions):
+        stale = any(resolver.get_status(key, p) != StaleStatus.FRESH for p in partitions)
+        if stale or (partitions == [None] and _overtaken(instance, graph, node, step.last)):
             chosen.append(key)
     return chosen
+
+
+def _overtaken(
+    instance: dg.DagsterInstance, graph: BaseAssetGraph, node: BaseAssetNode, partition: str
+) -> bool:
+    """Whether an unpartitioned asset is older than a partitioned one that it reads.
+
+    Dagster's own status does not look across from an unpartitioned asset into partitions.
+    """
+    own = instance.get_latest_materialization_event(node.key)
+    if own is None:
+        return True
+    for parent in node.parent_keys:
+        if graph.get(parent).partitions_def is None:
+            continue
+        newest = dg.AssetRecordsFilter(asset_key=parent, asset_partitions=[partition])
+        records = instance.fetch_materializations(newest, limit=1).records
+        if records and records[0].timestamp > own.timestamp:
+            return True
+    return False
 
 
 def failure_words(instance: dg.DagsterInstance, run_id: str) -> str:
