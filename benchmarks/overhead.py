@@ -64,8 +64,8 @@ def as_script(flights: Product, stages: list[Stage]) -> float:
 
 def as_graph(flights: Product, stages: list[Stage]) -> float:
     """Seconds to run the same as assets in one run, on an instance with SQLite files."""
-    with own_state() as folder, dg.DagsterInstance.local_temp(str(folder / "dagster")) as instance:
-        (folder / "dagster").mkdir(exist_ok=True)
+    with own_state() as folder, tempfile.TemporaryDirectory(dir=folder) as history:
+        instance = dg.DagsterInstance.local_temp(history)
         definitions = dg.Definitions(
             assets=[bind(flights, stage) for stage in stages], resources=default_resources()
         )
