@@ -14,6 +14,8 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 _SECONDS_BETWEEN_LOOKS = 0.5
+# As deep as a step's chain of assets may be; an asset that is never fresh ends here too.
+_MOST_PASSES = 20
 _SHOWN = {
     dg.DagsterEventType.STEP_START: "…",
     dg.DagsterEventType.STEP_SUCCESS: "✓",
@@ -55,9 +57,9 @@ def materialize(defs: dg.Definitions, instance: dg.DagsterInstance, step: Step) 
     keys = unfresh(defs, instance, step)
     if not keys:
         print("      nothing to do: all of it is fresh", flush=True)
-    for _ in range(len(step.stages)):
+    for _ in range(_MOST_PASSES):
         if not keys:
-            return True
+            break
         if not _run(defs, instance, step, keys):
             return False
         keys = unfresh(defs, instance, step)
