@@ -150,7 +150,7 @@ def drift_reference(run: StageRun, data: TrainingData) -> Profile:
     """Profile of the features learned from, and of the scores that test rows got."""
     features = profile(data.features("train", "validation", "test"))
     _, scores = scores_of_test_rows(run, data)
-    return Profile({**features.columns, **profile(pl.DataFrame({"prediction": scores})).columns})
+    return features.with_columns(profile(pl.DataFrame({"prediction": scores})))
 
 
 def typical_row(features: pl.DataFrame) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 drift_report: the page that people read; nothing waits for it."""
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
-from ai_assets.lifecycle.drift.numbers import SCHEMA, drift_numbers
+from ai_assets.lifecycle.drift.numbers import SCHEMA, JointDrift, drift_numbers, joint_drift
 from ai_assets.lifecycle.drift.profile import Profile
 from ai_assets.lifecycle.drift.report import drift_report_html
 from ai_assets.lifecycle.evaluation import plots
@@ -18,7 +19,8 @@ from ai_assets.stages.training_data import save_folder
 from ai_assets.stages.training_set import ROW_COLUMNS
 
 NO_DRIFT = Guard(
-    "inputs_as_learned", "No feature and not the score has drifted from the reference."
+    "inputs_as_learned",
+    "No feature, not the score and not the features together have drifted from the reference.",
 )
 
 
@@ -58,14 +60,15 @@ def measure_drift(run: StageRun) -> Outcome:
     """Compare the partition with the reference in the bundle that scored it."""
     entry = release_at_start(run)
     if entry is None:
-        numbers = pl.DataFrame(schema=SCHEMA)
+        numbers, joint = pl.DataFrame(schema=SCHEMA), None
     else:
         bundle = run.tools.bundles.load(entry.stable)
         reference = Profile.from_json(
             (run.tools.bundles.payload(entry.stable) / "reference.json").read_text(encoding="utf-8")
         )
         rows = scored_features(run, bundle)
-        numbers = drift_numbers(reference, rows, run.product.declaration.drift)
+        spec = run.product.declaration.drift
+        numbers, joint = drift_numbers(reference, rows, spec), joint_drift(reference, rows, spec)
     written = run.lake.replace(run.name("drift"), numbers, run.partition)
     drifted = numbers.filter(pl.col("drifted"))["column"].to_list()
     psi = dict(numbers.filter(pl.col("psi").is_not_null()).select("column", "psi").iter_rows())
@@ -84,8 +87,9 @@ def measure_drift(run: StageRun) -> Outcome:
                 else {}
             ),
             **shown.numbers(psi, prefix="psi/"),
+            **together(joint),
         },
-        {NO_DRIFT.name: no_drift(numbers, entry is not None)},
+        {NO_DRIFT.name: no_drift(numbers, entry is not None, joint)},
     )
 
 
@@ -98,7 +102,18 @@ def scored_features(run: StageRun, bundle: Bundle) -> pl.DataFrame:
     return features_for(run, bundle).join(scores.collect(), on="_row_id", how="left")
 
 
-def no_drift(numbers: pl.DataFrame, released: bool) -> Finding:
+def together(joint: JointDrift | None) -> dict[str, Any]:
+    """What the asset's page says of the features together."""
+    if joint is None or joint.ratio is None:
+        return {"together": joint.words if joint else "none"}
+    words = (
+        f"Rows lie {joint.ratio:.2f} times as far off as the reference's: {joint.error:.3f}, where "
+        f"95 % of its blocks lie from {joint.low:.3f} to {joint.high:.3f}. {joint.words}"
+    )
+    return {"together": words.strip(), "together/ratio": joint.ratio}
+
+
+def no_drift(numbers: pl.DataFrame, released: bool, joint: JointDrift | None = None) -> Finding:
     """Whether all is as it was learned; names the columns that are not, the furthest first."""
     if not released:
         return Finding(False, "Nothing was in production, so there is no reference.", warn=True)
@@ -107,11 +122,13 @@ def no_drift(numbers: pl.DataFrame, released: bool) -> Finding:
         f"{name} (PSI {psi:.2f})" if psi is not None else f"{name} ({why})"
         for name, psi, why in drifted.select("column", "psi", "words").iter_rows()
     ]
+    said = f"{len(words)} of {numbers.height} columns drifted: {', '.join(words)}."
     if not words:
-        return Finding(True, f"None of {numbers.height} columns has drifted.")
-    return Finding(
-        False, f"{len(words)} of {numbers.height} columns drifted: {', '.join(words)}.", warn=True
-    )
+        said = f"None of {numbers.height} columns has drifted."
+    if joint is not None and joint.drifted:
+        said += f" The features no longer go together as learned (ratio {joint.ratio:.2f})."
+        return Finding(False, said, warn=True)
+    return Finding(not words, said, warn=bool(words))
 
 
 def draw_report(run: StageRun) -> Outcome:

@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ai_assets.lifecycle.drift.numbers import drift_numbers, jensen_shannon, population_stability
-from ai_assets.lifecycle.drift.profile import CategoryProfile, NumberProfile, Profile, profile
+from ai_assets.lifecycle.drift.columns import CategoryProfile, NumberProfile
+from ai_assets.lifecycle.drift.effects import jensen_shannon, population_stability
+from ai_assets.lifecycle.drift.numbers import drift_numbers
+from ai_assets.lifecycle.drift.profile import Profile, profile
 from ai_assets.lifecycle.drift.report import drift_report_html
 from ai_assets.lifecycle.drift.spec import Drift
 from ai_assets.lifecycle.errors import DataError
@@ -88,7 +90,7 @@ def test_a_profile_reads_back_from_small_json() -> None:
 def test_a_profile_of_another_format_is_refused() -> None:
     told = json.loads(profile(REFERENCE).to_json()) | {"format": 99}
 
-    with pytest.raises(DataError, match="the drift reference's format must be 1, but got 99"):
+    with pytest.raises(DataError, match="the drift reference's format must be 1 or 2, but got 99"):
         Profile.from_json(json.dumps(told))
 
 

@@ -1,4 +1,4 @@
-"""How far all rows of a partition lie from the reference, column by column.
+"""How far all rows of a partition lie from the reference: column by column, and together.
 
 - psi: population stability index over the reference's bins, with missing as a bin of its own:
   sum((p - q) ln(p / q)). Half a row is added to each bin, so empty ones stay finite.
@@ -7,16 +7,26 @@
 - wasserstein: area between the two distribution functions in units of the reference's standard
   deviation, between the reference's edges by trapezoids (within 0.05 of the exact area, tested),
   outside of them exactly. Numbers only.
+- cramers_v: effect size of the chi-square test, 0 to 1. Categories only.
+
+A column has drifted when the size of a change is over its limit and over what chance does among as
+many columns (`noise.py`). No p-value decides: at a million rows every column has a small one.
 """
 
 from dataclasses import dataclass
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from ai_assets.lifecycle.drift.profile import CategoryProfile, NumberProfile, Profile
+from ai_assets.lifecycle.drift import effects, noise
+from ai_assets.lifecycle.drift.columns import CategoryProfile, ColumnProfile, comparable
+from ai_assets.lifecycle.drift.multivariate import (
+    SMALLEST_ERROR,
+    absent,
+    reconstruction_error,
+)
+from ai_assets.lifecycle.drift.profile import Profile
 from ai_assets.lifecycle.drift.spec import Drift
+from ai_assets.lifecycle.drift.tally import Tally, tallied
 
 SCHEMA = {
     "column": pl.String,
@@ -30,22 +40,37 @@ SCHEMA = {
     "new_category_share": pl.Float64,
     "drifted": pl.Boolean,
     "words": pl.String,
+    "cramers_v": pl.Float64,
+    "limit": pl.Float64,
 }
-
-_HALF_A_ROW = 0.5
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What one column of the current rows is like, in the terms of its reference."""
+class JointDrift:
+    """Whether columns still go together as in the reference.
 
-    counts: Floats
+    Attributes:
+        rows: Rows compared.
+        error: Mean distance of the rows from where the reference's rows lie, in standard
+            deviations of a column; None if it cannot be had.
+        reference_error: The same of the reference's own rows.
+        low: 2.5 % of the blocks of the reference have a smaller error.
+        high: 2.5 % have a larger one.
+        ratio: `error` by `reference_error`.
+        z: Their difference by what chance and the spread of the reference's blocks explain.
+        drifted: Whether both are over their limits.
+        words: Why it could not be measured or judged; empty if it was.
+    """
+
     rows: int
-    missing: int
-    wasserstein: float | None = None
-    new_share: float | None = None
+    error: float | None = None
+    reference_error: float | None = None
+    low: float | None = None
+    high: float | None = None
+    ratio: float | None = None
+    z: float | None = None
+    drifted: bool = False
+    words: str = ""
 
 
 def drift_numbers(
@@ -60,140 +85,102 @@ def drift_numbers(
         `psi`, `jensen_shannon` (0 to 1), `wasserstein` (in standard deviations; numbers only),
         `null_share`, `null_share_change` (current minus reference), `new_category_share` (rows of
         categories that the reference does not name, beyond its own share of those; text only),
-        `drifted`, and `words` that say why a column could not be measured or judged.
+        `drifted`, `words` that say why a column could not be measured or judged, or has drifted
+        for another reason than its psi, `cramers_v` (text only) and `limit`, the psi from which
+        the column has drifted: the declared one, raised by what chance does to so few rows.
     """
     spec = spec or Drift()
-    current = frame.lazy()
-    schema = current.collect_schema()
+    rows = frame.lazy().collect()
     present = {
         name: column
         for name, column in reference.columns.items()
-        if name in schema and _fits(column, schema[name])
+        if name in rows.columns and comparable(column, rows.schema[name])
     }
-    parts = [_expressions(name, column) for name, column in present.items()]
-    asked = [expression for part in parts for expression in part]
-    answers = current.select(pl.len().alias("#rows"), *asked).collect().row(0, named=True)
-    rows = [
-        _row(name, column, _found(name, column, answers), spec)
+    found = tallied(present, rows)
+    tests = sum(name not in spec.ignore for name in present)
+    told = [
+        _row(name, column, found[name], spec, max(1, tests))
         if name in present
-        else _absent(name, column, name in schema)
+        else _absent(name, column, spec, name in rows.columns)
         for name, column in reference.columns.items()
     ]
-    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    return pl.DataFrame(told, schema=SCHEMA, orient="row")
 
 
-def _fits(column: NumberProfile | CategoryProfile, dtype: pl.DataType) -> bool:
-    return dtype.is_numeric() == (column.kind == "number")
+def joint_drift(
+    reference: Profile, frame: pl.DataFrame | pl.LazyFrame, spec: Drift | None = None
+) -> JointDrift:
+    """Measure all columns together over all rows of the frame: drift that no column shows alone."""
+    spec = spec or Drift()
+    rows = frame.lazy().collect()
+    joint = reference.multivariate
+    if joint is None:
+        return JointDrift(rows.height, words="the reference does not tell how columns go together")
+    if not rows.height:
+        return JointDrift(0, words="there are no rows")
+    if gone := absent(joint, reference.columns, rows.schema):
+        return JointDrift(rows.height, words=f"not measured without {', '.join(gone)}")
+    error = reconstruction_error(joint, reference.columns, rows)
+    ratio = max(error, SMALLEST_ERROR) / max(joint.mean, SMALLEST_ERROR)
+    z = (error - joint.mean) / max(joint.spread(rows.height), 1e-9)
+    few = rows.height < spec.min_rows
+    return JointDrift(
+        rows=rows.height,
+        error=error,
+        reference_error=joint.mean,
+        low=joint.block_quantiles[1],
+        high=joint.block_quantiles[-2],
+        ratio=ratio,
+        z=z,
+        drifted=abs(ratio - 1) >= spec.joint and abs(z) >= noise.JOINT_Z and not few,
+        words=f"not judged: fewer than {spec.min_rows} rows" if few else "",
+    )
 
 
-def _expressions(name: str, column: NumberProfile | CategoryProfile) -> list[pl.Expr]:
-    """What to ask of the rows; all columns are asked in one pass."""
-    if isinstance(column, CategoryProfile):
-        words = pl.col(name).cast(pl.String)
-        return [words.value_counts().implode().alias(f"{name}#counts")]
-    value = pl.col(name).cast(pl.Float64)
-    value = pl.when(value.is_finite()).then(value)
-    asked = [value.count().alias(f"{name}#known")]
-    for place, edge in enumerate(column.edges):
-        asked.append((value <= edge).sum().alias(f"{name}#{place}"))
-    if column.low is not None and column.high is not None:
-        asked.append((column.low - value).clip(0).mean().alias(f"{name}#below"))
-        asked.append((value - column.high).clip(0).mean().alias(f"{name}#above"))
-        asked.append((value <= column.low).sum().alias(f"{name}#low"))
-        asked.append((value <= column.high).sum().alias(f"{name}#high"))
-    return asked
-
-
-def _found(name: str, column: NumberProfile | CategoryProfile, answers: dict) -> _Found:
-    rows = answers["#rows"]
-    if isinstance(column, CategoryProfile):
-        counted = {c[name]: c["count"] for c in answers[f"{name}#counts"] or []}
-        missing = counted.pop(None, 0)
-        named = [counted.get(category, 0) for category in column.counts]
-        other = rows - missing - sum(named)
-        before = column.other / column.rows
-        new_share = max(0.0, other / rows - before) if rows else None
-        return _Found(np.array([*named, other, missing], float), rows, missing, new_share=new_share)
-    known = answers[f"{name}#known"]
-    below = [answers[f"{name}#{place}"] for place in range(len(column.edges))]
-    counts = np.diff([0, *below, known])
-    missing = rows - known
-    moved = _wasserstein(name, column, below, known, answers)
-    return _Found(np.array([*counts, missing], float), rows, missing, wasserstein=moved)
-
-
-def _wasserstein(
-    name: str, column: NumberProfile, below: list[int], known: int, answers: dict
-) -> float | None:
-    """Area between the distribution functions, over the reference's standard deviation.
-
-    None without values on either side, or when the reference does not vary.
-    """
-    if not known or column.low is None or column.high is None or not column.std:
-        return None
-    inside = [place for place, edge in enumerate(column.edges) if column.low < edge < column.high]
-    places = [column.low, *(column.edges[place] for place in inside), column.high]
-    reference = np.cumsum(column.counts)[:-1] / sum(column.counts)
-    before = np.array([0.0, *reference[inside], 1.0])
-    now = [answers[f"{name}#low"], *(below[place] for place in inside), answers[f"{name}#high"]]
-    gap = np.abs(before - np.array(now) / known)
-    area = float(np.trapezoid(gap, places))
-    return (area + answers[f"{name}#below"] + answers[f"{name}#above"]) / column.std
-
-
-def _reference_counts(column: NumberProfile | CategoryProfile) -> Floats:
-    if isinstance(column, CategoryProfile):
-        return np.array([*column.counts.values(), column.other, column.missing], float)
-    return np.array([*column.counts, column.missing], float)
-
-
-def population_stability(reference: Floats, current: Floats) -> float:
-    """PSI of two arrays of counts [bins]; bins that are empty in both say nothing."""
-    used = (reference + current) > 0
-    p, q = (_shares(counts[used] + _HALF_A_ROW) for counts in (reference, current))
-    return float(((q - p) * np.log(q / p)).sum())
-
-
-def jensen_shannon(reference: Floats, current: Floats) -> float:
-    """Jensen-Shannon distance (base 2, 0 to 1) of two arrays of counts [bins]."""
-    p, q = _shares(reference), _shares(current)
-    middle = (p + q) / 2
-    divergence = (_divergence(p, middle) + _divergence(q, middle)) / 2
-    return float(np.sqrt(max(0.0, divergence)))
-
-
-def _shares(counts: Floats) -> Floats:
-    return counts / counts.sum()
-
-
-def _divergence(p: Floats, q: Floats) -> float:
-    return float((p[p > 0] * np.log2(p[p > 0] / q[p > 0])).sum())
-
-
-def _row(
-    name: str, column: NumberProfile | CategoryProfile, found: _Found, spec: Drift
-) -> list[object]:
+def _row(name: str, column: ColumnProfile, found: Tally, spec: Drift, tests: int) -> list[object]:
     if not found.rows:
-        return [name, column.kind, 0, *[None] * 6, False, "there are no rows"]
-    before = _reference_counts(column)
-    psi = population_stability(before, found.counts)
-    null_share = found.missing / found.rows
+        return [name, column.kind, 0, *[None] * 6, False, "there are no rows", None, None]
+    before = effects.reference_counts(column)
+    psi = effects.population_stability(before, found.counts)
+    limit = spec.limit(name) + noise.psi(before, found.counts, tests)
     few = found.rows < spec.min_rows
+    category = isinstance(column, CategoryProfile)
+    why = _reasons(column, found, spec, tests)
+    drifted = (psi >= limit or bool(why)) and not few and name not in spec.ignore
     return [
         name,
         column.kind,
         found.rows,
         psi,
-        jensen_shannon(before, found.counts),
+        effects.jensen_shannon(before, found.counts),
         found.wasserstein,
-        null_share,
-        null_share - column.missing / column.rows,
+        found.null_share,
+        found.null_share - column.missing / column.rows,
         found.new_share,
-        psi >= spec.limit(name) and not few and name not in spec.ignore,
-        f"not judged: fewer than {spec.min_rows} rows" if few else "",
+        drifted,
+        f"not judged: fewer than {spec.min_rows} rows" if few else "; ".join(why) * drifted,
+        effects.cramers_v(before, found.counts) if category else None,
+        limit,
     ]
 
 
-def _absent(name: str, column: NumberProfile | CategoryProfile, present: bool) -> list[object]:
+def _reasons(column: ColumnProfile, found: Tally, spec: Drift, tests: int) -> list[str]:
+    """What has changed by more than its limit and chance, beside the psi."""
+    why = []
+    before = column.missing / column.rows
+    change = found.null_share - before
+    chance = noise.share(before, column.rows, found.null_share, found.rows, tests)
+    if abs(change) >= spec.missing + chance:
+        why.append(f"{before:.0%} of values were missing, now {found.null_share:.0%}")
+    if isinstance(column, CategoryProfile) and found.new_share is not None:
+        other = column.other / column.rows
+        now = other + found.new_share
+        chance = noise.share(other, column.rows, now, found.rows, tests)
+        if found.new_share >= spec.new_categories + chance:
+            why.append(f"{found.new_share:.0%} of values are new categories")
+    return why
+
+
+def _absent(name: str, column: ColumnProfile, spec: Drift, present: bool) -> list[object]:
     why = f"the column is no longer a {column.kind}" if present else "the column is missing"
-    return [name, column.kind, None, *[None] * 6, True, why]
+    return [name, column.kind, None, *[None] * 6, name not in spec.ignore, why, None, None]

@@ -6,7 +6,11 @@ from ai_assets.lifecycle.schema.tables import Section
 
 
 class Drift(Section):
-    """When a changed input is called drift. Judged per column, over all rows of a partition."""
+    """When a changed input is called drift. Judged per column, over all rows of a partition.
+
+    Limits are sizes of an effect. What chance does to the partition's rows among as many columns is
+    added to them, so that few rows or many columns raise no alarm.
+    """
 
     psi: float = Field(
         default=0.2,
@@ -16,6 +20,23 @@ class Drift(Section):
     )
     columns: dict[str, float] = Field(
         default_factory=dict, description="Another psi limit for some columns, by name."
+    )
+    missing: float = Field(
+        default=0.1,
+        gt=0,
+        description="Change of the share of missing values from which a column has drifted.",
+    )
+    new_categories: float = Field(
+        default=0.05,
+        gt=0,
+        description="Share of rows of categories unknown to the reference from which a column has "
+        "drifted.",
+    )
+    joint: float = Field(
+        default=0.2,
+        gt=0,
+        description="Relative change of the distance at which rows lie from the reference's, all "
+        "columns together, from which the inputs have drifted together.",
     )
     ignore: list[str] = Field(
         default_factory=list, description="Columns that are measured and never called drifted."
