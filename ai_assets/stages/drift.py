@@ -126,7 +126,8 @@ def no_drift(numbers: pl.DataFrame, released: bool, joint: JointDrift | None = N
     if not words:
         said = f"None of {numbers.height} columns has drifted."
     if joint is not None and joint.drifted:
-        said += f" The features no longer go together as learned (ratio {joint.ratio:.2f})."
+        names = f": {', '.join(joint.columns)}" if joint.columns else ""
+        said += f" Features no longer go together as learned (ratio {joint.ratio:.2f}){names}."
         return Finding(False, said, warn=True)
     return Finding(not words, said, warn=bool(words))
 

@@ -39,8 +39,13 @@ def shuffled(frame: pl.DataFrame, column: str) -> pl.DataFrame:
     return frame.with_columns(pl.col(column).shuffle(seed=3))
 
 
-@pytest.mark.parametrize("column", ["air_time", "hub"])
-def test_columns_that_stop_going_together_are_seen_together_and_not_alone(column: str) -> None:
+@pytest.mark.parametrize(
+    ("column", "named"),
+    [("air_time", {"air_time", "distance"}), ("hub", {"hub", "carrier"})],
+)
+def test_columns_that_stop_going_together_are_seen_together_and_not_alone(
+    column: str, named: set[str]
+) -> None:
     apart = shuffled(rows(10_000, 2), column)
 
     found = joint_drift(REFERENCE, apart)
@@ -48,6 +53,7 @@ def test_columns_that_stop_going_together_are_seen_together_and_not_alone(column
     assert found.drifted
     assert found.ratio is not None and found.ratio > 1.2
     assert found.z is not None and found.z > 30
+    assert found.columns.keys() == named
     assert found.words == ""
     assert not drift_numbers(REFERENCE, apart)["drifted"].any()
 
@@ -57,6 +63,7 @@ def test_other_rows_of_the_same_kind_do_not_drift_together() -> None:
         found = joint_drift(REFERENCE, rows(3_000, seed))
 
         assert not found.drifted
+        assert not found.columns
         assert found.ratio == pytest.approx(1, abs=0.05)
         assert found.z is not None and abs(found.z) < 4
 
@@ -114,6 +121,8 @@ def test_blocks_of_consecutive_rows_tell_how_far_partitions_differ_without_drift
     assert in_days is not None and mixed.multivariate is not None
     assert in_days.mean == pytest.approx(mixed.multivariate.mean)
     assert in_days.spread(10_000) > 3 * mixed.multivariate.spread(10_000)
+    assert in_days.spread(1_000) > 2 * in_days.spread(10_000)
+    assert in_days.left_spread(10_000)[0] > 3 * mixed.multivariate.left_spread(10_000)[0]
     assert in_days.block_quantiles == sorted(in_days.block_quantiles)
 
 
@@ -207,3 +216,20 @@ def test_columns_added_to_a_profile_take_no_part_in_the_joint_comparison() -> No
 
     assert list(made.columns)[-1] == "prediction"
     assert made.multivariate == REFERENCE.multivariate
+
+
+def test_one_column_of_many_that_goes_its_own_way_is_named_where_the_whole_hardly_moves() -> None:
+    generator = np.random.default_rng(1)
+    hidden = generator.normal(size=(30_000, 10))
+    values = np.repeat(hidden, 4, axis=1) + generator.normal(0, 0.4, (30_000, 40))
+    frame = pl.DataFrame(values, [f"x{i}" for i in range(40)])
+    made = profile(frame.head(20_000))
+
+    found = joint_drift(made, shuffled(frame.tail(10_000), "x3"))
+
+    assert found.ratio is not None and found.ratio < 1.2
+    assert next(iter(found.columns)) == "x3"
+    assert found.drifted
+    assert not joint_drift(made, frame.tail(10_000)).drifted
+    spec = Drift(ignore=[*found.columns])
+    assert not joint_drift(made, shuffled(frame.tail(10_000), "x3"), spec).columns

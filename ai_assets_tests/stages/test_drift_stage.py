@@ -9,7 +9,7 @@ from ai_assets.lifecycle.drift.profile import Profile
 from ai_assets.stages.drift import no_drift, together
 
 STEADY = JointDrift(900, 0.31, 0.3, 0.25, 0.35, 0.31 / 0.3, 0.4)
-APART = JointDrift(900, 0.6, 0.3, 0.25, 0.35, 2.0, 12.0, drifted=True)
+APART = JointDrift(900, 0.6, 0.3, 0.25, 0.35, 2.0, 12.0, {"load": 0.4}, drifted=True)
 
 
 def test_features_that_no_longer_go_together_are_said_where_no_column_drifted() -> None:
@@ -19,7 +19,8 @@ def test_features_that_no_longer_go_together_are_said_where_no_column_drifted() 
 
     assert (found.passed, found.warn) == (False, True)
     assert found.words == (
-        "None of 0 columns has drifted. The features no longer go together as learned (ratio 2.00)."
+        "None of 0 columns has drifted. Features no longer go together as learned (ratio 2.00): "
+        "load."
     )
     assert no_drift(numbers, True, STEADY).passed
 

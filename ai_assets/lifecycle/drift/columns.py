@@ -82,9 +82,9 @@ def comparable(column: ColumnProfile, dtype: pl.DataType) -> bool:
     return dtype.is_numeric() == (column.kind == "number")
 
 
-def chunks(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """The rows in parts of 65,536."""
-    return rows.iter_slices(CHUNK)
+def chunks(rows: pl.DataFrame, size: int = CHUNK) -> Iterator[pl.DataFrame]:
+    """The rows in parts of `size`, in their order."""
+    return rows.iter_slices(size)
 
 
 def floats(values: pl.Series) -> Floats:

@@ -38,6 +38,8 @@ QUANTILES = (0.0, 0.025, 0.25, 0.5, 0.75, 0.975, 1.0)
 # In standard deviations of a column: errors below are nothing, and no ratio is taken of them.
 SMALLEST_ERROR = 0.05
 _DIGITS = 4
+# Rows that are a matrix of all inputs at once.
+_CHUNK = 16_384
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Multivariate:
         block_rows: Rows of a block of consecutive rows.
         block_std: Standard deviation of the blocks' mean errors.
         block_quantiles: The blocks' mean errors at 0, 2.5, 25, 50, 75, 97.5 and 100 %.
+        left: Share of each input's variance that the kept directions do not tell [d].
+        left_std: Standard deviation of that share among blocks [d].
     """
 
     columns: list[str]
@@ -72,15 +76,27 @@ class Multivariate:
     block_rows: int
     block_std: float
     block_quantiles: list[float]
+    left: list[float]
+    left_std: list[float]
 
     def spread(self, rows: int) -> float:
-        """Standard deviation of the mean error of that many rows, were they as the reference.
-
-        Blocks of consecutive rows differ more than single rows tell when rows come in days: that
-        part does not shrink with more rows.
-        """
+        """Standard deviation of the difference of the mean error of that many rows from `mean`."""
         between = max(0.0, self.block_std**2 - self.std**2 / self.block_rows)
-        return float(np.sqrt(between + self.std**2 / rows + self.std**2 / self.rows))
+        within = self.std**2 * (1 / rows + 1 / self.rows)
+        return float(np.sqrt(between * self._blocks(rows) + within))
+
+    def left_spread(self, rows: int) -> Floats:
+        """The same of what is left of each input [d]."""
+        return np.array(self.left_std) * np.sqrt(self._blocks(rows))
+
+    def _blocks(self, rows: int) -> float:
+        """By how much the variance of a block is that of a mean of so many rows.
+
+        Means of batches of consecutive rows vary as rows that come in days do, where single rows
+        would promise too much; fewer rows than a block are of one batch. (Batch means: Law and
+        Carson 1979, "A sequential procedure for determining the length of a simulation".)
+        """
+        return 1 / max(1.0, rows / self.block_rows) + self.block_rows / self.rows
 
 
 def fit_multivariate(
@@ -100,14 +116,14 @@ def fit_multivariate(
     deviation = np.sqrt(np.diag(covariance))
     directions, kept = _directions(covariance / np.outer(deviation, deviation))
     centre, scale = centre[varies], deviation * unit[varies]
-    errors = np.concatenate(
-        [
-            _errors((values - centre) / scale, directions, kept)
-            for values in _filled(columns, inputs, rows)
-        ]
-    )
-    block = max(FEWEST, -(-rows.height // BLOCKS))
-    means = [errors[at : at + block].mean() for at in range(0, rows.height - block + 1, block)]
+    block = min(_CHUNK, max(FEWEST, -(-rows.height // BLOCKS)))
+    errors, lefts = [], []
+    for values in _filled(columns, inputs, rows, block):
+        left = _left(_standardised(values, centre, scale), directions, kept)
+        errors.append(_lengths(left))
+        lefts.append(np.einsum("rd,rd->d", left, left))
+    single, whole = np.concatenate(errors), rows.height // block
+    means = np.array([error.mean() for error in errors[:whole]])
     return Multivariate(
         columns=[name for name, _ in inputs],
         missing=[flag for _, flag in inputs],
@@ -116,25 +132,34 @@ def fit_multivariate(
         directions=directions.tolist(),
         kept=kept,
         rows=rows.height,
-        mean=float(errors.mean()),
-        std=float(errors.std()),
+        mean=float(single.mean()),
+        std=float(single.std()),
         block_rows=block,
-        block_std=float(np.std(means, ddof=1)) if len(means) > 1 else 0.0,
+        block_std=float(means.std()),
         block_quantiles=np.quantile(means, QUANTILES).tolist(),
+        left=(np.sum(lefts, axis=0) / rows.height).tolist(),
+        left_std=(np.std(lefts[:whole], axis=0) / block).tolist(),
     )
 
 
 def reconstruction_error(
     joint: Multivariate, columns: Mapping[str, ColumnProfile], rows: pl.DataFrame
-) -> float:
-    """Mean error of the rows, in standard deviations of a column. Needs all of `joint.columns`."""
+) -> tuple[float, Floats]:
+    """How far the rows lie off. They must hold all of `joint.columns`.
+
+    Returns:
+        Mean length of what is left of a row, in standard deviations of a column; and the mean
+        square of what is left of each input [d], a share of its variance in the reference.
+    """
     inputs = list(zip(joint.columns, joint.missing, strict=True))
     centre, scale = np.array(joint.centre), np.array(joint.scale)
     directions = np.array(joint.directions)
-    total = 0.0
-    for values in _filled(columns, inputs, rows):
-        total += _errors((values - centre) / scale, directions, joint.kept).sum()
-    return float(total) / rows.height
+    total, each = 0.0, np.zeros(len(inputs))
+    for values in _filled(columns, inputs, rows, _CHUNK):
+        left = _left(_standardised(values, centre, scale), directions, joint.kept)
+        total += _lengths(left).sum()
+        each += np.einsum("rd,rd->d", left, left)
+    return float(total) / rows.height, each / rows.height
 
 
 def absent(
@@ -160,7 +185,10 @@ def _known(column: ColumnProfile) -> int:
 
 
 def _filled(
-    columns: Mapping[str, ColumnProfile], inputs: list[tuple[str, bool]], rows: pl.DataFrame
+    columns: Mapping[str, ColumnProfile],
+    inputs: list[tuple[str, bool]],
+    rows: pl.DataFrame,
+    size: int,
 ) -> Iterator[Floats]:
     """The inputs as numbers without gaps, chunk by chunk [r, d]."""
     ridits = {
@@ -168,7 +196,7 @@ def _filled(
         for name, column in columns.items()
         if isinstance(column, CategoryProfile)
     }
-    for part in chunks(rows.select(list(dict.fromkeys(name for name, _ in inputs)))):
+    for part in chunks(rows.select(list(dict.fromkeys(name for name, _ in inputs))), size):
         filled = np.empty((part.height, len(inputs)), order="F")
         for place, (name, flag) in enumerate(inputs):
             filled[:, place] = _input(part[name], columns[name], ridits.get(name), flag)
@@ -208,8 +236,8 @@ def _moments(
         if not flag and not isinstance(column, CategoryProfile):
             shift[place], unit[place] = column.mean or 0.0, column.std or 1.0
     first, second = np.zeros(len(inputs)), np.zeros((len(inputs), len(inputs)))
-    for values in _filled(columns, inputs, rows):
-        values = (values - shift) / unit
+    for values in _filled(columns, inputs, rows, _CHUNK):
+        _standardised(values, shift, unit)
         first += values.sum(axis=0)
         second += values.T @ values
     mean = first / rows.height
@@ -228,10 +256,18 @@ def _directions(correlation: Floats) -> tuple[Floats, bool]:
     return directions[:, : size - kept].round(_DIGITS), False
 
 
-def _errors(values: Floats, directions: Floats, kept: bool) -> Floats:
-    """Length of what is left of each standardised row [r, d]."""
-    left = values @ directions
-    if kept:
-        # Not by Pythagoras: the difference of squares would magnify the rounding of directions.
-        left = values - left @ directions.T
-    return np.sqrt(np.einsum("rk,rk->r", left, left))
+def _standardised(values: Floats, centre: Floats, scale: Floats) -> Floats:
+    """In place: chunks of wide frames are large."""
+    values -= centre
+    values /= scale
+    return values
+
+
+def _left(values: Floats, directions: Floats, kept: bool) -> Floats:
+    """What the kept directions leave of standardised rows [r, d]."""
+    along = (values @ directions) @ directions.T
+    return values - along if kept else along
+
+
+def _lengths(rows: Floats) -> Floats:
+    return np.sqrt(np.einsum("rd,rd->r", rows, rows))

@@ -27,8 +27,12 @@ def psi(reference: Floats, current: Floats, tests: int) -> float:
     return float(chdtri(bins - 1, FAMILY_ERROR / tests) * (1 / reference.sum() + 1 / current.sum()))
 
 
+def quantile(tests: int) -> float:
+    """Standard deviations that the largest of so many normal differences exceeds in 5 %."""
+    return -float(ndtri(FAMILY_ERROR / tests / 2))
+
+
 def share(before: float, n: int, now: float, m: int, tests: int) -> float:
     """What chance adds to the difference of two shares, of n and of m rows."""
     mean = (before * n + now * m) / (n + m)
-    z = -float(ndtri(FAMILY_ERROR / tests / 2))
-    return z * math.sqrt(mean * (1 - mean) * (1 / n + 1 / m))
+    return quantile(tests) * math.sqrt(mean * (1 - mean) * (1 / n + 1 / m))

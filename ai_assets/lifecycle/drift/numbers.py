@@ -13,14 +13,16 @@ A column has drifted when the size of a change is over its limit and over what c
 many columns (`noise.py`). No p-value decides: at a million rows every column has a small one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.drift import effects, noise
-from ai_assets.lifecycle.drift.columns import CategoryProfile, ColumnProfile, comparable
+from ai_assets.lifecycle.drift.columns import CategoryProfile, ColumnProfile, Floats, comparable
 from ai_assets.lifecycle.drift.multivariate import (
     SMALLEST_ERROR,
+    Multivariate,
     absent,
     reconstruction_error,
 )
@@ -58,7 +60,10 @@ class JointDrift:
         high: 2.5 % have a larger one.
         ratio: `error` by `reference_error`.
         z: Their difference by what chance and the spread of the reference's blocks explain.
-        drifted: Whether both are over their limits.
+        columns: Columns that the others tell less of than in the reference, by more than the limit
+            and chance, the furthest first: the rise of the share of the column's variance that
+            they do not tell.
+        drifted: Whether ratio and z are over their limits, or any of `columns` is.
         words: Why it could not be measured or judged; empty if it was.
     """
 
@@ -69,6 +74,7 @@ class JointDrift:
     high: float | None = None
     ratio: float | None = None
     z: float | None = None
+    columns: dict[str, float] = field(default_factory=dict)
     drifted: bool = False
     words: str = ""
 
@@ -120,10 +126,12 @@ def joint_drift(
         return JointDrift(0, words="there are no rows")
     if gone := absent(joint, reference.columns, rows.schema):
         return JointDrift(rows.height, words=f"not measured without {', '.join(gone)}")
-    error = reconstruction_error(joint, reference.columns, rows)
+    error, left = reconstruction_error(joint, reference.columns, rows)
     ratio = max(error, SMALLEST_ERROR) / max(joint.mean, SMALLEST_ERROR)
     z = (error - joint.mean) / max(joint.spread(rows.height), 1e-9)
+    apart = _apart(joint, left, rows.height, spec)
     few = rows.height < spec.min_rows
+    whole = abs(ratio - 1) >= spec.joint and abs(z) >= noise.JOINT_Z
     return JointDrift(
         rows=rows.height,
         error=error,
@@ -132,9 +140,21 @@ def joint_drift(
         high=joint.block_quantiles[-2],
         ratio=ratio,
         z=z,
-        drifted=abs(ratio - 1) >= spec.joint and abs(z) >= noise.JOINT_Z and not few,
+        columns=apart,
+        drifted=(whole or bool(apart)) and not few,
         words=f"not judged: fewer than {spec.min_rows} rows" if few else "",
     )
+
+
+def _apart(joint: Multivariate, left: Floats, rows: int, spec: Drift) -> dict[str, float]:
+    rise = left - np.array(joint.left)
+    chance = noise.quantile(len(rise)) * joint.left_spread(rows)
+    found: dict[str, float] = {}
+    for place in np.argsort(-rise):
+        name = joint.columns[place]
+        if rise[place] >= spec.joint + chance[place] and name not in spec.ignore:
+            found.setdefault(name, float(rise[place]))
+    return found
 
 
 def _row(name: str, column: ColumnProfile, found: Tally, spec: Drift, tests: int) -> list[object]:

@@ -35,8 +35,9 @@ class Drift(Section):
     joint: float = Field(
         default=0.2,
         gt=0,
-        description="Relative change of the distance at which rows lie from the reference's, all "
-        "columns together, from which the inputs have drifted together.",
+        description="Change from which columns have drifted together: of the distance at which "
+        "rows lie from the reference's, relative; or of the share of a column's variance that the "
+        "other columns do not tell.",
     )
     ignore: list[str] = Field(
         default_factory=list, description="Columns that are measured and never called drifted."
