@@ -181,7 +181,7 @@ _PATH = "_file_path"
 
 def polars_schema(table: DeltaTable) -> pl.Schema:
     """The columns of a table, `_partition` included, in polars' types."""
-    return pl.DataFrame(pa.schema(table.schema().to_arrow()).empty_table()).schema
+    return pl.Schema(table.schema().to_arrow())
 
 
 def commit(

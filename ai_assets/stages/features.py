@@ -1,13 +1,13 @@
 """features: what a model sees of each request row, by the same SQL offline and online."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import polars as pl
 
-from ai_assets.lifecycle.features.leakage import Leak, leaking_features
+from ai_assets.lifecycle.features.history import open_history
+from ai_assets.lifecycle.features.leakage import Leak, leaks_in
 from ai_assets.lifecycle.features.lineage import column_lineage, late_features
-from ai_assets.lifecycle.features.query import stream_features
+from ai_assets.lifecycle.features.query import batched_features
 from ai_assets.lifecycle.partitions import missing_partitions
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.durations import format_duration
@@ -52,19 +52,17 @@ def compute_features(run: StageRun) -> Outcome:
     """Run the feature query over the partition and its history; guard against what is too early."""
     product, declared = run.product, run.product.declaration
     request, tables = request_and_history(run)
-    query: dict[str, Any] = {
-        "specs": declared.tables,
-        "request_table": declared.request,
-        "horizon": declared.horizon,
-    }
-    batches = stream_features(
-        product.features_sql, request, tables, file=declared.features, **query
-    )
-    written = run.lake.replace(run.name("features"), batches, run.partition)
-    # After the query has run: what DuckDB says of a typo names its line and the nearest column.
-    lineage = column_lineage(product.features_sql, schemas(product))
-    leaks = leaking_features(product.features_sql, request, tables, **query)
-    features = run.lake.scan(run.name("features"), [run.partition] if run.partition else None)
+    asked = (product.features_sql, request)
+    names = (declared.tables, declared.request)
+    with open_history(tables, request, *names) as history:
+        batches = batched_features(
+            history, *asked, product.request_table, declared.horizon, declared.features
+        )
+        written = run.lake.replace(run.name("features"), batches, run.partition)
+        # After the query has run: what DuckDB says of a typo names its line and nearest column.
+        lineage = column_lineage(product.features_sql, schemas(product))
+        features = run.lake.scan(run.name("features"), [run.partition] if run.partition else None)
+        leaks = leaks_in(history, *asked, *names, declared.horizon, honest=features)
     late = late_features(lineage, list(product.request_table.late_columns))
     return Outcome(
         written.digest,

@@ -1,7 +1,20 @@
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
 import pytest
 
-from ai_assets.lifecycle.features.leakage import leaking_features
-from ai_assets_tests.lifecycle.feature_worlds import HORIZON, SPECS, WEATHER_KNOWN, tables, trips
+from ai_assets.lifecycle.features.history import open_history
+from ai_assets.lifecycle.features.leakage import _changed_after, leaking_features, leaks_in
+from ai_assets.lifecycle.features.query import batched_features
+from ai_assets_tests.lifecycle.feature_worlds import (
+    HORIZON,
+    HOURS,
+    SPECS,
+    WEATHER_KNOWN,
+    tables,
+    trips,
+)
 
 
 def leaking(sql: str) -> list[str]:
@@ -50,3 +63,33 @@ def test_the_answer_is_the_same_every_time():
         leaking_features(sql, trips(), tables(), SPECS, "trips", HORIZON) for _ in range(2)
     )
     assert first == second and first[0].rows > 0
+
+
+def knowing_features(sql: str) -> list[str]:
+    """As a run of the graph asks: with the features of the whole history at hand."""
+    request = trips()
+    with open_history(tables(), request, SPECS, "trips") as history:
+        batches = batched_features(history, sql, request, SPECS["trips"], HORIZON)
+        honest = pl.concat(list(batches)).lazy()
+        leaks = leaks_in(
+            history, sql, request, SPECS, "trips", HORIZON, honest=honest, reach=timedelta(hours=9)
+        )
+    return [leak.feature for leak in leaks]
+
+
+def test_features_that_were_computed_already_are_compared_with():
+    assert knowing_features(WEATHER_KNOWN) == []
+    assert knowing_features("SELECT _row_id, place, delay AS x FROM request") == ["x"]
+
+
+def test_looking_back_further_than_the_stretch_is_no_leak():
+    ranks = "(SELECT count(*) FROM weather w WHERE w.known_at <= r.prediction_time)"
+    assert knowing_features(f"SELECT _row_id, {ranks} AS x FROM request r") == []
+
+
+def test_of_rows_that_come_later_some_go_and_some_change():
+    rows = pl.DataFrame({"hour": HOURS, "temp": [0.0] * 48, "known_at": HOURS})
+    changed = _changed_after(rows, SPECS["weather"], HOURS[7], np.random.default_rng(0))
+    known = pl.col("known_at") <= HOURS[7]
+    assert changed.filter(known).equals(rows.filter(known))
+    assert changed.height == 8 + 20 and (changed.filter(~known)["temp"] != 0).all()

@@ -38,12 +38,27 @@ def connect(
     import duckdb
 
     connection = duckdb.connect(":memory:")
-    connection.execute("SET TimeZone='UTC'")
+    _set_own(connection)
     connection.execute("SET memory_limit=?", [memory_limit])
     connection.execute("SET temp_directory=?", [str(spill) if spill else ""])
     if threads is not None:
         connection.execute("SET threads=?", [threads])
     # The feature SQL sees the tables it is given: no file, no network, no Python variable.
-    connection.execute("SET python_enable_replacements=false")
     connection.execute("SET enable_external_access=false")
     return connection
+
+
+@contextmanager
+def beside(
+    connection: "duckdb.DuckDBPyConnection",
+) -> Iterator["duckdb.DuckDBPyConnection"]:
+    """Another connection to the same database; what it registers, it alone sees."""
+    with connection.cursor() as cursor:
+        _set_own(cursor)
+        yield cursor
+
+
+def _set_own(connection: "duckdb.DuckDBPyConnection") -> None:
+    """The settings that each connection to a database has for itself."""
+    connection.execute("SET TimeZone='UTC'")
+    connection.execute("SET python_enable_replacements=false")

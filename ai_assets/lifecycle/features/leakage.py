@@ -3,22 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from ai_assets.lifecycle.features.duck import MEMORY_LIMIT, session
-from ai_assets.lifecycle.features.moments import (
-    INSTANT,
-    KNOWN_AT,
-    PREDICTION_TIME,
-    Frame,
-)
+from ai_assets.lifecycle.features.duck import MEMORY_LIMIT, beside
+from ai_assets.lifecycle.features.history import open_history, stretch
+from ai_assets.lifecycle.features.moments import INSTANT, KNOWN_AT, PREDICTION_TIME, Frame
 from ai_assets.lifecycle.features.query import (
     REQUEST,
     ROW_ID,
     fetch,
-    history_frames,
     in_request_order,
     register,
     request_frame,
@@ -26,7 +22,8 @@ from ai_assets.lifecycle.features.query import (
 from ai_assets.lifecycle.features.sql_errors import check_one_select
 from ai_assets.lifecycle.schema.tables import Table
 
-_VARIANTS = ("removed", "changed")
+if TYPE_CHECKING:
+    import duckdb
 
 
 @dataclass(frozen=True)
@@ -64,47 +61,148 @@ def leaking_features(
     """The features that depend on something not known by the row's `prediction_time`.
 
     At each cut moment the values that are not known by then are changed: late columns get other
-    values, and rows that come later are removed in one variant and changed in another. The rows
-    asked about are those predicted at the cut or last before it.
+    values, and of the rows that come later a random half is removed and the others changed. The
+    rows asked about are those predicted at the cut or last before it.
 
     What must hold in the whole history must hold in any part of it, so only the stretch of `reach`
     (or three horizons, if that is longer) before and after each cut is looked at: it is quicker.
     """
     check_one_select(sql, file)
-    rows = request_frame(request, specs[request_table], horizon)
-    history = {
-        name: frame.collect() if isinstance(frame, pl.LazyFrame) else frame
-        for name, frame in history_frames(tables, rows, specs, request_table).items()
-    }
-    rng = np.random.default_rng(seed)
-    reach = max(reach, 3 * horizon)
+    with open_history(
+        tables, request, specs, request_table, memory_limit=memory_limit
+    ) as connection:
+        return leaks_in(
+            connection,
+            sql,
+            request,
+            specs,
+            request_table,
+            horizon,
+            cuts=cuts,
+            rows_per_cut=rows_per_cut,
+            seed=seed,
+            reach=reach,
+            file=file,
+        )
+
+
+def leaks_in(
+    connection: "duckdb.DuckDBPyConnection",
+    sql: str,
+    request: Frame,
+    specs: Mapping[str, Table],
+    request_table: str,
+    horizon: timedelta,
+    *,
+    honest: pl.LazyFrame | None = None,
+    cuts: int = 4,
+    rows_per_cut: int = 500,
+    seed: int = 0,
+    reach: timedelta = timedelta(days=3),
+    file: str = "features.sql",
+) -> list[Leak]:
+    """As `leaking_features`, over a history that is loaded already (see `open_history`).
+
+    Args:
+        honest: the features of the request over the whole history, if they are known. Where those
+            of the changed stretch are the same, nothing needs to be computed from the honest one.
+    """
+    asked = _asked(request, specs[request_table], horizon, cuts, rows_per_cut)
+    if not asked:
+        return []
+    known = None
+    if honest is not None:
+        ids = pl.concat([rows[ROW_ID] for rows in asked.values()]).unique()
+        known = honest.filter(pl.col(ROW_ID).is_in(ids.implode())).collect(engine="streaming")
+    world = _World(sql, specs, request_table, max(reach, 3 * horizon), file)
+
     found: dict[str, Leak] = {}
-    with session(memory_limit) as connection:
-        for cut in _cut_moments(rows, cuts):
-            asked = _nearest(rows, cut, rows_per_cut)
-            near = {n: _stretch(f, specs[n], cut, reach) for n, f in history.items()}
-            register(connection, {**near, REQUEST: asked})
-            honest = in_request_order(fetch(connection, sql, file), asked[ROW_ID], file)
-            for variant in _VARIANTS:
-                changed = {
-                    name: _changed_after(frame, specs[name], cut, variant, rng)
-                    for name, frame in near.items()
-                }
-                changed[REQUEST] = _with_other_late_values(asked, specs[request_table], cut, rng)
-                register(connection, changed)
-                other = in_request_order(fetch(connection, sql, file), asked[ROW_ID], file)
-                for leak in _moved(honest, other, cut):
-                    found.setdefault(leak.feature, leak)
+    with beside(connection) as cursor:
+        for number, (cut, rows) in enumerate(asked.items()):
+            rng = np.random.default_rng([seed, number])
+            for leak in _leaks_at(cursor, world, cut, rows, known, rng):
+                found.setdefault(leak.feature, leak)
     return list(found.values())
+
+
+@dataclass(frozen=True)
+class _World:
+    """What is the same at every cut."""
+
+    sql: str
+    specs: Mapping[str, Table]
+    request_table: str
+    reach: timedelta
+    file: str
+
+
+def _leaks_at(
+    cursor: "duckdb.DuckDBPyConnection",
+    world: _World,
+    cut: datetime,
+    asked: pl.DataFrame,
+    known: pl.DataFrame | None,
+    rng: np.random.Generator,
+) -> list[Leak]:
+    span = (cut - world.reach, cut + world.reach)
+    near = {name: stretch(cursor, name, table, span) for name, table in world.specs.items()}
+    changed = {
+        name: _changed_after(frame, world.specs[name], cut, rng) for name, frame in near.items()
+    }
+    changed[REQUEST] = _with_other_late_values(asked, world.specs[world.request_table], cut, rng)
+    other = _features(cursor, world, changed, asked[ROW_ID])
+    if known is not None and other.columns == known.columns:
+        expected = asked.select(ROW_ID).join(known, on=ROW_ID, maintain_order="left")
+        if expected.equals(other.cast(expected.schema)):
+            return []
+    return _moved(_features(cursor, world, {**near, REQUEST: asked}, asked[ROW_ID]), other, cut)
+
+
+def _features(
+    cursor: "duckdb.DuckDBPyConnection",
+    world: _World,
+    frames: Mapping[str, Frame],
+    row_ids: pl.Series,
+) -> pl.DataFrame:
+    """The features over these frames; on a cursor they hide the loaded tables of their names."""
+    register(cursor, frames)
+    return in_request_order(fetch(cursor, world.sql, world.file), row_ids, world.file)
+
+
+def _asked(
+    request: Frame, table: Table, horizon: timedelta, cuts: int, rows_per_cut: int
+) -> dict[datetime, pl.DataFrame]:
+    """For each cut moment the rows that are asked about, with their moments."""
+    times = _prediction_times(request, table, horizon)
+    moments = _cut_moments(times, cuts)
+    nearest = {cut: _nearest(times, cut, rows_per_cut)[ROW_ID] for cut in moments}
+    if not nearest:
+        return {}
+    ids = pl.concat(list(nearest.values())).unique()
+    rows = request.lazy().filter(pl.col(ROW_ID).is_in(ids.implode())).collect(engine="streaming")
+    rows = request_frame(rows, table, horizon)
+    return {
+        cut: wanted.to_frame().join(rows, on=ROW_ID, maintain_order="left")
+        for cut, wanted in nearest.items()
+    }
+
+
+def _prediction_times(request: Frame, table: Table, horizon: timedelta) -> pl.DataFrame:
+    """`_row_id` and `prediction_time` of every request row; no rows where there is no time."""
+    if PREDICTION_TIME in request.collect_schema():
+        moment = pl.col(PREDICTION_TIME)
+    elif table.time is not None:
+        moment = pl.col(table.time).cast(INSTANT) - horizon
+    else:
+        return pl.DataFrame(schema={ROW_ID: pl.Int64, PREDICTION_TIME: INSTANT})
+    return request.lazy().select(ROW_ID, moment.alias(PREDICTION_TIME)).collect(engine="streaming")
 
 
 def _cut_moments(rows: pl.DataFrame, cuts: int) -> list[datetime]:
     """Moments at even ranks of the prediction times: busy days are sampled more."""
-    if PREDICTION_TIME not in rows.columns or rows.is_empty():
-        return []
     times = rows[PREDICTION_TIME].drop_nulls().sort()
     ranks = [(i + 1) * len(times) // (cuts + 1) for i in range(cuts)]
-    return sorted({times[min(rank, len(times) - 1)] for rank in ranks})
+    return sorted({times[min(rank, len(times) - 1)] for rank in ranks}) if len(times) else []
 
 
 def _nearest(rows: pl.DataFrame, cut: datetime, limit: int) -> pl.DataFrame:
@@ -112,27 +210,28 @@ def _nearest(rows: pl.DataFrame, cut: datetime, limit: int) -> pl.DataFrame:
     return past.sort([PREDICTION_TIME, ROW_ID], descending=[True, False]).head(limit)
 
 
-def _stretch(frame: pl.DataFrame, table: Table, cut: datetime, reach: timedelta) -> pl.DataFrame:
-    if table.time is None:
-        return frame
-    time = pl.col(table.time).cast(INSTANT)
-    first, last = pl.lit(cut - reach, INSTANT), pl.lit(cut + reach, INSTANT)
-    return frame.filter(time >= first, time <= last)
-
-
 def _changed_after(
-    frame: pl.DataFrame, table: Table, cut: datetime, variant: str, rng: np.random.Generator
+    frame: pl.DataFrame, table: Table, cut: datetime, rng: np.random.Generator
 ) -> pl.DataFrame:
+    """The frame as it might look, for all that is known at the cut."""
     frame = _with_other_late_values(frame, table, cut, rng)
     if KNOWN_AT not in frame.columns:
         return frame
     known = (pl.col(KNOWN_AT) <= pl.lit(cut, INSTANT)).fill_null(False)
-    if variant == "removed":
-        return frame.filter(known)
-    later = ~frame.select(known).to_series()
+    later = frame.select(~known).to_series()
+    removed = _random_half(later, rng)
+    frame, later = frame.filter(~removed), later.filter(~removed)
     keep = {KNOWN_AT, ROW_ID, table.time, *table.key}
     values = [n for n in table.columns if n in frame.columns and n not in keep]
     return frame.with_columns([_others(frame[name], later, rng) for name in values])
+
+
+def _random_half(where: pl.Series, rng: np.random.Generator) -> pl.Series:
+    """True at half of the places where `where` is, rounded up."""
+    places = rng.permutation(np.flatnonzero(where.to_numpy()))
+    chosen = np.zeros(len(where), dtype=bool)
+    chosen[places[: (len(places) + 1) // 2]] = True
+    return pl.Series(chosen, dtype=pl.Boolean)
 
 
 def _with_other_late_values(

@@ -52,6 +52,20 @@ def with_moments(
         DataError: an instant has no time zone, or the time column is missing.
         DeclarationError: a `known_at` is no SQL over the row's columns.
     """
+    frame, missing = with_cheap_moments(frame, table, is_request=is_request, ahead=ahead)
+    if missing:
+        frame = _evaluated(frame, missing)
+    columns = frame.collect_schema().names()
+    if is_request and PREDICTION_TIME not in columns and table.time and horizon is not None:
+        moment = pl.col(_time_column(table, columns)).cast(INSTANT) - horizon
+        frame = frame.with_columns(moment.alias(PREDICTION_TIME))
+    return frame
+
+
+def with_cheap_moments(
+    frame: Frame, table: Table, *, is_request: bool, ahead: bool = False
+) -> tuple[Frame, dict[str, str]]:
+    """The frame with the moments that need no SQL, and by name the SQL of those still missing."""
     if is_request:
         frame = _with_absent_late_columns(frame, table)
     frame = _as_declared(frame, table)
@@ -61,13 +75,7 @@ def with_moments(
         asked[KNOWN_AT] = table.known_at
     elif table.time and not (is_request or ahead) and KNOWN_AT not in columns:
         frame = frame.with_columns(pl.col(table.time).cast(INSTANT).alias(KNOWN_AT))
-    missing = {name: sql for name, sql in asked.items() if name not in columns}
-    if missing:
-        frame = _evaluated(frame, missing)
-    if is_request and PREDICTION_TIME not in columns and table.time and horizon is not None:
-        moment = pl.col(_time_column(table, columns)).cast(INSTANT) - horizon
-        frame = frame.with_columns(moment.alias(PREDICTION_TIME))
-    return frame
+    return frame, {name: sql for name, sql in asked.items() if name not in columns}
 
 
 def _with_absent_late_columns(frame: Frame, table: Table) -> Frame:

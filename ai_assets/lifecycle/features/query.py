@@ -9,6 +9,7 @@ import polars as pl
 
 from ai_assets.lifecycle.errors import DataError, DeclarationError
 from ai_assets.lifecycle.features.duck import MEMORY_LIMIT, session
+from ai_assets.lifecycle.features.history import batches, open_history
 from ai_assets.lifecycle.features.moments import Frame, with_moments
 from ai_assets.lifecycle.features.sql_errors import check_one_select, explained
 from ai_assets.lifecycle.schema.tables import Table
@@ -77,24 +78,45 @@ def stream_features(
     """Like `run_features`, in batches of at most `batch_rows` request rows, in order.
 
     What depends on history alone is computed once and shared by all batches. An empty request
-    gives one empty batch, so that the columns and types are known.
+    gives one empty batch, so that the columns and types are known. Neither the request nor the
+    history is ever held in memory as a whole.
     """
+    with open_history(
+        tables, request, specs, request_table, memory_limit=memory_limit, spill=spill
+    ) as connection:
+        yield from batched_features(
+            connection, sql, request, specs[request_table], horizon, file, batch_rows
+        )
+
+
+def batched_features(
+    connection: "duckdb.DuckDBPyConnection",
+    sql: str,
+    request: Frame,
+    table: Table,
+    horizon: timedelta,
+    file: str = "features.sql",
+    batch_rows: int = BATCH_ROWS,
+) -> Iterator[pl.DataFrame]:
+    """The features of the request rows, batch by batch, over a history that is loaded already."""
     from ai_assets.lifecycle.features.hoist import hoist
 
     check_one_select(sql, file)
-    rows = request_frame(request, specs[request_table], horizon)
-    history = history_frames(tables, request, specs, request_table)
-    with session(memory_limit, spill) as connection:
-        register(connection, history)
-        plan = hoist(sql)
-        for statement in plan.statements:
-            with explained(connection, sql, file):
-                connection.execute(statement)
-        for start in range(0, max(rows.height, 1), batch_rows):
-            batch = rows.slice(start, batch_rows)
-            connection.register(REQUEST, batch)
-            found = fetch(connection, plan.rest, file)
-            yield in_request_order(found, batch[ROW_ID], file)
+    seen: list[pl.Series] = []
+    rest = ""
+    for batch in batches(request, batch_rows):
+        rows = request_frame(batch, table, horizon)
+        seen.append(rows[ROW_ID])
+        connection.register(REQUEST, rows)
+        if not rest:
+            plan = hoist(sql)
+            for statement in plan.statements:
+                with explained(connection, sql, file):
+                    connection.execute(statement)
+            rest = plan.rest
+        yield in_request_order(fetch(connection, rest, file), rows[ROW_ID], file)
+    connection.unregister(REQUEST)
+    _check_unique(pl.concat(seen))
 
 
 def request_frame(request: Frame, table: Table, horizon: timedelta) -> pl.DataFrame:
@@ -103,9 +125,13 @@ def request_frame(request: Frame, table: Table, horizon: timedelta) -> pl.DataFr
     rows = rows.collect() if isinstance(rows, pl.LazyFrame) else rows
     if ROW_ID not in rows.columns:
         raise DataError(f"the request rows must have the column {ROW_ID}, but have {rows.columns}.")
-    if repeated := rows.height - rows[ROW_ID].n_unique():
-        raise DataError(f"{ROW_ID} must be unique among request rows, but {repeated} repeat one.")
+    _check_unique(rows[ROW_ID])
     return rows
+
+
+def _check_unique(row_ids: pl.Series) -> None:
+    if repeated := row_ids.len() - row_ids.n_unique():
+        raise DataError(f"{ROW_ID} must be unique among request rows, but {repeated} repeat one.")
 
 
 def history_frames(

@@ -1,0 +1,54 @@
+"""Tables of a session, filled batch by batch."""
+
+from datetime import timedelta
+
+import polars as pl
+import pytest
+
+from ai_assets.lifecycle.errors import DeclarationError
+from ai_assets.lifecycle.features.duck import beside
+from ai_assets.lifecycle.features.history import batches, open_history, stretch
+from ai_assets.lifecycle.features.moments import with_moments
+from ai_assets.lifecycle.schema.tables import Column
+from ai_assets_tests.lifecycle.feature_worlds import HOURS, SPECS, START, tables, trips
+
+
+@pytest.mark.parametrize("frame", [trips(), trips().lazy()], ids=["eager", "lazy"])
+def test_batches_are_of_the_asked_size_and_together_the_frame(frame):
+    parts = list(batches(frame, 13))
+    assert [part.height for part in parts] == [13, 13, 13, 9]
+    assert pl.concat(parts).equals(trips())
+
+
+@pytest.mark.parametrize("frame", [trips().head(0), trips().head(0).lazy()], ids=["eager", "lazy"])
+def test_an_empty_frame_is_one_empty_batch(frame):
+    assert [part.schema for part in batches(frame, 13)] == [trips().schema]
+
+
+def test_a_loaded_table_has_the_moments_that_a_frame_gets():
+    expected = with_moments(trips(), SPECS["trips"], is_request=False, ahead=True)
+    with open_history(tables(), trips().lazy(), SPECS, "trips") as history:
+        assert stretch(history, "trips", SPECS["trips"], None).equals(expected)
+
+
+def test_a_stretch_holds_the_rows_between_two_instants():
+    with open_history(tables(), trips(), SPECS, "trips") as history, beside(history) as cursor:
+        found = stretch(cursor, "weather", SPECS["weather"], (HOURS[3], HOURS[5]))
+    assert found["hour"].to_list() == HOURS[3:6] and found["known_at"][0] == HOURS[3]
+    assert found["temp"].to_list() == [3.0, 4.0, 5.0]
+
+
+def test_a_wrong_moment_is_named():
+    late = Column(type="int64", known_at="due + to_minutes(delai)")
+    specs = {**SPECS, "trips": SPECS["trips"].model_copy(update={"columns": {"delay": late}})}
+    with (
+        pytest.raises(DeclarationError, match="delay_known_at must be SQL over the row's own"),
+        open_history(tables(), trips(), specs, "trips"),
+    ):
+        pass
+
+
+def test_a_second_connection_reads_instants_in_utc():
+    with open_history(tables(), trips(), SPECS, "trips") as history, beside(history) as cursor:
+        hour = cursor.sql("SELECT hour(max(hour)) AS h FROM weather").pl()["h"][0]
+    assert hour == (START + timedelta(hours=47)).hour
