@@ -9,18 +9,20 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
-from deltalake import DeltaTable
 from pydantic import Field
 
 from ai_assets.lifecycle.cleaning.identity import Digest
 from ai_assets.lifecycle.errors import DataError, MissingPartitionsError, did_you_mean
 from ai_assets.lifecycle.naming import AssetName
-from ai_assets.resources import artifacts, delta
+from ai_assets.resources import artifacts
 from ai_assets.resources.artifacts import ArtifactVersion
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
 
 PARTITION = "_partition"
 WHOLE = "_all"
@@ -107,6 +109,8 @@ class Lake(dg.ConfigurableResource):
         admit_new_columns: bool | None = None,
     ) -> dict[str, TableVersion]:
         """As `replace_many`, from an iterator that gives at least one frame, empty or not."""
+        from ai_assets.resources import delta
+
         admit = _admitted() if admit_new_columns is None else admit_new_columns
         uri = self.uri(name)
         files = delta.DataFiles(uri, self.storage_options, keys)
@@ -136,6 +140,8 @@ class Lake(dg.ConfigurableResource):
         Raises:
             MissingPartitionsError: the table, or one of the partitions, is not in the lake.
         """
+        from ai_assets.resources import delta
+
         table = self._table(name, version)
         files = delta.files(table)
         if partitions is not None:
@@ -145,11 +151,15 @@ class Lake(dg.ConfigurableResource):
 
     def partitions(self, name: AssetName) -> list[str]:
         """The keys that are in the lake, sorted; empty partitions too. Never raises."""
+        from ai_assets.resources import delta
+
         table = delta.open_table(self.uri(name), self.storage_options)
         return [] if table is None else sorted(k for k in delta.files(table) if k != WHOLE)
 
     def exists(self, name: AssetName, partition: str | None = None) -> bool:
         """Whether a partition was written, with or without rows; the table itself for None."""
+        from ai_assets.resources import delta
+
         table = delta.open_table(self.uri(name), self.storage_options)
         if table is None:
             return False
@@ -219,7 +229,9 @@ class Lake(dg.ConfigurableResource):
             )
         return Path(root).absolute() / name.product / "_artifacts" / name.asset
 
-    def _table(self, name: AssetName, version: int | None) -> DeltaTable:
+    def _table(self, name: AssetName, version: int | None) -> "DeltaTable":
+        from ai_assets.resources import delta
+
         table = delta.open_table(self.uri(name), self.storage_options, version)
         if table is None:
             raise MissingPartitionsError(

@@ -12,7 +12,6 @@ from ai_assets.lifecycle.drift.profile import Profile, profile
 from ai_assets.lifecycle.errors import BundleError
 from ai_assets.lifecycle.product import Product
 from ai_assets.resources.bundles import BundleStore, project_root
-from ai_assets.resources.sbom import sbom
 from ai_assets.serving.bundle import manifest_facts, plan_file, schema_files
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream, digest
@@ -95,6 +94,8 @@ def write_payload(
     run: StageRun, data: TrainingData, versions: dict[str, int], folder: Path
 ) -> None:
     """Write every file of the bundle but manifest and signature."""
+    from ai_assets.resources.sbom import sbom
+
     product = run.product
     served = artifact(run, "compressed_model")
     for name in ("model.onnx", "calibration.json", "decision.json", "trees.txt"):

@@ -3,10 +3,13 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
-import pyarrow as pa
 from polars.io.plugins import register_io_source
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 IN_MEMORY = 32 * 2**20
 Frames = Iterator[pl.DataFrame]
@@ -41,6 +44,8 @@ class Spool:
     def frames(self) -> Frames:
         """All rows, in batches. Nothing may be added afterwards."""
         if self._folder is not None:
+            import pyarrow as pa
+
             self._spill()
             self._close()
             with pa.memory_map(str(self._path)) as file:
@@ -72,6 +77,8 @@ class Spool:
         return Path(self._folder.name, "rows.arrow")
 
     def _spill(self) -> None:
+        import pyarrow as pa
+
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="ai_assets_")
         for frame in self._frames:
@@ -88,6 +95,8 @@ class Spool:
             self._writer = None
 
 
-def _as_frame(batch: pa.RecordBatch, schema: pl.Schema) -> pl.DataFrame:
+def _as_frame(batch: "pa.RecordBatch", schema: pl.Schema) -> pl.DataFrame:
+    import pyarrow as pa
+
     frame = pl.DataFrame(pa.Table.from_batches([batch]))
     return frame if frame.schema == schema else frame.cast(schema)
