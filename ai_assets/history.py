@@ -1,0 +1,174 @@
+"""Dagster's SQLite history with connections that stay open.
+
+Dagster opens an engine and a connection for each statement, and SQLite moves its write-ahead log
+into the database each time the last connection closes. A step writes several events, so most of
+what the graph costs beside its work went there. Here each database keeps its connection; tables,
+files and durability (`synchronous = FULL`) are Dagster's own, so either class reads what the other
+wrote. `dagster.yaml` names this class.
+"""
+
+import os
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any, Self
+
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
+    SqliteEventLogStorage,
+    SqliteEventLogStorageWatchdog,
+)
+from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from dagster._serdes import ConfigurableClassData
+from sqlalchemy import Connection, Engine, create_engine
+from watchdog.events import FileSystemEvent
+from watchdog.observers import Observer
+
+MOST_OPEN = 8
+
+
+class Engines:
+    """An engine a database file, the least recently used closed beyond `most` of them.
+
+    A file that was removed or replaced, and a process that was forked, get a new engine.
+    """
+
+    def __init__(self, most: int = MOST_OPEN) -> None:
+        self._most, self._lock, self._process = most, Lock(), os.getpid()
+        self._engines: OrderedDict[str, tuple[Engine, int | None]] = OrderedDict()
+        weakref.finalize(self, _dispose_all, self._engines)
+
+    def get(self, url: str) -> Engine:
+        """The engine of a database, by its `sqlite:///` URL."""
+        file = _file_number(url)
+        with self._lock:
+            self._forget_those_of_another_process()
+            known = self._engines.pop(url, None)
+            if known is not None and known[1] not in (file, None):
+                known[0].dispose()
+                known = None
+            engine = known[0] if known else _engine(url)
+            self._engines[url] = engine, file
+            while len(self._engines) > self._most:
+                self._engines.popitem(last=False)[1][0].dispose()
+        return engine
+
+    def close(self) -> None:
+        """Close all connections that are not in use."""
+        with self._lock:
+            _dispose_all(self._engines)
+
+    def _forget_those_of_another_process(self) -> None:
+        if self._process != os.getpid():
+            for engine, _ in self._engines.values():
+                engine.dispose(close=False)
+            self._engines.clear()
+            self._process = os.getpid()
+
+
+class EventLogs(SqliteEventLogStorage):
+    """A database a run, and an index over all runs."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._engines = Engines()
+        super().__init__(base_dir, inst_data)
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Any
+    ) -> "EventLogs":
+        return cls(inst_data=inst_data, **config_value)
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        with self._db_lock:
+            if not Path(self.path_for_shard(shard)).exists():
+                self._initialized_dbs.discard(shard)
+            engine = self._engines.get(self.conn_string_for_shard(shard))
+            if shard not in self._initialized_dbs:
+                self._initdb(engine)
+                self._initialized_dbs.add(shard)
+            with engine.begin() as connection:
+                yield connection
+
+    def wipe(self) -> None:
+        self._engines.close()
+        super().wipe()
+
+    def watch(self, run_id: str, cursor: str | None, callback: Any) -> None:
+        """Tell the callback of new events, by the changes of the run's files."""
+        observer: Any = self._obs or Observer()
+        if self._obs is None:
+            observer.start()
+            self._obs = observer
+        watcher = RunWatcher(self, run_id, callback, cursor)
+        watch = observer.schedule(watcher, self._base_dir, recursive=True)
+        self._watchers[run_id][callback] = (watcher, watch)
+
+    def dispose(self) -> None:
+        super().dispose()
+        self._engines.close()
+
+
+class RunWatcher(SqliteEventLogStorageWatchdog):
+    """Watches the write-ahead log too: with a connection left open, events arrive there first."""
+
+    def __init__(self, storage: EventLogs, run_id: str, callback: Any, cursor: str | None) -> None:
+        super().__init__(storage, run_id, callback, cursor)
+        self._patterns = [self._log_path, f"{self._log_path}-wal"]
+
+    def on_modified(self, event: FileSystemEvent) -> None:
+        self._process_log()
+
+
+class Runs(SqliteRunStorage):
+    """What runs there are, with their tags."""
+
+    def __init__(self, conn_string: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._engines = Engines()
+        super().__init__(conn_string, inst_data)
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        with self._engines.get(self._conn_string).begin() as connection:
+            yield connection
+
+    def dispose(self) -> None:
+        super().dispose()
+        self._engines.close()
+
+
+class History(DagsterSqliteStorage):
+    """Runs, event logs and schedules below one folder, laid out as Dagster's own."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        super().__init__(base_dir, inst_data)
+        # Dagster's constructors have made and migrated the databases; these only open them.
+        self._run_storage = Runs(self._run_storage._conn_string)
+        self._event_log_storage = EventLogs(self._event_log_storage._base_dir)
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Self:
+        return cls.from_local(inst_data=inst_data, **config_value)
+
+
+def _engine(url: str) -> Engine:
+    return create_engine(url, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+
+
+def _file_number(url: str) -> int | None:
+    """The file's inode; None where there is no file yet."""
+    try:
+        return Path(url.removeprefix("sqlite:///")).stat().st_ino
+    except FileNotFoundError:
+        return None
+
+
+def _dispose_all(engines: OrderedDict[str, tuple[Engine, int | None]]) -> None:
+    for engine, _ in engines.values():
+        engine.dispose()
+    engines.clear()
