@@ -1,4 +1,4 @@
-"""The outside world as Dagster resources: lake, tracking, bundle store, signer, release ledger."""
+"""The outside world as resources: lake, tracking, bundles, signer, release ledger, notifier."""
 
 import os
 import warnings
@@ -8,6 +8,7 @@ from ai_assets.resources.bundles import BundleStore
 from ai_assets.resources.lake import Lake
 from ai_assets.resources.lake_io_manager import LakeIOManager
 from ai_assets.resources.ledger import ReleaseLedger
+from ai_assets.resources.notify import Notifier
 from ai_assets.resources.signer import Signer
 from ai_assets.resources.tracking import ExperimentTracker
 
@@ -22,6 +23,7 @@ def default_resources() -> dict[str, Any]:
         "bundles": BundleStore(),
         "signer": Signer(),
         "ledger": ReleaseLedger(lake=lake),
+        "notifier": Notifier(),
     }
 
 
