@@ -14,6 +14,7 @@ import polars as pl
 from ai_assets.lifecycle.errors import BundleError
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.features.hoist import Plan, hoist
+from ai_assets.lifecycle.features.lookups import LookupQuery
 from ai_assets.lifecycle.naming import bundle_tag
 from ai_assets.lifecycle.schema.calibration import Calibration
 from ai_assets.lifecycle.schema.decision import Decision
@@ -185,8 +186,9 @@ def _plan(files: Mapping[str, bytes]) -> Plan | None:
         raise BundleError("plan.json is not the plan of features.sql. Build the bundle anew.")
     if set(content) != {field.name for field in fields(Plan)}:
         return None
+    quick = content.pop("quick")
     parts: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
-    return Plan(**parts)
+    return Plan(**parts, quick=LookupQuery.from_dict(quick) if quick else None)
 
 
 def _digest(content: bytes) -> str:

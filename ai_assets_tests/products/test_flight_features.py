@@ -99,6 +99,7 @@ def test_the_server_gives_the_same_values_from_its_snapshot():
     query = PreparedQuery(SQL, snapshot, **NAMES)
     payload = between("flights", NOW, NOW + timedelta(hours=3))
     answers = query.run(payload.drop(list(SPECS["flights"].late_columns)))
+    assert query.looks_up
     assert answers.height > 50
     expected = offline().join(answers.select("_row_id"), on="_row_id", how="right")
     assert answers.equals(expected.select(answers.columns))

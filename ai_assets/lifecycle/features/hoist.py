@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ai_assets.lifecycle.errors import DeclarationError
-
-REQUEST = "request"
+from ai_assets.lifecycle.features.lookups import REQUEST, LookupQuery, take_lookups
 
 
 @dataclass(frozen=True)
@@ -16,11 +15,13 @@ class Plan:
         names: the common table expressions that become tables, in order.
         statements: what makes those tables, in order.
         rest: the query over `request` that is left.
+        quick: the same with its lookups taken out, where it has some.
     """
 
     names: tuple[str, ...]
     statements: tuple[str, ...]
     rest: str
+    quick: LookupQuery | None = None
 
 
 @lru_cache(maxsize=32)
@@ -33,10 +34,12 @@ def hoist(sql: str) -> Plan:
         tree = sqlglot.parse_one(sql, dialect="duckdb")
     except sqlglot.errors.ParseError as error:
         raise DeclarationError(f"the feature query cannot be read: {error}") from error
-    with_ = tree.args.get("with_") or tree.args.get("with")
-    if with_ is None or with_.args.get("recursive"):
-        return Plan((), (), sql)
     live = {REQUEST}
+    with_ = tree.args.get("with_") or tree.args.get("with")
+    if with_ is None:
+        return Plan((), (), sql, take_lookups(tree, live))
+    if with_.args.get("recursive"):
+        return Plan((), (), sql)
     names, statements = [], []
     for cte in list(with_.expressions):
         used = {table.name.lower() for table in cte.this.find_all(exp.Table)}
@@ -50,7 +53,8 @@ def hoist(sql: str) -> Plan:
         cte.pop()
     if not with_.expressions:
         with_.pop()
-    return Plan(tuple(names), tuple(statements), tree.sql(dialect="duckdb", comments=False))
+    rest = tree.sql(dialect="duckdb", comments=False)
+    return Plan(tuple(names), tuple(statements), rest, take_lookups(tree, live))
 
 
 def _declared_columns(cte: "object") -> str:

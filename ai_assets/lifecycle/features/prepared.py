@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -10,54 +11,32 @@ import polars as pl
 
 from ai_assets.lifecycle.features.duck import MEMORY_LIMIT, connect
 from ai_assets.lifecycle.features.hoist import Plan, hoist
+from ai_assets.lifecycle.features.join_query import JoinStatement
+from ai_assets.lifecycle.features.lookup_index import NoIndexError
+from ai_assets.lifecycle.features.lookup_query import LookupStatement
 from ai_assets.lifecycle.features.moments import Frame, with_moments
-from ai_assets.lifecycle.features.query import REQUEST, ROW_ID, in_request_order
+from ai_assets.lifecycle.features.query import ROW_ID, in_request_order
 from ai_assets.lifecycle.features.sql_errors import check_one_select, explained
 from ai_assets.lifecycle.schema.tables import Table
 
 if TYPE_CHECKING:
     import duckdb
 
-_ROWS, _STATEMENT = "_rows", "_ask"
-# A table that is emptied and filled again and again keeps remains; now and then it is made anew.
-_ANEW_AFTER = 1_000
-# Planning is most of what one row costs. These passes cost more than they save on small tables.
-_NEEDLESS_PASSES = (
-    "join_order",
-    "statistics_propagation",
-    "compressed_materialization",
-    "build_side_probe_side",
-    "cte_inlining",
-    "common_subplan",
-    "join_filter_pushdown",
-    "sampling_pushdown",
-    "sum_rewriter",
-    "late_materialization",
-    "top_n",
-    "limit_pushdown",
-    "window_self_join",
-    "deliminator",
-    "duplicate_groups",
-    "reorder_filter",
-    "regex_range",
-)
 
-
-@dataclass(frozen=True)
+@dataclass
 class _Snapshot:
-    """A connection whose tables never change: a refresh makes another one."""
+    """A connection whose tables never change: a refresh makes another one.
+
+    Attributes:
+        statements: ways to ask, the quickest first. The last one always answers.
+        schema: the columns of the request that `ready` is prepared for.
+    """
 
     connection: "duckdb.DuckDBPyConnection"
     lock: threading.Lock
-    asked: "_Asked"
-
-
-@dataclass
-class _Asked:
-    """The columns of `request` that the statement is prepared for, and how often it was asked."""
-
+    statements: "list[LookupStatement | JoinStatement]"
     schema: pl.Schema | None = None
-    times: int = 0
+    ready: "LookupStatement | JoinStatement | None" = None
 
 
 class PreparedQuery:
@@ -106,20 +85,18 @@ class PreparedQuery:
         return in_request_order(found, rows[ROW_ID], self._file)
 
     def _ask(self, snapshot: _Snapshot, request: pl.DataFrame) -> pl.DataFrame:
-        """Run the prepared statement over the rows; called under the snapshot's lock."""
-        connection, asked = snapshot.connection, snapshot.asked
-        connection.register(_ROWS, request)
-        with explained(connection, self._plan.rest, self._file):
-            if asked.schema != request.schema or asked.times >= _ANEW_AFTER:
-                asked.schema = None
-                connection.execute(f'CREATE OR REPLACE TABLE "{REQUEST}" AS FROM {_ROWS}')
-                connection.execute(f"PREPARE {_STATEMENT} AS {self._plan.rest}")
-                asked.schema, asked.times = request.schema, 0
-            else:
-                connection.execute(f'DELETE FROM "{REQUEST}"')
-                connection.execute(f'INSERT INTO "{REQUEST}" FROM {_ROWS}')
-            asked.times += 1
-            return connection.sql(f"EXECUTE {_STATEMENT}").pl()
+        """Run a statement over the rows; called under the snapshot's lock."""
+        with explained(snapshot.connection, self._plan.rest, self._file):
+            if snapshot.ready is None or snapshot.schema != request.schema:
+                snapshot.ready = None
+                snapshot.ready = _prepared(snapshot.statements, request)
+                snapshot.schema = request.schema
+            return snapshot.ready.ask(request)
+
+    @property
+    def looks_up(self) -> bool:
+        """Whether the last request was answered from indexes, without joins of whole tables."""
+        return isinstance(self._snapshot.ready, LookupStatement)
 
     def refresh(self, tables: Mapping[str, Frame]) -> None:
         """Answer from other tables from now on. All of them are given, not only those that changed.
@@ -139,12 +116,31 @@ class PreparedQuery:
         for statement in self._plan.statements:
             with explained(connection, self._sql, self._file):
                 connection.execute(statement)
-        _plan_quickly(connection)
-        return _Snapshot(connection, threading.Lock(), _Asked())
+        return _Snapshot(connection, threading.Lock(), _statements(connection, self._plan))
 
 
-def _plan_quickly(connection: "duckdb.DuckDBPyConnection") -> None:
-    """Switch off the passes of the planner that small tables do not need, of those there are."""
-    known = {row[0] for row in connection.execute("FROM duckdb_optimizers()").fetchall()}
-    passes = [name for name in _NEEDLESS_PASSES if name in known]
-    connection.execute("SET disabled_optimizers=?", [",".join(passes)])
+def _statements(
+    connection: "duckdb.DuckDBPyConnection", plan: Plan
+) -> "list[LookupStatement | JoinStatement]":
+    """Lookups if the query and its tables allow them; joins in any case."""
+    joins = JoinStatement(connection, plan.rest)
+    try:
+        return [LookupStatement(connection, plan.quick), joins] if plan.quick else [joins]
+    except NoIndexError:
+        return [joins]
+
+
+def _prepared(
+    statements: "list[LookupStatement | JoinStatement]", request: pl.DataFrame
+) -> "LookupStatement | JoinStatement":
+    """The first statement that takes requests of this schema."""
+    import duckdb
+
+    *quick, last = statements
+    for statement in quick:
+        # If the query itself is wrong, the last statement says so in the query's own words.
+        with suppress(NoIndexError, duckdb.Error):
+            statement.prepare(request)
+            return statement
+    last.prepare(request)
+    return last

@@ -1,0 +1,147 @@
+"""Indexes over tables that do not change, and the functions by which DuckDB asks them."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from ai_assets.lifecycle.features.lookups import Lookup
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+_WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
+_MOMENTS = ("DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE")
+# Keys that are equal in Python exactly where they are equal in SQL.
+_KEYS = frozenset(("VARCHAR", "BOOLEAN", *_WHOLE, *_MOMENTS))
+# Values that come through Arrow as they went in.
+_VALUES = _KEYS | {"FLOAT", "DOUBLE"}
+# An index in Python holds about 200 bytes a row.
+_MOST_ROWS = 500_000
+# For each comparison of an ASOF join: the place beside the nearest row among ascending values.
+_NEAREST: dict[str, Callable[[list[Any], Any], int]] = {
+    "<": lambda among, key: bisect_left(among, key) - 1,
+    "<=": lambda among, key: bisect_right(among, key) - 1,
+    ">": bisect_right,
+    ">=": bisect_left,
+}
+
+
+class NoIndexError(Exception):
+    """The table cannot be looked up in this way; the join stays."""
+
+
+class Index:
+    """Finds the row of a table for a key.
+
+    Args:
+        columns: the columns of the key, a list each.
+        order: how the last column compares with its key; None where it is equal too.
+
+    Raises:
+        NoIndexError: a key occurs twice: a join gives more rows, or any one of them.
+    """
+
+    def __init__(self, columns: Sequence[Sequence[Any]], order: str | None) -> None:
+        self._order = order
+        self._height = len(columns[0])
+        rows = [
+            (*key, place) for place, key in enumerate(zip(*columns, strict=True)) if None not in key
+        ]
+        self._rows: dict[Any, Any] = {}
+        if order is None:
+            self._rows = {row[:-1]: row[-1] for row in rows}
+            unique = len(self._rows)
+        else:
+            unique = len({row[:-1] for row in rows})
+            for *key, value, place in sorted(rows):
+                values, places = self._rows.setdefault(tuple(key), ([], []))
+                values.append(value)
+                places.append(place)
+        if unique < len(rows):
+            raise NoIndexError
+
+    def places(self, keys: Sequence[Sequence[Any]]) -> list[int]:
+        """The place of each key's row; where there is none, the place after the last row."""
+        none = self._height
+        if self._order is None:
+            return [self._rows.get(key, none) for key in zip(*keys, strict=True)]
+        nearest = _NEAREST[self._order]
+        return [self._nearest(nearest, *key) for key in zip(*keys, strict=True)]
+
+    def _nearest(self, nearest: Callable[[list[Any], Any], int], *asked: Any) -> int:
+        *key, value = asked
+        found = self._rows.get(tuple(key))
+        if value is None or found is None:
+            return self._height
+        values, places = found
+        at = nearest(values, value)
+        return places[at] if 0 <= at < len(places) else self._height
+
+
+@dataclass(frozen=True, eq=False)
+class IndexedTable:
+    """A table that is looked up in. A row of nulls stands after its last: what was not found.
+
+    Attributes:
+        frame: the columns that the result shows as they are, under the result's names.
+        values: the columns that expressions of the query read.
+        types: DuckDB's types of all columns.
+    """
+
+    index: Index
+    frame: pl.DataFrame
+    values: dict[str, "pa.Array"]
+    types: dict[str, str]
+    lookup: Lookup
+
+
+def open_table(
+    connection: "duckdb.DuckDBPyConnection", lookup: Lookup, shown: Mapping[str, str]
+) -> IndexedTable:
+    """Index a table of the connection.
+
+    Args:
+        shown: for each column of the result that stands as it is in the table, its name there.
+
+    Raises:
+        NoIndexError: its keys are not unique, or of types that Python compares in its own way.
+    """
+    import pyarrow as pa
+
+    table = f'"{lookup.table}"'
+    described = connection.execute(f"DESCRIBE {table}").fetchall()
+    types = {row[0]: str(row[1]) for row in described}
+    needed = [*lookup.columns, *lookup.values, *shown.values()]
+    if not set(needed) <= set(types):
+        raise NoIndexError
+    if {types[n] for n in lookup.columns} - _KEYS or {types[n] for n in lookup.values} - _VALUES:
+        raise NoIndexError
+    [(count,)] = connection.execute(f"SELECT count(*) FROM {table}").fetchall()
+    if count > _MOST_ROWS:
+        raise NoIndexError
+    names = ", ".join(f'"{name}"' for name in dict.fromkeys(needed))
+    rows = connection.sql(f"SELECT {names} FROM {table}").to_arrow_table()
+    index = Index([plain_values(rows.column(name)) for name in lookup.columns], lookup.order)
+    nulls = pa.table({f.name: pa.nulls(1, f.type) for f in rows.schema}, schema=rows.schema)
+    rows = pa.concat_tables([rows, nulls])
+    frame = pl.from_arrow(rows)
+    assert isinstance(frame, pl.DataFrame)
+    own = frame.select(pl.col(column).alias(name) for name, column in shown.items()).rechunk()
+    values = {name: rows.column(name).combine_chunks() for name in lookup.values}
+    return IndexedTable(index, own, values, types, lookup)
+
+
+def plain_values(column: Any) -> list[Any]:
+    """Values that Python compares quickly and as SQL does: moments as whole numbers."""
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.int64())
+    elif pa.types.is_date32(column.type):
+        column = column.cast(pa.int32())
+    values: list[Any] = column.to_pylist()
+    return values
