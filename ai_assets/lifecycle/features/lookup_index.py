@@ -11,7 +11,6 @@ from ai_assets.lifecycle.features.lookups import Lookup
 
 if TYPE_CHECKING:
     import duckdb
-    import pyarrow as pa
 
 _WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
 _MOMENTS = ("DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE")
@@ -88,30 +87,29 @@ class IndexedTable:
 
     Attributes:
         frame: the columns that the result shows as they are, under the result's names.
-        values: the columns that expressions of the query read.
+        values: the columns that expressions of the query read, as `v_<number>_<column>`.
         types: DuckDB's types of all columns.
     """
 
     index: Index
     frame: pl.DataFrame
-    values: dict[str, "pa.Array"]
+    values: pl.DataFrame
     types: dict[str, str]
     lookup: Lookup
 
 
 def open_table(
-    connection: "duckdb.DuckDBPyConnection", lookup: Lookup, shown: Mapping[str, str]
+    connection: "duckdb.DuckDBPyConnection", number: int, lookup: Lookup, shown: Mapping[str, str]
 ) -> IndexedTable:
     """Index a table of the connection.
 
     Args:
+        number: which of the query's lookups it is.
         shown: for each column of the result that stands as it is in the table, its name there.
 
     Raises:
         NoIndexError: its keys are not unique, or of types that Python compares in its own way.
     """
-    import pyarrow as pa
-
     table = f'"{lookup.table}"'
     described = connection.execute(f"DESCRIBE {table}").fetchall()
     types = {row[0]: str(row[1]) for row in described}
@@ -124,24 +122,23 @@ def open_table(
     if count > _MOST_ROWS:
         raise NoIndexError
     names = ", ".join(f'"{name}"' for name in dict.fromkeys(needed))
-    rows = connection.sql(f"SELECT {names} FROM {table}").to_arrow_table()
-    index = Index([plain_values(rows.column(name)) for name in lookup.columns], lookup.order)
-    nulls = pa.table({f.name: pa.nulls(1, f.type) for f in rows.schema}, schema=rows.schema)
-    rows = pa.concat_tables([rows, nulls])
-    frame = pl.from_arrow(rows)
-    assert isinstance(frame, pl.DataFrame)
-    own = frame.select(pl.col(column).alias(name) for name, column in shown.items()).rechunk()
-    values = {name: rows.column(name).combine_chunks() for name in lookup.values}
+    rows = connection.sql(f"SELECT {names} FROM {table}").pl()
+    index = Index([plain_values(rows[name]) for name in lookup.columns], lookup.order)
+    rows = pl.concat([rows, rows.clear(1)]).rechunk()
+    own = rows.select(pl.col(column).alias(name) for name, column in shown.items())
+    values = rows.select(pl.col(name).alias(f"v_{number}_{name}") for name in lookup.values)
     return IndexedTable(index, own, values, types, lookup)
 
 
-def plain_values(column: Any) -> list[Any]:
+def plain_values(column: pl.Series) -> list[Any]:
     """Values that Python compares quickly and as SQL does: moments as whole numbers."""
-    import pyarrow as pa
+    if column.dtype.is_temporal():
+        column = column.cast(pl.Int64)
+    return column.to_list()
 
-    if pa.types.is_timestamp(column.type):
-        column = column.cast(pa.int64())
-    elif pa.types.is_date32(column.type):
-        column = column.cast(pa.int32())
-    values: list[Any] = column.to_pylist()
-    return values
+
+def rows_at(frame: pl.DataFrame, places: Sequence[int]) -> pl.DataFrame:
+    """The rows at these places. One row is cut out, which needs no other thread."""
+    if len(places) == 1:
+        return frame.slice(places[0], 1)
+    return frame[places] if frame.width else frame

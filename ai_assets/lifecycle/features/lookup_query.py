@@ -17,6 +17,7 @@ from ai_assets.lifecycle.features.lookup_index import (
     NoIndexError,
     open_table,
     plain_values,
+    rows_at,
 )
 from ai_assets.lifecycle.features.lookups import FOUND, ROWS, LookupQuery
 
@@ -51,7 +52,7 @@ class LookupStatement:
         self._asked = _Asked()
         self._schema: list[tuple[str, pl.DataType]] | None = None
         self._tables = [
-            open_table(connection, lookup, _shown(query, number))
+            open_table(connection, number, lookup, _shown(query, number))
             for number, lookup in enumerate(query.lookups)
         ]
 
@@ -77,10 +78,7 @@ class LookupStatement:
         """The features of rows that have the schema prepared for."""
         self._asked.rows = _struct(request)
         computed, places = self._computed()
-        found = [
-            table.frame[at] if table.frame.width else table.frame
-            for table, at in zip(self._tables, places, strict=True)
-        ]
+        found = [rows_at(t.frame, at) for t, at in zip(self._tables, places, strict=True)]
         own = iter(computed)
         return pl.DataFrame(
             [
@@ -151,10 +149,12 @@ def _check_types(table: IndexedTable, keys: Sequence[str]) -> None:
 
 def _rows_function(asked: _Asked) -> Callable[[Any], Any]:
     def rows(_: Any) -> Any:
-        import pyarrow as pa
+        from pyarrow import ListArray
 
         assert asked.rows is not None
-        return pa.ListArray.from_arrays(pa.array([0, len(asked.rows)], pa.int32()), asked.rows)
+        # Made by polars: pyarrow imports pandas before it reads a Python list.
+        ends = pl.Series([0, len(asked.rows)], dtype=pl.Int32).to_arrow()
+        return ListArray.from_arrays(ends, asked.rows)
 
     return rows
 
@@ -173,20 +173,25 @@ def _found_type(tables: Sequence[IndexedTable]) -> str:
 
 def _found_function(tables: Sequence[IndexedTable], keys: int) -> Callable[..., Any]:
     def found(*given: Any) -> Any:
-        import pyarrow as pa
-
-        asked = [plain_values(column) for column in given]
-        names, columns = [], []
+        asked = [plain_values(pl.Series(_Stream(column))) for column in given]
+        columns = []
         for i, table in enumerate(tables):
-            places = pa.array(table.index.places([asked[k] for k in table.lookup.keys]), pa.int64())
-            names.append(f"at_{i}")
-            columns.append(places)
-            for name, values in table.values.items():
-                names.append(f"v_{i}_{name}")
-                columns.append(values.take(places))
-        return pa.StructArray.from_arrays(columns, names=names)
+            places = table.index.places([asked[k] for k in table.lookup.keys])
+            columns.append(pl.Series(f"at_{i}", places, pl.Int64))
+            columns += rows_at(table.values, places).get_columns()
+        return _struct(pl.DataFrame(columns))
 
     # DuckDB counts a function's parameters.
     one = [Parameter(f"key_{i}", Parameter.POSITIONAL_ONLY) for i in range(keys)]
     found.__signature__ = Signature(one)  # type: ignore[attr-defined]
     return found
+
+
+class _Stream:
+    """What polars reads without more of pyarrow, which takes long to import."""
+
+    def __init__(self, column: Any) -> None:
+        self._column = column
+
+    def __arrow_c_stream__(self, schema: object = None) -> object:
+        return self._column.__arrow_c_stream__(schema)

@@ -76,12 +76,16 @@ class PreparedQuery:
             DeclarationError: the SQL fails on these rows.
         """
         if ROW_ID not in rows.columns:
-            rows = rows.with_columns(pl.int_range(rows.height, dtype=pl.Int64).alias(ROW_ID))
+            ids = pl.Series(ROW_ID, range(rows.height), pl.Int64)
+            rows = pl.DataFrame([*rows.get_columns(), ids])
         spec = self._specs[self._request_table]
-        request = with_moments(rows, spec, is_request=True, horizon=self._horizon).lazy().collect()
+        request = with_moments(rows, spec, is_request=True, horizon=self._horizon)
+        request = request.collect() if isinstance(request, pl.LazyFrame) else request
         snapshot = self._snapshot
         with snapshot.lock:
             found = self._ask(snapshot, request)
+        if found.columns[0] == ROW_ID and found[ROW_ID].equals(rows[ROW_ID]):
+            return found
         return in_request_order(found, rows[ROW_ID], self._file)
 
     def _ask(self, snapshot: _Snapshot, request: pl.DataFrame) -> pl.DataFrame:
