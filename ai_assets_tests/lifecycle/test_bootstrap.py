@@ -115,3 +115,14 @@ def test_13_000_rows_and_200_resamples_of_all_metrics_take_under_three_seconds()
     bootstrap(rows, seed=1, resamples=200)
 
     assert time.process_time() - begun < 3
+
+
+def test_rows_of_a_block_are_drawn_together_and_blocks_as_often_as_rows_would() -> None:
+    blocks = np.array(["b", "a", "b", "c", "a", "b"])
+
+    counts = np.concatenate(list(resample_counts(6, 500, seed=1, blocks=blocks)))
+
+    assert counts.shape == (500, 6)
+    assert (counts[:, blocks == "b"] == counts[:, [0]]).all()
+    assert (counts[:, [0, 1, 3]].sum(axis=1) == 3).all()
+    assert counts[:, 3].mean() == pytest.approx(1, abs=0.1)

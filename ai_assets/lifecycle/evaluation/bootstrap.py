@@ -50,18 +50,33 @@ class Estimate:
         return f"{self.value:.4f} ({self.low:.4f} to {self.high:.4f})"
 
 
-def resample_counts(rows: int, resamples: int, seed: int) -> Iterator[Floats]:
+def resample_counts(
+    rows: int, resamples: int, seed: int, blocks: ArrayLike | None = None
+) -> Iterator[Floats]:
     """How often each row is drawn, in pieces [b, rows] that together have `resamples` rows.
 
     Rows are in the order that they were given, so equal arguments draw the same rows for another
     model of the same rows: differences between models are paired.
+
+    Args:
+        rows: How many rows there are.
+        resamples: How many times they are drawn.
+        seed: Of the draws.
+        blocks: The block of each row [rows], for example its day: whole blocks are drawn, because
+            rows of a day share its weather and say less than as many rows of their own would
+            (Davison and Hinkley 1997, "Bootstrap methods and their application", section 3.8).
     """
     generator = np.random.default_rng(seed)
+    unit, units = None, rows
+    if blocks is not None:
+        names, unit = np.unique(np.asarray(blocks), return_inverse=True)
+        units = len(names)
     piece = max(1, _PIECE // rows)
     for start in range(0, resamples, piece):
         size = min(piece, resamples - start)
-        draws = (generator.integers(0, rows, rows) for _ in range(size))
-        yield np.array([np.bincount(drawn, minlength=rows) for drawn in draws], dtype=np.float64)
+        draws = (generator.integers(0, units, units) for _ in range(size))
+        counts = np.array([np.bincount(drawn, minlength=units) for drawn in draws], np.float64)
+        yield counts if unit is None else counts[:, unit]
 
 
 def bootstrap(
@@ -71,12 +86,16 @@ def bootstrap(
     seed: int,
     resamples: int = 200,
     level: float = 0.95,
+    blocks: ArrayLike | None = None,
 ) -> dict[str, Estimate]:
-    """The named metrics, each with its interval at `level` (a share of resamples)."""
-    _check(resamples, level)
+    """The named metrics, each with its interval at `level` (a share of resamples).
+
+    With `blocks` [n], in the order in which the rows were given, whole blocks are drawn.
+    """
+    check_resampling(resamples, level)
     values = values_of(rows, names)
-    drawn = _resampled(rows, names, seed, resamples)
-    return {name: _estimate(get_metric(name), values[name], drawn[name], level) for name in names}
+    drawn = _resampled(rows, names, seed, resamples, blocks)
+    return {name: estimate_of(get_metric(name), values[name], drawn[name], level) for name in names}
 
 
 def paired_difference(
@@ -91,7 +110,7 @@ def paired_difference(
     level: float = 0.95,
 ) -> Estimate:
     """Metric of `first` minus metric of `second`, two scores [n] of the same rows, paired."""
-    _check(resamples, level)
+    check_resampling(resamples, level)
     pair = [scored(y, scores, threshold) for scores in (first, second)]
     values = [values_of(rows, (metric,))[metric] for rows in pair]
     if values[0] is None or values[1] is None:
@@ -102,24 +121,32 @@ def paired_difference(
     return Estimate(value, low, high)
 
 
-def _check(resamples: int, level: float) -> None:
+def check_resampling(resamples: int, level: float) -> None:
+    """Raises DeclarationError where no interval can be had of so many resamples at the level."""
     if resamples < 0:
         raise DeclarationError(must_be("resamples", "0 or more", resamples))
     if not 0 < level < 1:
         raise DeclarationError(must_be("level", "between 0 and 1", level))
 
 
-def _resampled(rows: Scored, names: tuple[str, ...], seed: int, resamples: int) -> dict:
+def _resampled(
+    rows: Scored,
+    names: tuple[str, ...],
+    seed: int,
+    resamples: int,
+    blocks: ArrayLike | None = None,
+) -> dict[str, Floats]:
     """Values [resamples] of each metric."""
     found: dict[str, list[Floats]] = {name: [] for name in names}
-    for counts in resample_counts(len(rows.p), resamples, seed):
+    for counts in resample_counts(len(rows.p), resamples, seed, blocks):
         counts = counts[:, rows.order]
         for name in names:
             found[name].append(get_metric(name).compute(rows, counts))
     return {name: np.concatenate([np.empty(0), *parts]) for name, parts in found.items()}
 
 
-def _estimate(metric: Metric, value: float | None, drawn: Floats, level: float) -> Estimate:
+def estimate_of(metric: Metric, value: float | None, drawn: Floats, level: float) -> Estimate:
+    """The value of a metric with the interval that its values under resampling [B] give."""
     if value is None:
         return Estimate(None, words=metric.undefined)
     low, high = _interval(value, drawn, level)

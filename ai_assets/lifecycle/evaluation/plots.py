@@ -47,7 +47,7 @@ def roc(y: ArrayLike, p: ArrayLike) -> bytes:
         _line(axes, false / false[-1], true / true[-1], _titled("AUC", "roc_auc", y, p))
     else:
         _say(axes, "one class only")
-    return _png(figure, axes)
+    return as_png(figure, axes)
 
 
 def pr(y: ArrayLike, p: ArrayLike) -> bytes:
@@ -64,7 +64,7 @@ def pr(y: ArrayLike, p: ArrayLike) -> bytes:
         _line(axes, recall, precision, _titled("average precision", "pr_auc", y, p))
     else:
         _say(axes, "no positive")
-    return _png(figure, axes)
+    return as_png(figure, axes)
 
 
 def calibration(y: ArrayLike, p: ArrayLike) -> bytes:
@@ -91,7 +91,7 @@ def calibration(y: ArrayLike, p: ArrayLike) -> bytes:
         capsize=2,
         label=_titled("error", "calibration_error", y, p),
     )
-    return _png(figure, axes, legend="upper left")
+    return as_png(figure, axes, legend="upper left")
 
 
 def confusion(
@@ -105,7 +105,7 @@ def confusion(
     counts = np.zeros((2, 2))
     np.add.at(counts, (rows.y.astype(int), rows.predicted.astype(int)), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure, axes = _axes(4.4, 4.0, "Predicted", "Actual", f"Predictions at {threshold:.3g}")
+    figure, axes = new_axes(4.4, 4.0, "Predicted", "Actual", f"Predictions at {threshold:.3g}")
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.grid(False)
     axes.set_xticks([0, 1], [str(name) for name in classes])
@@ -120,7 +120,7 @@ def confusion(
             fontsize=12,
             color="white" if share > 0.55 else _INK,
         )
-    return _png(figure, axes, legend=None)
+    return as_png(figure, axes, legend=None)
 
 
 def importances(shares: Mapping[str, float]) -> bytes:
@@ -139,7 +139,7 @@ def learning_curve(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> bytes
         curves: Per family its steps: `step` (default: its position) and any of `train` (dashed),
             `validation` (solid) or other losses (solid).
     """
-    figure, axes = _axes(6.0, 3.6, "Step", "Loss", "Learning curve")
+    figure, axes = new_axes(6.0, 3.6, "Step", "Loss", "Learning curve")
     drawn = False
     for place, (family, curve) in enumerate(curves.items()):
         for part in sorted({name for row in curve for name in row} - {"step"}):
@@ -156,7 +156,7 @@ def learning_curve(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> bytes
             drawn = True
     if not drawn:
         _say(axes, "this family is not fitted in steps")
-    return _png(figure, axes, legend="best" if drawn else None)
+    return as_png(figure, axes, legend="best" if drawn else None)
 
 
 def trials(values: Mapping[str, ArrayLike]) -> bytes:
@@ -164,7 +164,7 @@ def trials(values: Mapping[str, ArrayLike]) -> bytes:
 
     `values` holds each family's trials in order; NaN for one that was given up.
     """
-    figure, axes = _axes(6.0, 3.6, "Trial", "Loss on validation", "Search for parameters")
+    figure, axes = new_axes(6.0, 3.6, "Trial", "Loss on validation", "Search for parameters")
     for place, (family, found) in enumerate(values.items()):
         losses = np.asarray(found, dtype=float)
         number = np.arange(1, len(losses) + 1)
@@ -173,7 +173,7 @@ def trials(values: Mapping[str, ArrayLike]) -> bytes:
         best = np.fmin.accumulate(losses) if len(losses) else losses
         axes.step(number, best, where="post", color=colour, linewidth=1.8, label=f"{family}: best")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    return _png(figure, axes, legend="best" if values else None)
+    return as_png(figure, axes, legend="best" if values else None)
 
 
 def drift(numbers: pl.DataFrame, limit: float) -> bytes:
@@ -196,7 +196,7 @@ def _bars(
     limit: float | None = None,
 ) -> bytes:
     """Horizontal bars, the first on top, each with its value."""
-    figure, axes = _axes(6.0, 1.3 + 0.26 * max(1, len(values)), label, "", title)
+    figure, axes = new_axes(6.0, 1.3 + 0.26 * max(1, len(values)), label, "", title)
     places = np.arange(len(values))
     bars = axes.barh(places, list(values.values()), color=colours or BLUE, height=0.72)
     axes.bar_label(bars, fmt="%.3f", padding=3, fontsize=8, color=_INK)
@@ -206,10 +206,11 @@ def _bars(
     axes.margins(x=0.12)
     if limit is not None:
         axes.axvline(limit, color=_INK, linestyle="--", linewidth=1, label=f"limit {limit:g}")
-    return _png(figure, axes, legend="lower right" if limit is not None else None)
+    return as_png(figure, axes, legend="lower right" if limit is not None else None)
 
 
-def _axes(width: float, height: float, x: str, y: str, title: str) -> tuple[Any, Any]:
+def new_axes(width: float, height: float, x: str, y: str, title: str) -> tuple[Any, Any]:
+    """An empty figure of that size in inches and its axes, in the house's style."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -229,7 +230,7 @@ def _axes(width: float, height: float, x: str, y: str, title: str) -> tuple[Any,
 
 def _square(x: str, y: str, title: str) -> tuple[Any, Any]:
     """Axes from 0 to 1 both ways."""
-    figure, axes = _axes(4.6, 4.4, x, y, title)
+    figure, axes = new_axes(4.6, 4.4, x, y, title)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), aspect="equal")
     return figure, axes
 
@@ -254,7 +255,8 @@ def _say(axes: Any, words: str) -> None:
     axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", color=_GREY, fontsize=11)
 
 
-def _png(figure: Any, axes: Any, legend: str | None = "lower right") -> bytes:
+def as_png(figure: Any, axes: Any, legend: str | None = "lower right") -> bytes:
+    """The drawn figure as a small PNG."""
     if legend is not None and axes.get_legend_handles_labels()[0]:
         axes.legend(loc=legend, fontsize=8.5, frameon=False)
     from PIL import Image

@@ -1,0 +1,1 @@
+"""How well the model does before labels arrive, and how far that was off when they have."""

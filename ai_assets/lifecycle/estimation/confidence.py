@@ -1,0 +1,180 @@
+"""Performance before labels, from what the scores themselves promise.
+
+Confidence-based performance estimation: a row of probability q is a positive with chance q, so the
+expected confusion of scores and labels is known without a label. As NannyML's CBPE (its
+documentation, "Confidence-based performance estimation") and, for thresholds of confidence, Garg et
+al. (2022), "Leveraging unlabeled data to predict out-of-distribution performance".
+
+It is right as far as the probabilities are: drift of inputs moves it as it moves the truth, but
+where the label depends on the features in a new way (concept drift) nothing in the scores tells.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ai_assets.lifecycle.errors import DataError, DeclarationError, must_be
+from ai_assets.lifecycle.evaluation.bootstrap import (
+    Estimate,
+    bootstrap,
+    check_resampling,
+    estimate_of,
+    resample_counts,
+)
+from ai_assets.lifecycle.evaluation.metrics import (
+    Floats,
+    Scored,
+    get_metric,
+    scored,
+)
+
+ESTIMATED = ("roc_auc", "log_loss", "brier", "accuracy")
+FEWEST_LABELS = 200
+
+
+@dataclass(frozen=True)
+class Believed:
+    """Scored rows whose label is believed, not known: each is both a positive and a negative.
+
+    Attributes:
+        rows: Each row twice, as a positive and then as a negative, by score; [2n].
+        q: Belief [n] that the row is a positive, by score.
+    """
+
+    rows: Scored
+    q: Floats
+
+    @property
+    def order(self) -> NDArray[np.intp]:
+        """Positions of the rows in the arrays that were given [n]."""
+        return self.rows.order[::2]
+
+    def weights(self, positives: Floats, counts: Floats) -> Floats:
+        """Counts [B, 2n] of the doubled rows, of which so many [B, n] are positives."""
+        both = np.empty((len(counts), 2 * len(self.q)))
+        both[:, ::2] = positives
+        both[:, 1::2] = counts - positives
+        return both
+
+
+def believed(p: ArrayLike, q: ArrayLike | None = None, threshold: float = 0.5) -> Believed:
+    """Check scores [n] and beliefs [n] (default: the scores are calibrated), and sort them.
+
+    Raises:
+        DataError: There are no rows, lengths differ, or a belief or score is not in [0, 1].
+    """
+    scores = np.asarray(p, dtype=np.float64).ravel()
+    beliefs = scores if q is None else np.asarray(q, dtype=np.float64).ravel()
+    if not len(scores):
+        raise DataError("An estimate of performance needs at least one scored row, but got none.")
+    if len(scores) != len(beliefs):
+        raise DataError(must_be("p and q", "of one length", (len(scores), len(beliefs))))
+    for name, values in (("a score", scores), ("a belief", beliefs)):
+        if wrong := values[~((values >= 0) & (values <= 1))][:1].tolist():
+            raise DataError(must_be(name, "a probability between 0 and 1", wrong[0]))
+    order = np.argsort(scores, kind="stable")
+    labels = np.tile([1.0, 0.0], len(scores))
+    twice = Scored(labels, np.repeat(scores[order], 2), np.repeat(order, 2), threshold)
+    return Believed(twice, beliefs[order])
+
+
+def expected_values(rows: Believed, names: tuple[str, ...] = ESTIMATED) -> dict[str, float | None]:
+    """The value that each metric is expected to have once labels are known.
+
+    A row weighs q as a positive and 1 - q as a negative; the metrics' own formulas do the rest, so
+    log loss is the mean entropy of scores that are calibrated. ROC-AUC is expected pairs won by
+    expected pairs, which differs from the expected ROC-AUC by the order of 1 / n.
+
+    Returns:
+        Values by name; None where a metric is undefined: every belief is 0, or every one is 1.
+
+    Raises:
+        DeclarationError: A metric cannot be estimated.
+    """
+    for name in names:
+        if name not in ESTIMATED:
+            raise DeclarationError(must_be("an estimated metric", ESTIMATED, name))
+    once = np.ones((1, len(rows.q)))
+    weights = rows.weights(rows.q[None, :], once)
+    found = {name: float(get_metric(name).compute(rows.rows, weights)[0]) for name in names}
+    return {name: None if np.isnan(value) else value for name, value in found.items()}
+
+
+def estimated(
+    p: ArrayLike,
+    q: ArrayLike | None = None,
+    *,
+    seed: int,
+    threshold: float = 0.5,
+    names: tuple[str, ...] = ESTIMATED,
+    resamples: int = 200,
+    level: float = 0.95,
+    blocks: ArrayLike | None = None,
+) -> dict[str, Estimate]:
+    """The expected metrics, each with the interval in which the realised one lies if q is right.
+
+    Every resample draws rows, and draws the label of each by its belief: both are chance.
+
+    Args:
+        p: Scores [n].
+        q: Calibrated probability [n] that a row is a positive; the scores by default.
+        seed: Of the draws.
+        threshold: A row is predicted positive when its score is at least this.
+        names: Metrics, of `ESTIMATED`.
+        resamples: How many draws; 0 for no interval.
+        level: Share of draws inside the interval.
+        blocks: The block of each row [n], for example its day; whole blocks are drawn.
+    """
+    check_resampling(resamples, level)
+    rows = believed(p, q, threshold)
+    values = expected_values(rows, names)
+    drawn = _drawn(rows, names, seed, resamples, blocks)
+    return {name: estimate_of(get_metric(name), values[name], drawn[name], level) for name in names}
+
+
+def _drawn(
+    rows: Believed, names: tuple[str, ...], seed: int, resamples: int, blocks: ArrayLike | None
+) -> dict[str, Floats]:
+    """Values [resamples] of each metric for drawn rows and drawn labels."""
+    generator = np.random.default_rng([seed, 1])
+    found: dict[str, list[Floats]] = {name: [] for name in names}
+    for counts in resample_counts(len(rows.q), resamples, seed, blocks):
+        counts = counts[:, rows.order]
+        drawn = generator.binomial(counts.astype(np.int64), rows.q)
+        weights = rows.weights(drawn.astype(np.float64), counts)
+        for name in names:
+            found[name].append(get_metric(name).compute(rows.rows, weights))
+    return {name: np.concatenate([np.empty(0), *parts]) for name, parts in found.items()}
+
+
+def realised(
+    y: ArrayLike,
+    p: ArrayLike,
+    *,
+    seed: int,
+    threshold: float = 0.5,
+    names: tuple[str, ...] = ESTIMATED,
+    resamples: int = 200,
+    level: float = 0.95,
+    blocks: ArrayLike | None = None,
+) -> dict[str, Estimate]:
+    """The same metrics of labels [n] and scores [n], once labels are known, with intervals."""
+    rows = scored(y, p, threshold)
+    return bootstrap(rows, names, seed=seed, resamples=resamples, level=level, blocks=blocks)
+
+
+def belief(p: ArrayLike, known_p: ArrayLike, known_y: ArrayLike) -> Floats:
+    """What to believe of scores [n], learned from the latest rows [m] whose labels are known.
+
+    Calibration fades as the world moves. A sigmoid of two numbers, fitted on the last labelled
+    partition, follows it; the model is not touched. With labels of one class only, or with fewer
+    than 200, there is nothing to learn and the scores are believed as they are.
+    """
+    from ai_assets.lifecycle.training.calibration import fit_calibration
+
+    scores, labels = np.asarray(p, dtype=np.float64).ravel(), np.asarray(known_y).ravel()
+    if len(labels) < FEWEST_LABELS or len(np.unique(labels)) < 2:
+        return scores
+    known = np.asarray(known_p, dtype=np.float64).ravel()
+    return fit_calibration("sigmoid", known, labels).apply(scores)

@@ -1,0 +1,167 @@
+"""Performance before labels: estimated, realised, and how far one was from the other."""
+
+import numpy as np
+import pytest
+
+from ai_assets.lifecycle.errors import DataError, DeclarationError
+from ai_assets.lifecycle.estimation.confidence import (
+    ESTIMATED,
+    belief,
+    believed,
+    estimated,
+    expected_values,
+    realised,
+)
+from ai_assets.lifecycle.evaluation.metrics import scored, values_of
+
+GENERATOR = np.random.default_rng(1)
+SCORES = GENERATOR.beta(1.2, 3, 20_000)
+LABELS = (GENERATOR.random(20_000) < SCORES).astype(float)
+
+
+def test_estimates_of_three_rows_equal_what_is_expected_over_all_their_labels() -> None:
+    p = np.array([0.2, 0.6, 0.9])
+    found = expected_values(believed(p))
+
+    entropy = -(p * np.log(p) + (1 - p) * np.log1p(-p))
+    assert found["log_loss"] == pytest.approx(entropy.mean())
+    assert found["brier"] == pytest.approx((p * (1 - p)).mean())
+    assert found["accuracy"] == pytest.approx((0.8 + 0.6 + 0.9) / 3)
+    # Expected pairs won, a row against itself as a tie, by expected positives times negatives.
+    won = 0.6 * 0.8 + 0.9 * (0.8 + 0.4) + (p * (1 - p)).sum() / 2
+    assert found["roc_auc"] == pytest.approx(won / (1.7 * 1.3))
+
+
+def test_estimates_equal_the_mean_of_realised_values_over_drawn_labels() -> None:
+    p, q = SCORES[:400], np.clip(SCORES[:400] * 0.7 + 0.1, 0, 1)
+    generator = np.random.default_rng(2)
+    draws = [
+        values_of(scored((generator.random(400) < q).astype(float), p, 0.3), ESTIMATED)
+        for _ in range(1_500)
+    ]
+
+    found = expected_values(believed(p, q, threshold=0.3))
+
+    for name in ESTIMATED:
+        assert found[name] == pytest.approx(np.mean([draw[name] for draw in draws]), abs=0.004)
+
+
+def test_calibrated_scores_promise_what_labels_keep() -> None:
+    promised = expected_values(believed(SCORES))
+    kept = values_of(scored(LABELS, SCORES), ESTIMATED)
+
+    for name in ESTIMATED:
+        assert promised[name] == pytest.approx(kept[name], abs=0.01)
+
+
+def test_a_shift_of_inputs_moves_the_estimate_as_it_moves_the_truth() -> None:
+    hard = np.abs(SCORES - 0.5) < 0.2
+
+    promised = expected_values(believed(SCORES[hard]))
+    kept = values_of(scored(LABELS[hard], SCORES[hard]), ESTIMATED)
+
+    assert promised["roc_auc"] < expected_values(believed(SCORES))["roc_auc"] - 0.1
+    for name in ESTIMATED:
+        assert promised[name] == pytest.approx(kept[name], abs=0.02)
+
+
+def test_a_new_meaning_of_the_label_is_not_seen_by_the_estimate() -> None:
+    turned = (GENERATOR.random(20_000) < 0.7 - 0.5 * SCORES).astype(float)
+
+    promised = expected_values(believed(SCORES))
+    kept = values_of(scored(turned, SCORES), ESTIMATED)
+
+    assert promised["roc_auc"] - kept["roc_auc"] > 0.3
+    assert kept["log_loss"] - promised["log_loss"] > 0.3
+
+
+def test_intervals_hold_the_realised_value_as_often_as_they_say() -> None:
+    generator = np.random.default_rng(3)
+    inside = dict.fromkeys(ESTIMATED, 0)
+    for seed in range(100):
+        p = generator.beta(1.2, 3, 300)
+        y = (generator.random(300) < p).astype(float)
+        kept = values_of(scored(y, p), ESTIMATED)
+        for name, found in estimated(p, seed=seed, resamples=100).items():
+            inside[name] += found.low <= kept[name] <= found.high
+
+    # Rows are drawn besides labels, so intervals are a little wide for rows that are given.
+    assert min(inside.values()) >= 92
+
+
+def test_blocks_of_days_widen_intervals_where_days_differ() -> None:
+    days = np.repeat(np.arange(40), 100)
+    p = np.clip(np.repeat(GENERATOR.beta(2, 4, 40), 100) + GENERATOR.normal(0, 0.02, 4_000), 0, 1)
+    y = (GENERATOR.random(4_000) < p).astype(float)
+
+    for single, whole in (
+        (estimated(p, seed=1), estimated(p, seed=1, blocks=days)),
+        (realised(y, p, seed=1), realised(y, p, seed=1, blocks=days)),
+    ):
+        assert single["log_loss"].value == whole["log_loss"].value
+        wide, narrow = (e["log_loss"].high - e["log_loss"].low for e in (whole, single))
+        assert wide > 2 * narrow
+
+
+def test_equal_seeds_give_equal_intervals_and_no_resamples_none() -> None:
+    assert estimated(SCORES[:500], seed=4) == estimated(SCORES[:500], seed=4)
+    assert estimated(SCORES[:500], seed=4) != estimated(SCORES[:500], seed=5)
+    assert estimated(SCORES[:500], seed=4, resamples=0)["brier"].low is None
+
+
+def test_an_order_of_rows_does_not_change_which_day_they_are_of() -> None:
+    days, order = np.repeat(np.arange(10), 50), GENERATOR.permutation(500)
+    first = realised(LABELS[:500], SCORES[:500], seed=1, blocks=days)
+
+    second = realised(LABELS[:500][order], SCORES[:500][order], seed=1, blocks=days[order])
+
+    assert second["brier"].low == pytest.approx(first["brier"].low)
+
+
+def test_scores_of_one_certainty_have_no_expected_ranking() -> None:
+    found = estimated(np.zeros(300), seed=1)
+
+    assert found["roc_auc"].value is None
+    assert found["roc_auc"].words == "undefined: the rows hold one class only"
+    assert found["accuracy"].value == 1
+
+
+@pytest.mark.parametrize(
+    ("p", "q", "says"),
+    [
+        ([], None, "at least one scored row, but got none"),
+        ([0.5, 1.2], None, "a score must be a probability between 0 and 1, but got 1.2"),
+        ([0.5], [float("nan")], "a belief must be a probability between 0 and 1, but got nan"),
+        ([0.5], [0.5, 0.5], "p and q must be of one length"),
+    ],
+)
+def test_what_is_no_probability_is_refused(p: list, q: list | None, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        believed(p, q)
+
+
+def test_a_metric_that_cannot_be_estimated_is_refused_by_name() -> None:
+    with pytest.raises(DeclarationError, match="an estimated metric must be one of 'roc_auc'"):
+        expected_values(believed([0.5]), ("roc",))
+
+
+def test_beliefs_learned_from_the_last_labelled_partition_mend_faded_calibration() -> None:
+    truth = SCORES * 0.5 + 0.1
+    before, now = np.arange(10_000), np.arange(10_000, 20_000)
+    y = (GENERATOR.random(20_000) < truth).astype(float)
+    kept = values_of(scored(y[now], SCORES[now]), ESTIMATED)
+
+    q = belief(SCORES[now], SCORES[before], y[before])
+
+    mended = expected_values(believed(SCORES[now], q))
+    faded = expected_values(believed(SCORES[now]))
+    for name in ESTIMATED:
+        assert mended[name] == pytest.approx(kept[name], abs=0.015)
+    assert abs(faded["roc_auc"] - kept["roc_auc"]) > 0.05
+
+
+def test_too_few_labels_or_one_class_leave_scores_as_they_are() -> None:
+    few = belief(SCORES[:5], SCORES[:199], LABELS[:199])
+    one_class = belief(SCORES[:5], SCORES[:500], np.zeros(500))
+
+    assert few.tolist() == one_class.tolist() == SCORES[:5].tolist()
