@@ -1,0 +1,136 @@
+"""How the columns of a table hang together, row by row: a number told from the other columns.
+
+A season moves temperature and dew point together and leaves the relation between them; a changed
+unit, a column from another source or a shuffled one breaks it in each row. So relations tell those
+apart where distributions alone cannot.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+FEWEST = 20
+MOST_ROWS = 50_000
+MOST_CATEGORIES = 200
+MOST_NULLS = 0.2
+# Below this share of explained variance, a relation says too little of a single row.
+LEAST_EXPLAINED = 0.5
+BROKEN, KEPT = 5.0, 3.0
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A linear prediction of a column: intercept + sum(weights · numbers) + category's part.
+
+    Attributes:
+        weights: Of each other number, by column.
+        category: The text column whose categories add a part of their own, if any.
+        parts: What each category adds; rows of other categories are not judged.
+        scale: Standard deviation of the residual, by its 90th percentile, so tails do not hide.
+        broken: Share of reference rows further than 5 scales from the prediction.
+        explained: Share of the variance that the prediction explains.
+    """
+
+    intercept: float
+    weights: dict[str, float]
+    category: str | None
+    parts: dict[str, float]
+    scale: float
+    broken: float
+    explained: float
+
+
+def find_relations(
+    frame: pl.DataFrame, numbers: list[str], texts: list[str]
+) -> dict[str, Relation]:
+    """The relation of each number that the others explain at least half of."""
+    rows = frame.sample(MOST_ROWS, seed=0) if frame.height > MOST_ROWS else frame
+    kept = [n for n in numbers if rows[n].null_count() <= MOST_NULLS * rows.height]
+    kept = [n for n in kept if rows[n].drop_nulls().n_unique() > 1]
+    found = {name: _relation(rows, name, kept, texts) for name in kept}
+    return {name: relation for name, relation in found.items() if relation is not None}
+
+
+def residuals(frame: pl.DataFrame, name: str, relation: Relation) -> pl.DataFrame:
+    """`value` and `expected` (float64) of each row that can be judged."""
+    needed = [name, *relation.weights]
+    if any(n not in frame.columns or not frame[n].dtype.is_numeric() for n in needed):
+        return pl.DataFrame(schema={"value": pl.Float64, "expected": pl.Float64})
+    expected = pl.lit(relation.intercept)
+    for other, weight in relation.weights.items():
+        expected = expected + pl.col(other).cast(pl.Float64) * weight
+    if relation.category is not None:
+        if relation.category not in frame.columns:
+            return pl.DataFrame(schema={"value": pl.Float64, "expected": pl.Float64})
+        text = pl.col(relation.category).cast(pl.String)
+        expected = expected + text.replace_strict(
+            relation.parts, default=None, return_dtype=pl.Float64
+        )
+    answer = frame.select(value=pl.col(name).cast(pl.Float64), expected=expected)
+    return answer.filter(pl.all_horizontal(pl.all().is_not_null() & pl.all().is_finite()))
+
+
+def _relation(
+    rows: pl.DataFrame, name: str, numbers: list[str], texts: list[str]
+) -> Relation | None:
+    others = [n for n in numbers if n != name]
+    whole = rows.select(
+        pl.col(name, *others).cast(pl.Float64), *(pl.col(t).cast(pl.String) for t in texts)
+    ).filter(pl.all_horizontal(pl.col(name, *others).is_finite()))
+    category = _telling(whole, name, texts)
+    parts = _means(whole, name, category) if category else {}
+    if category:
+        whole = whole.filter(pl.col(category).is_in(list(parts)))
+    if whole.height < 10 * FEWEST:
+        return None
+    y = whole[name].to_numpy()
+    columns = [whole[n].to_numpy() for n in others]
+    if category:
+        columns.append(whole[category].replace_strict(parts, return_dtype=pl.Float64).to_numpy())
+    columns = [np.ones(len(y)), *columns]
+    scales = [float(np.abs(c).max()) or 1.0 for c in columns]
+    matrix = np.column_stack([c / s for c, s in zip(columns, scales, strict=True)])
+    found, *_ = np.linalg.lstsq(matrix, y, rcond=1e-8)
+    residual = y - matrix @ found
+    explained = 1 - float(residual.var() / y.var()) if y.var() > 0 else 0.0
+    if explained < LEAST_EXPLAINED:
+        return None
+    weight = found / np.array(scales)
+    # An exact relation has no residual; a thousandth of the spread stands for its tolerance.
+    scale = max(float(np.quantile(np.abs(residual), 0.9)) / 1.645, 1e-3 * float(y.std()))
+    if category:
+        parts = {key: float(part * weight[-1]) for key, part in parts.items()}
+    return Relation(
+        intercept=float(weight[0]),
+        weights={n: float(w) for n, w in zip(others, weight[1:], strict=False)},
+        category=category,
+        parts=parts,
+        scale=scale,
+        broken=float((np.abs(residual) > BROKEN * scale).mean()),
+        explained=explained,
+    )
+
+
+def _telling(rows: pl.DataFrame, name: str, texts: list[str]) -> str | None:
+    """The text whose categories explain most of the number's variance, if they explain a tenth."""
+    best, most = None, 0.1
+    total = rows[name].var()
+    if not isinstance(total, float) or total <= 0:
+        return None
+    for text in texts:
+        means = rows.drop_nulls(text).group_by(text).agg(pl.col(name).mean().alias("m"), pl.len())
+        means = means.filter(pl.col("len") >= FEWEST)
+        if not 1 < means.height <= MOST_CATEGORIES or means["len"].sum() < 0.5 * rows.height:
+            continue
+        share = means["len"] / means["len"].sum()
+        middle = float((share * means["m"]).sum())
+        between = float((share * (means["m"] - middle) ** 2).sum())
+        if between / total > most:
+            best, most = text, between / total
+    return best
+
+
+def _means(rows: pl.DataFrame, name: str, text: str) -> dict[str, float]:
+    means = rows.drop_nulls(text).group_by(text).agg(pl.col(name).mean().alias("m"), pl.len())
+    return dict(means.filter(pl.col("len") >= FEWEST).sort(text).select(text, "m").iter_rows())

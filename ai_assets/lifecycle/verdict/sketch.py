@@ -1,0 +1,302 @@
+"""What the detectors of broken data know of a table's reference rows: small, JSON, no rare value.
+
+Beside the drift profile of each column it holds what a histogram does not tell: the share of common
+values, runs in time order, the hours that events fall in and the day's course of each number, and
+how columns hang together. No value in it stands for fewer than 20 rows.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ai_assets.lifecycle.drift.profile import Profile, profile
+from ai_assets.lifecycle.errors import DataError, must_be
+from ai_assets.lifecycle.schema.tables import Table
+from ai_assets.lifecycle.verdict.relations import FEWEST, Relation, find_relations
+
+FORMAT = 1
+QUANTILES = 33
+COMMON = 0.05
+# A column that is this often 0 is described by its other values: the zeros hide them.
+OFTEN_ZERO = 0.3
+
+
+@dataclass(frozen=True)
+class NumberSketch:
+    """A number's values.
+
+    Attributes:
+        quantiles: At the middle of equal shares of the values, each of 20 rows or more; without
+            the zeros where those are 30 % or more.
+        spread: Standard deviation of those quantiles, so that tails do not count.
+        zeros: Share of zeros among the values.
+        common: Values of 5 % of the rows or more, as text, with their share.
+    """
+
+    quantiles: list[float]
+    spread: float
+    zeros: float
+    common: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Clock:
+    """When events fall, in the partitions' time zone.
+
+    Attributes:
+        minutes: Rows in each twelfth of an hour [12].
+        hours: Rows in each hour of the day [24].
+        courses: Mean of each number by hour of the day [24], in standard deviations from its mean;
+            None for hours of fewer than 20 rows.
+    """
+
+    minutes: list[int]
+    hours: list[int]
+    courses: dict[str, list[float | None]]
+
+
+@dataclass(frozen=True)
+class TableSketch:
+    """What is known of a table's reference rows.
+
+    Attributes:
+        rows: How many there are.
+        profile: The distributions that drift is measured against.
+        nulls: Share of missing values by column.
+        numbers: By column.
+        runs: Longest run of one value in time order, by column; empty without a time.
+        key_runs: The same among rows that share the key's other parts, where it says something.
+        clock: None without a time.
+        relations: By the column that is told from others.
+        daily: Median rows a day with any; None without a time.
+        gap: Longest time without a row in that table, in days; None without a time.
+        rejected: Share of raw rows that broke the contract.
+        duplicates: Share of raw rows left out because their key was there already.
+    """
+
+    rows: int
+    profile: Profile
+    nulls: dict[str, float]
+    numbers: dict[str, NumberSketch]
+    runs: dict[str, int] = field(default_factory=dict)
+    key_runs: dict[str, int] = field(default_factory=dict)
+    clock: Clock | None = None
+    relations: dict[str, Relation] = field(default_factory=dict)
+    daily: float | None = None
+    gap: float | None = None
+    rejected: float = 0.0
+    duplicates: float = 0.0
+
+    def to_json(self) -> str:
+        """Text that `from_json` reads back; the same sketch gives the same text."""
+        told = asdict(self) | {"profile": json.loads(self.profile.to_json()), "format": FORMAT}
+        return json.dumps(told, sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+    @staticmethod
+    def from_json(text: str) -> "TableSketch":
+        """The sketch that `to_json` wrote.
+
+        Raises:
+            DataError: it was written by another version of this code.
+        """
+        told: dict[str, Any] = json.loads(text)
+        if told.get("format") != FORMAT:
+            raise DataError(must_be("the table sketch's format", str(FORMAT), told.get("format")))
+        del told["format"]
+        told["profile"] = Profile.from_json(json.dumps(told["profile"]))
+        told["numbers"] = {n: NumberSketch(**s) for n, s in told["numbers"].items()}
+        told["relations"] = {n: Relation(**r) for n, r in told["relations"].items()}
+        told["clock"] = Clock(**told["clock"]) if told["clock"] else None
+        return TableSketch(**told)
+
+
+def table_sketch(
+    frame: pl.DataFrame,
+    table: Table,
+    *,
+    timezone: str = "UTC",
+    rejected: float = 0.0,
+    duplicates: float = 0.0,
+) -> TableSketch:
+    """Sketch the cleaned reference rows of a table.
+
+    Args:
+        frame: the rows, with the declared columns.
+        table: their declaration.
+        timezone: the zone in which people live by the clock, so that daylight saving moves nothing.
+        rejected: share of raw rows that the contract kept out.
+        duplicates: share of raw rows left out as duplicates.
+
+    Raises:
+        DataError: the frame has no rows.
+    """
+    columns = [c for c in table.columns if c in frame.columns]
+    numbers = number_columns(frame, table)
+    described = {n: number_sketch(frame[n]) for n in numbers}
+    texts = [c for c in columns if frame[c].dtype == pl.String]
+    return TableSketch(
+        rows=frame.height,
+        profile=profile(frame.select(columns)),
+        nulls={c: missing_share(frame[c]) for c in columns},
+        numbers={n: s for n, s in described.items() if s is not None},
+        runs=longest_runs(frame, table),
+        key_runs=key_runs(frame, table),
+        clock=clock_of(frame, table, timezone),
+        relations=find_relations(frame, [n for n in numbers if n not in table.key], texts),
+        daily=rows_a_day(frame, table, timezone),
+        gap=longest_gap(frame, table),
+        rejected=rejected,
+        duplicates=duplicates,
+    )
+
+
+def number_columns(frame: pl.DataFrame, table: Table) -> list[str]:
+    """The declared columns that hold numbers."""
+    return [c for c in table.columns if c in frame.columns and frame[c].dtype.is_numeric()]
+
+
+def missing_share(column: pl.Series) -> float:
+    """Share of rows without a value; NaN is none."""
+    missing = column.null_count()
+    if column.dtype.is_float():
+        missing += int(column.is_nan().sum() or 0)
+    return missing / max(len(column), 1)
+
+
+def number_sketch(column: pl.Series) -> NumberSketch | None:
+    """The sketch of a number; None with too few values."""
+    values = column.cast(pl.Float64)
+    values = values.filter(values.is_finite())
+    if len(values) < 2 * FEWEST:
+        return None
+    counted = values.value_counts(name="n").filter(pl.col("n") >= FEWEST)
+    common = counted.filter(pl.col("n") >= COMMON * len(values)).sort(values.name)
+    zeros = float((values == 0).sum()) / len(values)
+    free = values.filter(values != 0) if zeros >= OFTEN_ZERO else values
+    points = quantiles_of(free.to_numpy())
+    return NumberSketch(
+        quantiles=points.tolist(),
+        spread=float(points.std()) if len(points) else 0.0,
+        zeros=zeros,
+        common={repr(v): n / len(values) for v, n in common.iter_rows()},
+    )
+
+
+def quantiles_of(values: np.ndarray) -> np.ndarray:
+    """Quantiles at the middles of at most 33 equal shares, each of 20 values or more."""
+    points = min(QUANTILES, len(values) // FEWEST)
+    if not points:
+        return np.empty(0)
+    return np.quantile(values, (np.arange(points) + 0.5) / points)
+
+
+def longest_runs(frame: pl.DataFrame, table: Table) -> dict[str, int]:
+    """Longest run of one value in order of time, over all rows; rows of one moment by identity."""
+    if table.time is None or table.time not in frame.columns:
+        return {}
+    ordered = _ordered(frame, [table.time])
+    return {c: _longest(ordered[c]) for c in _followed(frame, table)}
+
+
+def key_runs(frame: pl.DataFrame, table: Table) -> dict[str, int]:
+    """Longest run among rows that share the key's other parts, such as one sensor's.
+
+    A column that does not change within those parts at all is left out.
+    """
+    parts = [k for k in table.key if k != table.time and k in frame.columns]
+    if table.time is None or table.time not in frame.columns or not parts:
+        return {}
+    ordered = _ordered(frame, [*parts, table.time])
+    group = ordered.select(pl.struct(parts).rle_id()).to_series()
+    found = {}
+    for name in _followed(frame, table):
+        if name in table.key:
+            continue
+        pairs = pl.DataFrame({"group": group, "value": ordered[name]})
+        varied = pairs.group_by("group").agg(pl.col("value").n_unique() > 1)["value"].mean()
+        if isinstance(varied, float) and varied >= 0.5:
+            ids = pairs.select(pl.struct("group", "value").rle_id()).to_series()
+            found[name] = _longest_of(ids, ordered[name])
+    return found
+
+
+def _ordered(frame: pl.DataFrame, by: list[str]) -> pl.DataFrame:
+    return frame.sort([*by, "_row_id"] if "_row_id" in frame.columns else by)
+
+
+def _followed(frame: pl.DataFrame, table: Table) -> list[str]:
+    return [c for c in table.columns if c in frame.columns and c != table.time]
+
+
+def _longest(column: pl.Series) -> int:
+    return _longest_of(column.rle_id(), column)
+
+
+def _longest_of(ids: pl.Series, column: pl.Series) -> int:
+    lengths = ids.filter(column.is_not_null()).value_counts(name="n")["n"].max()
+    return int(lengths) if isinstance(lengths, int) else 0
+
+
+def local_times(frame: pl.DataFrame, table: Table, timezone: str) -> pl.Series | None:
+    """The rows' times by the clock of the zone; None without a time of day."""
+    if table.time is None or table.time not in frame.columns:
+        return None
+    times = frame[table.time]
+    if not isinstance(times.dtype, pl.Datetime):
+        return None
+    aware = times if times.dtype.time_zone else times.dt.replace_time_zone("UTC")
+    return aware.dt.convert_time_zone(timezone)
+
+
+def clock_of(frame: pl.DataFrame, table: Table, timezone: str) -> Clock | None:
+    """Histograms of the times and the day's course of each number."""
+    times = local_times(frame, table, timezone)
+    if times is None:
+        return None
+    minutes = np.bincount(times.dt.minute().drop_nulls().to_numpy() // 5, minlength=12)
+    hours = np.bincount(times.dt.hour().drop_nulls().to_numpy(), minlength=24)
+    courses = {}
+    for name in number_columns(frame, table):
+        course = _course(times.dt.hour(), frame[name].cast(pl.Float64))
+        if course is not None:
+            courses[name] = course
+    return Clock(_told(minutes), _told(hours), courses)
+
+
+def _told(counts: np.ndarray) -> list[int]:
+    return [int(c) if c >= FEWEST else 0 for c in counts]
+
+
+def _course(hours: pl.Series, values: pl.Series) -> list[float | None] | None:
+    frame = pl.DataFrame({"h": hours, "v": values}).filter(pl.col("v").is_finite())
+    middle, spread = frame["v"].mean(), frame["v"].std()
+    if not isinstance(middle, float) or not isinstance(spread, float) or spread <= 0:
+        return None
+    means = frame.group_by("h").agg(pl.col("v").mean(), n=pl.len()).filter(pl.col("n") >= FEWEST)
+    by_hour = {h: (v - middle) / spread for h, v, _ in means.iter_rows()}
+    return [by_hour.get(hour) for hour in range(24)]
+
+
+def rows_a_day(frame: pl.DataFrame, table: Table, timezone: str) -> float | None:
+    """Median rows of the days that have any."""
+    times = local_times(frame, table, timezone)
+    if times is None or not len(times):
+        return None
+    counts = times.dt.date().value_counts(name="n")["n"]
+    return float(np.median(counts.to_numpy()))
+
+
+def longest_gap(
+    frame: pl.DataFrame, table: Table, span: tuple[datetime, datetime] | None = None
+) -> float | None:
+    """Longest time without a row, in days; with a span also at its start and end."""
+    times = local_times(frame, table, "UTC")
+    if times is None or not len(times.drop_nulls()):
+        return None
+    known = times.drop_nulls().unique().sort().dt.epoch("s").to_numpy().astype(float)
+    ends = [moment.timestamp() for moment in span] if span else []
+    return float(np.diff(np.sort([*known, *ends])).max(initial=0.0)) / 86_400

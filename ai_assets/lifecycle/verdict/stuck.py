@@ -1,0 +1,122 @@
+"""A stuck value: a sensor, a join or a default that repeats one value where it used to vary."""
+
+import math
+
+import polars as pl
+
+from ai_assets.lifecycle.schema.tables import Table
+from ai_assets.lifecycle.verdict.evidence import Evidence, beyond
+from ai_assets.lifecycle.verdict.sketch import COMMON, TableSketch, key_runs, longest_runs
+from ai_assets.lifecycle.verdict.spec import Causes
+
+# Even a value of nearly all rows is interrupted now and then; nearer to 1 nothing would be a run.
+MOST_COMMON = 0.98
+SHORTEST = 12
+
+
+def stuck_evidence(
+    frame: pl.DataFrame, table: Table, reference: TableSketch, spec: Causes
+) -> list[Evidence]:
+    """Columns in which one value repeats beyond the reference, one piece of evidence each."""
+    if frame.height < spec.min_rows:
+        return []
+    runs, by_key = longest_runs(frame, table), key_runs(frame, table)
+    found = []
+    for name in table.columns:
+        if name == table.time or name not in frame.columns:
+            continue
+        evidence = (
+            _constant(frame[name], name, reference)
+            or _share(frame[name], name, reference, spec)
+            or _run(frame[name], name, runs, reference.runs, spec, "")
+            or _run(frame[name], name, by_key, reference.key_runs, spec, _group(table))
+        )
+        if evidence is not None:
+            found.append(evidence)
+    return found
+
+
+def _group(table: Table) -> str:
+    return " of one " + " and ".join(k for k in table.key if k != table.time)
+
+
+def _constant(column: pl.Series, name: str, reference: TableSketch) -> Evidence | None:
+    known = column.drop_nulls()
+    profile = reference.profile.columns.get(name)
+    if len(known) < SHORTEST or known.n_unique() > 1 or profile is None:
+        return None
+    if profile.kind == "number":
+        sketch = reference.numbers.get(name)
+        varied = sketch is not None and max(sketch.common.values(), default=0) < MOST_COMMON
+    else:
+        counts = getattr(profile, "counts", {})
+        present = profile.rows - profile.missing
+        varied = present > 0 and max(counts.values(), default=0) < MOST_COMMON * present
+    if not varied:
+        return None
+    return Evidence(
+        "broken_data", "stuck", name, 1.0, MOST_COMMON, f"{name} has one value in all rows", 1.0
+    )
+
+
+def _share(column: pl.Series, name: str, reference: TableSketch, spec: Causes) -> Evidence | None:
+    """A number that holds one value far more often. Of texts that may be another mix."""
+    sketch = reference.numbers.get(name)
+    known = column.drop_nulls()
+    if sketch is None or not column.dtype.is_numeric() or not len(known):
+        return None
+    counted = known.cast(pl.Float64).value_counts(sort=True, name="n").row(0)
+    share = counted[1] / len(known)
+    before = sketch.common.get(repr(counted[0]), 0.0)
+    limit = before + spec.stuck_share
+    # What was always common, such as no rain, may become more so; what was rare may not.
+    if share < limit or (before > COMMON and (1 - share) > (1 - before) / 3):
+        return None
+    return Evidence(
+        "broken_data",
+        "stuck",
+        name,
+        share,
+        limit,
+        f"{name} has one value in {share:.0%} of the rows, before in {_at_most(before)}",
+        beyond(share - before, spec.stuck_share),
+    )
+
+
+def _at_most(share: float) -> str:
+    return f"{share:.0%}" if share else f"less than {COMMON:.0%}"
+
+
+def _run(
+    column: pl.Series,
+    name: str,
+    runs: dict[str, int],
+    reference: dict[str, int],
+    spec: Causes,
+    group: str,
+) -> Evidence | None:
+    if name not in runs or name not in reference:
+        return None
+    limit = spec.stuck_run * max(reference[name], _by_chance(column), SHORTEST)
+    if runs[name] < limit:
+        return None
+    return Evidence(
+        "broken_data",
+        "stuck",
+        name,
+        float(runs[name]),
+        limit,
+        f"{name} repeats one value in {runs[name]:,} successive rows{group}, "
+        f"before in at most {reference[name]:,}",
+        beyond(runs[name], limit),
+    )
+
+
+def _by_chance(column: pl.Series) -> float:
+    """Length of the longest run if rows were drawn by chance, log(n (1 - p)) / log(1 / p), for the
+    commonest value's share p; Schilling (1990), "The longest run of heads"."""
+    known = column.drop_nulls()
+    if len(known) < 2:
+        return 0.0
+    share = min(int(known.value_counts(sort=True, name="n")["n"][0]) / len(known), MOST_COMMON)
+    return max(0.0, math.log(max(len(known) * (1 - share), 1.0)) / math.log(1 / share))
