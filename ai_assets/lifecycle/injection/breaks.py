@@ -25,7 +25,7 @@ def column_renamed(world: World) -> Frames:
     return {**world.frames, name: renamed}
 
 
-def nullsspread_of(world: World) -> Frames:
+def nulls_spread(world: World) -> Frames:
     """A third of a column's values go missing."""
     place = world.pick(_may_be_missing(world), "a column outside keys")
     values = world.typed(place)

@@ -121,7 +121,7 @@ def get_injection(name: str) -> Injection:
 
 
 def code_after(name: str, versions: Mapping[str, str]) -> dict[str, str]:
-    """The code versions that go with an injection; of one that changes code the first is another."""
+    """The code versions that go with an injection; the first is another if it changes code."""
     if not get_injection(name).changes_code:
         return dict(versions)
     return {

@@ -7,7 +7,7 @@ import polars as pl
 
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.lifecycle.verdict.evidence import Evidence, beyond
-from ai_assets.lifecycle.verdict.sketch import Clock, TableSketch, clock_of
+from ai_assets.lifecycle.verdict.sketch import Clock, TableSketch, clock_of, correlation, numbers_of
 from ai_assets.lifecycle.verdict.spec import Causes
 
 # A histogram flatter than this (its standard deviation over its mean) has no hours to know it by.
@@ -77,14 +77,6 @@ def shift_of(before: np.ndarray, now: np.ndarray) -> tuple[int, float, float]:
     return step, scores[best], scores[0]
 
 
-def correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Pearson's correlation of the places known in both; 0 where there is none."""
-    both = np.isfinite(one) & np.isfinite(other)
-    if both.sum() < 6 or one[both].std() == 0 or other[both].std() == 0:
-        return 0.0
-    return float(np.corrcoef(one[both], other[both])[0, 1])
-
-
 def _hours(time: str, before: Clock, now: Clock, spec: Causes, least: int) -> Evidence | None:
     one, other = np.array(before.hours, float), np.array(now.hours, float)
     if not one.sum() or not other.sum() or min(_unevenness(one), _unevenness(other)) < FLATTEST:
@@ -100,7 +92,7 @@ def _courses(time: str, before: Clock, now: Clock, spec: Causes) -> Evidence | N
     names = [n for n in before.courses if n in now.courses]
     if not names:
         return None
-    pairs = [(_numbers(before.courses[n]), _numbers(now.courses[n])) for n in names]
+    pairs = [(numbers_of(before.courses[n]), numbers_of(now.courses[n])) for n in names]
     # Numbers without a course are noise around 0, and weigh little by their own size.
     scores = []
     for step in range(24):
@@ -109,7 +101,9 @@ def _courses(time: str, before: Clock, now: Clock, spec: Causes) -> Evidence | N
         scores.append(correlation(one, other))
     best = int(np.argmax(scores))
     step = best if best <= 12 else best - 24
-    if abs(step) < SMALLEST_BY_COURSE or not _believed(scores[best], scores[0], step, spec):
+    # A season changes the size of a course, so less of it need be the same.
+    near = spec.model_copy(update={"clock_same": spec.clock_same - 0.1})
+    if abs(step) < SMALLEST_BY_COURSE or not _believed(scores[best], scores[0], step, near):
         return None
     why = f"the day's course of {', '.join(names[:3])} is shifted"
     return _shifted(time, step, scores[best], scores[0], spec, why)
@@ -160,7 +154,3 @@ def _minutes(time: str, before: Clock, now: Clock, spec: Causes) -> Evidence | N
 
 def _unevenness(counts: np.ndarray) -> float:
     return float(counts.std() / counts.mean()) if counts.mean() > 0 else 0.0
-
-
-def _numbers(course: list[float | None]) -> np.ndarray:
-    return np.array([np.nan if v is None else v for v in course], dtype=float)

@@ -180,7 +180,10 @@ def _segments(
         worst: tuple[float, Evidence] | None = None
         for words, rows in segments_of(frame[name]):
             count = int(rows.sum())
-            if count < FEWEST_SEGMENT or count > len(y) - FEWEST_SEGMENT:
+            if (
+                count < max(FEWEST_SEGMENT, spec.segment_share * len(y))
+                or count > len(y) - FEWEST_SEGMENT
+            ):
                 continue
             inside, others = residual[rows], residual[~rows]
             gap = float(inside.mean() - others.mean())

@@ -154,7 +154,7 @@ def _explains(moved: list[Evidence], importances: dict[str, float], spec: Causes
         return True
     if not importances:
         return bool(moved)
-    return important_share(moved, importances) >= spec.important
+    return weighted_severity(moved, importances) >= spec.important
 
 
 def _severity(cause: Cause, evidence: list[Evidence], importances: dict[str, float]) -> float:

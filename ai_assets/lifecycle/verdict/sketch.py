@@ -6,7 +6,7 @@ how columns hang together. No value in it stands for fewer than 20 rows.
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +23,8 @@ QUANTILES = 33
 COMMON = 0.05
 # A column that is this often 0 is described by its other values: the zeros hide them.
 OFTEN_ZERO = 0.3
+# Correlation of the days' courses from which a number is taken to have one.
+SAME_DAY = 0.6
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class Clock:
         minutes: Rows in each twelfth of an hour [12].
         hours: Rows in each hour of the day [24].
         courses: Mean of each number by hour of the day [24], in standard deviations from its mean;
-            None for hours of fewer than 20 rows.
+            None for hours of fewer than 20 rows. Of a reference only numbers that have a course:
+            the one of odd days resembles that of even days.
     """
 
     minutes: list[int]
@@ -145,7 +148,7 @@ def table_sketch(
         numbers={n: s for n, s in described.items() if s is not None},
         runs=longest_runs(frame, table),
         key_runs=key_runs(frame, table),
-        clock=clock_of(frame, table, timezone),
+        clock=reference_clock(frame, table, timezone),
         relations=find_relations(frame, [n for n in numbers if n not in table.key], texts),
         daily=rows_a_day(frame, table, timezone),
         gap=longest_gap(frame, table),
@@ -265,6 +268,38 @@ def clock_of(frame: pl.DataFrame, table: Table, timezone: str) -> Clock | None:
         if course is not None:
             courses[name] = course
     return Clock(_told(minutes), _told(hours), courses)
+
+
+def reference_clock(frame: pl.DataFrame, table: Table, timezone: str) -> Clock | None:
+    """The clock of a reference: courses that chance made are left out."""
+    times, clock = local_times(frame, table, timezone), clock_of(frame, table, timezone)
+    if times is None or clock is None:
+        return None
+    odd = (times.dt.date().cast(pl.Int32) % 2 == 1).fill_null(False)
+    one, other = (clock_of(frame.filter(half), table, timezone) for half in (odd, ~odd))
+    if one is None or other is None:
+        return replace(clock, courses={})
+    kept = {
+        name: course
+        for name, course in clock.courses.items()
+        if name in one.courses
+        and name in other.courses
+        and correlation(numbers_of(one.courses[name]), numbers_of(other.courses[name])) >= SAME_DAY
+    }
+    return replace(clock, courses=kept)
+
+
+def numbers_of(course: list[float | None]) -> np.ndarray:
+    """A course as float64 [24], NaN where nothing is known."""
+    return np.array([np.nan if v is None else v for v in course], dtype=float)
+
+
+def correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Pearson's correlation of the places known in both; 0 where there is none."""
+    both = np.isfinite(one) & np.isfinite(other)
+    if both.sum() < 6 or one[both].std() == 0 or other[both].std() == 0:
+        return 0.0
+    return float(np.corrcoef(one[both], other[both])[0, 1])
 
 
 def _told(counts: np.ndarray) -> list[int]:

@@ -34,6 +34,12 @@ class Causes(Section):
     stuck_share: float = Field(
         default=0.25, gt=0, lt=1, description="Rise of the share of one number."
     )
+    stuck_rare: float = Field(
+        default=0.12,
+        gt=0,
+        lt=1,
+        description="The same of a number of many values, where the share is three times as large.",
+    )
     stuck_run: float = Field(
         default=3.0,
         gt=1,
@@ -82,13 +88,17 @@ class Causes(Section):
         description="Mean of label minus calibrated score over all rows that is no chance.",
     )
     segment_residual: float = Field(
-        default=0.15, gt=0, lt=1, description="The same within a segment of rows."
+        default=0.2, gt=0, lt=1, description="The same within a segment, beside the other rows."
+    )
+    segment_share: float = Field(
+        default=0.02, ge=0, lt=1, description="Least share of the rows that a segment must hold."
     )
     slope: float = Field(
-        default=0.65,
+        default=0.5,
         gt=0,
         lt=1,
-        description="Slope of the labels' log odds on the score's; 1 is calibrated, 0 unrelated.",
+        description="Slope of the labels' log odds on the score's; 1 is calibrated, 0 "
+        "unrelated. A month ahead 0.6 to 0.8 is usual.",
     )
     z: float = Field(
         default=5.0,
@@ -96,9 +106,9 @@ class Causes(Section):
         description="Standard errors, by blocks of days, that labels must be off.",
     )
     important: float = Field(
-        default=0.1,
+        default=0.25,
         ge=0,
         le=1,
-        description="Share of the model's importance that drifted features must carry for them, "
-        "rather than a changed concept, to be the cause of labels that contradict scores.",
+        description="Severity of covariate drift, weighted by importance, from which it, rather "
+        "than a changed concept, is why labels contradict scores.",
     )

@@ -68,7 +68,9 @@ def _share(column: pl.Series, name: str, reference: TableSketch, spec: Causes) -
     counted = known.cast(pl.Float64).value_counts(sort=True, name="n").row(0)
     share = counted[1] / len(known)
     before = sketch.common.get(repr(counted[0]), 0.0)
-    limit = before + spec.stuck_share
+    # Among many values none is common by nature, so there less is enough.
+    rare = sum(sketch.common.values()) < 0.5 and share >= 3 * before
+    limit = before + (spec.stuck_rare if rare else spec.stuck_share)
     # What was always common, such as no rain, may become more so; what was rare may not.
     if share < limit or (before > COMMON and (1 - share) > (1 - before) / 3):
         return None
@@ -79,7 +81,7 @@ def _share(column: pl.Series, name: str, reference: TableSketch, spec: Causes) -
         share,
         limit,
         f"{name} has one value in {share:.0%} of the rows, before in {_at_most(before)}",
-        beyond(share - before, spec.stuck_share),
+        beyond(share - before, limit - before),
     )
 
 

@@ -24,6 +24,8 @@ from ai_assets.lifecycle.verdict.spec import Causes
 SHARES = (1.0, 0.75, 0.5, 0.25)
 # A factor this far from 1 is not how columns grow; smaller ones need the declared unit.
 DRASTIC = 5.0
+# However far the identity is, a conversion explains nothing beyond so many times `unit_near`.
+MOST_NEAR = 3.0
 
 # How much of the first unit of its family one of each is, and what is added: base = a * x + b.
 FAMILIES: tuple[dict[str, tuple[float, float]], ...] = (
@@ -145,7 +147,7 @@ def best_fit(
     if reference.zeros >= OFTEN_ZERO:
         values = values[values != 0]
     before = np.array(reference.quantiles)
-    if len(values) < FEWEST * 5 or len(before) < 5 or reference.spread <= 0:
+    if len(values) < 2 * FEWEST or len(before) < 3 or reference.spread <= 0:
         return None
     at = (np.arange(len(before)) + 0.5) / len(before)
     now = np.quantile(values, at)
@@ -161,13 +163,19 @@ def best_fit(
         whole = np.sort(conversion.factor * before + conversion.offset)
         for share in SHARES:
             expected = _mixture(before, whole, share, at)
+            if column.dtype.is_integer():
+                expected = np.round(expected)
             scale = float(expected.std())
             near = float(np.abs(now - expected).mean() / scale) if scale > 0 else np.inf
             if best is None or near < best.near:
                 best = Fit(conversion, share, far, near)
-    # A mixture bends to more shapes, so it must lie nearer to be believed.
-    limit = spec.unit_near if best is not None and best.share == 1 else spec.unit_near / 2
-    if best is None or best.near > limit or best.near * spec.unit_gain > far:
+    if best is None or best.near > MOST_NEAR * spec.unit_near:
+        return None
+    # A mixture bends to more shapes, so it must lie nearer to be believed. What lies less near,
+    # since it drifted as well, must lie the nearer in proportion.
+    near = spec.unit_near if best.share == 1 else spec.unit_near / 2
+    needed = best.near * spec.unit_gain * max(1.0, best.near / near)
+    if needed > far or (best.share != 1 and best.near > near):
         return None
     return best
 
