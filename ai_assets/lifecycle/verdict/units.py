@@ -24,6 +24,8 @@ from ai_assets.lifecycle.verdict.spec import Causes
 SHARES = (1.0, 0.75, 0.5, 0.25)
 # A factor this far from 1 is not how columns grow; smaller ones need the declared unit.
 DRASTIC = 5.0
+# Fewer quantiles than this are no shape: only a drastic change, this far, is believed of them.
+FEWEST_POINTS, FAR_OF_FEW = 5, 8.0
 # However far the identity is, a conversion explains nothing beyond so many times `unit_near`.
 MOST_NEAR = 3.0
 
@@ -173,6 +175,11 @@ def best_fit(
         return None
     # A mixture bends to more shapes, so it must lie nearer to be believed. What lies less near,
     # since it drifted as well, must lie the nearer in proportion.
+    if min(len(before), len(values) // FEWEST) < FEWEST_POINTS and (
+        far < FAR_OF_FEW
+        or max(abs(best.conversion.factor), 1 / abs(best.conversion.factor)) < DRASTIC
+    ):
+        return None
     near = spec.unit_near if best.share == 1 else spec.unit_near / 2
     needed = best.near * spec.unit_gain * max(1.0, best.near / near)
     if needed > far or (best.share != 1 and best.near > near):

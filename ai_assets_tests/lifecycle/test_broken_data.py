@@ -1,0 +1,224 @@
+"""Each detector of broken data: on data that is broken so, and on data that only drifts."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from ai_assets.lifecycle.errors import DataError
+from ai_assets.lifecycle.schema.tables import Column
+from ai_assets.lifecycle.verdict.broken import broken_evidence
+from ai_assets.lifecycle.verdict.clock import shift_of
+from ai_assets.lifecycle.verdict.evidence import Evidence
+from ai_assets.lifecycle.verdict.sketch import TableSketch, number_sketch
+from ai_assets.lifecycle.verdict.spec import Causes
+from ai_assets.lifecycle.verdict.units import best_fit, canonical, conversions
+from ai_assets_tests.lifecycle import cause_worlds as world
+
+REFERENCE = world.sketches(world.raw(1))
+OTHER = world.raw(2)
+RANDOM = np.random.default_rng(0)
+
+
+def found(table: str, frame: pl.DataFrame, *, spans: bool = True) -> list[Evidence]:
+    """The evidence when one table of another sample is replaced."""
+    seen = world.observed({**OTHER, table: frame}, REFERENCE, spans=spans)
+    return broken_evidence(seen, Causes())
+
+
+def kinds(evidence: list[Evidence]) -> set[tuple[str, str]]:
+    return {(e.kind, e.subject) for e in evidence}
+
+
+def where(frame: pl.DataFrame, mask: pl.Expr | pl.Series, **values: object) -> pl.DataFrame:
+    """The frame with other values in columns where the mask holds."""
+    changes = [pl.when(mask).then(v).otherwise(pl.col(c)).alias(c) for c, v in values.items()]
+    return frame.with_columns(changes)
+
+
+def chance(frame: pl.DataFrame, share: float) -> pl.Series:
+    return pl.Series(RANDOM.random(frame.height) < share)
+
+
+def test_another_sample_of_the_same_is_not_broken() -> None:
+    assert found("orders", OTHER["orders"]) == []
+
+
+def test_drift_within_reason_is_not_broken() -> None:
+    orders = OTHER["orders"].with_columns(pl.col("weight") * 1.3 + 2, pl.col("price") + 20)
+    rooms = OTHER["rooms"].with_columns(pl.col("temp") + 8, pl.col("load") - 10)
+
+    assert found("orders", orders) == []
+    assert found("rooms", rooms) == []
+
+
+def test_missing_values_that_spread_are_named() -> None:
+    orders = where(OTHER["orders"], chance(OTHER["orders"], 0.1), price=None)
+
+    evidence = found("orders", orders)
+
+    assert kinds(evidence) == {("nulls", "orders.price")}
+    assert "orders.price is missing in 10" in evidence[0].words
+    assert found("orders", where(OTHER["orders"], chance(orders, 0.02), price=None)) == []
+
+
+@pytest.mark.parametrize("hours", [-9, -5, 4, 12])
+@pytest.mark.parametrize("table", ["orders", "rooms"])
+def test_a_clock_is_known_by_when_things_happen(table: str, hours: int) -> None:
+    """Within the partition, so that only the hours of the day can tell."""
+    time = world.DECLARED.tables[table].time
+    assert time is not None
+    later = OTHER[table].with_columns(pl.col(time) + timedelta(hours=hours))
+    span = world.END - world.START
+    late, early = pl.col(time) >= world.END, pl.col(time) < world.START
+    turned = pl.when(late).then(pl.col(time) - span).when(early).then(pl.col(time) + span)
+    evidence = found(table, later.with_columns(turned.otherwise(pl.col(time)).alias(time)))
+
+    assert kinds(evidence) == {("clock", f"{table}.{time}")}
+    assert f"shifted by {abs(hours)} hours to {'later' if hours > 0 else 'earlier'}" in (
+        evidence[0].words
+    )
+
+
+def test_times_outside_the_partition_and_on_strange_minutes_are_named() -> None:
+    later = OTHER["rooms"].with_columns(pl.col("hour") + timedelta(hours=2))
+    assert "outside the partition" in found("rooms", later)[0].words
+
+    half = OTHER["rooms"].with_columns(pl.col("hour") + timedelta(minutes=30))
+    assert "other minutes of the hour" in found("rooms", half)[0].words
+
+
+def test_a_circular_shift_is_found_with_its_sign() -> None:
+    shape = np.array([0.0, 1, 4, 9, 4, 1, 0, 0])
+
+    step, same, as_is = shift_of(shape, np.roll(shape, -2))
+
+    assert (step, same) == (-2, pytest.approx(1))
+    assert as_is < 0.5
+
+
+def test_a_stuck_value_is_named_wherever_it_sticks() -> None:
+    late = pl.col("hour") >= world.START + timedelta(days=24)
+    one = found("rooms", where(OTHER["rooms"], late & (pl.col("shop") == "mid"), load=41.5))
+    every = found("rooms", where(OTHER["rooms"], late, load=41.5))
+    constant = found("orders", OTHER["orders"].with_columns(shop=pl.lit("east")))
+
+    assert ("stuck", "rooms.load") in kinds(one)
+    assert "successive rows of one shop" in one[0].words
+    assert ("stuck", "rooms.load") in kinds(every)
+    assert kinds(constant) == {("stuck", "orders.shop")}
+    assert "one value in all rows" in constant[0].words
+
+
+def test_a_default_that_fills_gaps_is_a_stuck_value_and_another_mix_is_not() -> None:
+    filled = where(OTHER["orders"], chance(OTHER["orders"], 0.2), weight=0.0)
+    mixed = OTHER["orders"].filter((pl.col("shop") == "east") | chance(OTHER["orders"], 0.2))
+
+    assert ("stuck", "orders.weight") in kinds(found("orders", filled))
+    assert found("orders", mixed) == []
+
+
+def test_rows_that_do_not_come_are_named() -> None:
+    few = found("orders", OTHER["orders"].filter(chance(OTHER["orders"], 0.1)))
+    ended = OTHER["orders"].filter(pl.col("placed") < world.START + timedelta(days=20))
+
+    assert kinds(few) == {("volume", "orders")}
+    assert kinds(found("orders", ended)) == {("gap", "orders")}
+
+
+def test_rows_that_break_the_contract_come_twice_or_lack_a_column_are_named() -> None:
+    negative = found("orders", where(OTHER["orders"], chance(OTHER["orders"], 0.1), weight=-1.0))
+    twice = found("orders", pl.concat([OTHER["orders"], OTHER["orders"].head(600)]))
+    renamed = found("orders", OTHER["orders"].rename({"price": "cost"}))
+
+    assert ("contract", "orders.weight") in kinds(negative)
+    assert "because weight is below 0 kg" in negative[0].words
+    assert kinds(twice) == {("duplicates", "orders")}
+    assert kinds(renamed) == {("schema", "orders")}
+    assert "lacks the declared column 'price'" in renamed[0].words
+
+
+def test_a_table_of_few_rows_is_not_judged_by_its_values() -> None:
+    few = OTHER["rooms"].head(60).with_columns(temp=pl.lit(1.0))
+
+    seen = world.observed({**OTHER, "rooms": few}, REFERENCE, spans=False)
+    seen["rooms"] = replace(seen["rooms"], reference=replace(REFERENCE["rooms"], daily=None))
+
+    assert broken_evidence(seen, Causes()) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "to"),
+    [
+        ("rooms", "temp", "fahrenheit"),
+        ("rooms", "temp", "kelvin"),
+        ("rooms", "load", "share"),
+        ("orders", "weight", "pound"),
+        ("orders", "weight", "gram"),
+        ("orders", "delay", "second"),
+        ("orders", "delay", "hour"),
+    ],
+)
+@pytest.mark.parametrize("drift", [0.0, 0.1])
+def test_another_unit_is_named(table: str, column: str, to: str, drift: float) -> None:
+    unit = world.DECLARED.tables[table].columns[column].unit
+    known = canonical(unit)
+    (conversion,) = [c for c in conversions(unit) if c.words == f"{known} to {to}"]
+    value = pl.col(column) * (1 + drift) * conversion.factor + conversion.offset
+    if column == "delay":
+        value = value.round().cast(pl.Int64)
+
+    evidence = found(table, OTHER[table].with_columns(value.alias(column)))
+
+    assert ("unit", f"{table}.{column}") in kinds(evidence)
+    if drift == 0:
+        assert any(conversion.words in e.words for e in evidence)
+
+
+def test_a_unit_that_only_some_rows_have_is_found_by_what_other_columns_say() -> None:
+    some = chance(OTHER["orders"], 0.15)
+    weight = where(OTHER["orders"], some, weight=pl.col("weight") * 1000)
+
+    (evidence,) = found("orders", weight)
+
+    assert (evidence.kind, evidence.subject) == ("unit", "orders.weight")
+    assert "no longer agrees" in evidence.words
+    assert evidence.value == pytest.approx(0.15, abs=0.03)
+
+
+def test_a_warm_season_is_no_change_of_unit() -> None:
+    winter = number_sketch(pl.Series(RANDOM.normal(35, 10, 5_000)))
+    column = Column(type="float64", unit="fahrenheit")
+    assert winter is not None
+
+    summer = best_fit(pl.Series(RANDOM.normal(78, 7, 5_000)), winter, column, Causes())
+    celsius = pl.Series((RANDOM.normal(35, 10, 5_000) - 32) / 1.8)
+    fit = best_fit(celsius, winter, column, Causes())
+
+    assert summer is None
+    assert fit is not None
+    assert fit.conversion.words == "fahrenheit to celsius"
+
+
+def test_units_are_known_by_many_names() -> None:
+    assert canonical("°F") == canonical("Fahrenheit") == "fahrenheit"
+    assert canonical("miles") == canonical("mi") == "mile"
+    assert canonical("hhmm") is None
+    words = [c.words for c in conversions("celsius")]
+    assert words[:2] == ["celsius to fahrenheit", "celsius to kelvin"]
+    (fahrenheit,) = [c for c in conversions("celsius") if c.words == words[0]]
+    assert 100 * fahrenheit.factor + fahrenheit.offset == pytest.approx(212)
+
+
+def test_a_sketch_is_read_back_and_tells_no_rare_value() -> None:
+    sketch = REFERENCE["orders"]
+
+    again = TableSketch.from_json(sketch.to_json())
+
+    assert again == sketch
+    assert max(OTHER["orders"]["weight"]) not in sketch.numbers["weight"].quantiles
+    assert all(part >= 0.05 for part in sketch.numbers["delay"].common.values())
+    with pytest.raises(DataError, match="format must be"):
+        TableSketch.from_json(sketch.to_json().replace('"format": 1, "gap"', '"format": 9, "gap"'))
