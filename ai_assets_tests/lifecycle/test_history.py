@@ -6,11 +6,23 @@ import polars as pl
 import pytest
 
 from ai_assets.lifecycle.errors import DeclarationError
+from ai_assets.lifecycle.features import history
 from ai_assets.lifecycle.features.duck import beside
 from ai_assets.lifecycle.features.history import batches, open_history, stretch
+from ai_assets.lifecycle.features.leakage import leaking_features
 from ai_assets.lifecycle.features.moments import with_moments
+from ai_assets.lifecycle.features.query import stream_features
 from ai_assets.lifecycle.schema.tables import Column
-from ai_assets_tests.lifecycle.feature_worlds import HOURS, SPECS, START, tables, trips
+from ai_assets_tests.lifecycle.feature_worlds import (
+    HORIZON,
+    HOURS,
+    NAMES,
+    SPECS,
+    START,
+    WEATHER_KNOWN,
+    tables,
+    trips,
+)
 
 
 @pytest.mark.parametrize("frame", [trips(), trips().lazy()], ids=["eager", "lazy"])
@@ -27,12 +39,12 @@ def test_an_empty_frame_is_one_empty_batch(frame):
 
 def test_a_loaded_table_has_the_moments_that_a_frame_gets():
     expected = with_moments(trips(), SPECS["trips"], is_request=False, ahead=True)
-    with open_history(tables(), trips().lazy(), SPECS, "trips") as history:
-        assert stretch(history, "trips", SPECS["trips"], None).equals(expected)
+    with open_history(tables(), trips().lazy(), SPECS, "trips") as loaded:
+        assert stretch(loaded, "trips", SPECS["trips"], None).equals(expected)
 
 
 def test_a_stretch_holds_the_rows_between_two_instants():
-    with open_history(tables(), trips(), SPECS, "trips") as history, beside(history) as cursor:
+    with open_history(tables(), trips(), SPECS, "trips") as loaded, beside(loaded) as cursor:
         found = stretch(cursor, "weather", SPECS["weather"], (HOURS[3], HOURS[5]))
     assert found["hour"].to_list() == HOURS[3:6] and found["known_at"][0] == HOURS[3]
     assert found["temp"].to_list() == [3.0, 4.0, 5.0]
@@ -49,6 +61,18 @@ def test_a_wrong_moment_is_named():
 
 
 def test_a_second_connection_reads_instants_in_utc():
-    with open_history(tables(), trips(), SPECS, "trips") as history, beside(history) as cursor:
+    with open_history(tables(), trips(), SPECS, "trips") as loaded, beside(loaded) as cursor:
         hour = cursor.sql("SELECT hour(max(hour)) AS h FROM weather").pl()["h"][0]
     assert hour == (START + timedelta(hours=47)).hour
+
+
+def test_many_rows_lie_in_a_file_and_give_the_same(monkeypatch, tmp_path):
+    query = (WEATHER_KNOWN, trips().lazy(), tables())
+    expected = pl.concat(list(stream_features(*query, **NAMES)))
+    monkeypatch.setattr(history, "MANY_ROWS", 10)
+    parts = stream_features(*query, **NAMES, batch_rows=13, spill=tmp_path)
+    first = next(parts)
+    assert list(tmp_path.glob("*/*.duckdb"))
+    assert pl.concat([first, *parts]).equals(expected)
+    assert not list(tmp_path.glob("*/*.duckdb"))
+    assert leaking_features(*query, SPECS, "trips", HORIZON) == []

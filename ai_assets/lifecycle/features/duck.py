@@ -14,7 +14,11 @@ MEMORY_LIMIT = "512MB"
 
 @contextmanager
 def session(
-    memory_limit: str = MEMORY_LIMIT, spill: Path | None = None, threads: int | None = None
+    memory_limit: str = MEMORY_LIMIT,
+    spill: Path | None = None,
+    threads: int | None = None,
+    *,
+    on_disk: bool = False,
 ) -> Iterator["duckdb.DuckDBPyConnection"]:
     """A connection for the time of a `with` block.
 
@@ -22,9 +26,12 @@ def session(
         memory_limit: what DuckDB may hold before it writes to the spill folder.
         spill: folder for what does not fit; by default a temporary one, removed at the end.
         threads: by default one for each core.
+        on_disk: keep tables in a temporary file too, compressed: for those that are larger than
+            `memory_limit`, which would be spilled and read again at each query.
     """
-    with tempfile.TemporaryDirectory(prefix="ai_assets_spill_") as temporary:
-        connection = connect(memory_limit, spill or Path(temporary), threads)
+    with tempfile.TemporaryDirectory(prefix="ai_assets_spill_", dir=spill) as temporary:
+        file = Path(temporary, "session.duckdb") if on_disk else None
+        connection = connect(memory_limit, spill or Path(temporary), threads, file)
         try:
             yield connection
         finally:
@@ -32,12 +39,15 @@ def session(
 
 
 def connect(
-    memory_limit: str = MEMORY_LIMIT, spill: Path | None = None, threads: int | None = None
+    memory_limit: str = MEMORY_LIMIT,
+    spill: Path | None = None,
+    threads: int | None = None,
+    file: Path | None = None,
 ) -> "duckdb.DuckDBPyConnection":
-    """A connection that the caller closes. Without a spill folder nothing is written to disk."""
+    """A connection that the caller closes. Without folder and file nothing is written to disk."""
     import duckdb
 
-    connection = duckdb.connect(":memory:")
+    connection = duckdb.connect(str(file) if file else ":memory:")
     _set_own(connection)
     connection.execute("SET memory_limit=?", [memory_limit])
     connection.execute("SET temp_directory=?", [str(spill) if spill else ""])

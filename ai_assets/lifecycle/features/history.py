@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ai_assets.lifecycle.features.duck import MEMORY_LIMIT, session
+from ai_assets.lifecycle.features.duck import session
 from ai_assets.lifecycle.features.moments import Frame, with_cheap_moments, with_moments
 from ai_assets.lifecycle.schema.tables import Table
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import duckdb
 
 BATCH_ROWS = 100_000
+# From here on tables lie in a file: in memory they are not compressed, and crowd out the work.
+MANY_ROWS = 200_000
+# What DuckDB may hold, beside the batches that polars holds.
+HELD = "320MB"
 _INCOMING = "_incoming"
 
 
@@ -26,20 +30,22 @@ def open_history(
     specs: Mapping[str, Table],
     request_table: str,
     *,
-    memory_limit: str = MEMORY_LIMIT,
+    memory_limit: str = HELD,
     spill: Path | None = None,
     threads: int | None = None,
 ) -> Iterator["duckdb.DuckDBPyConnection"]:
     """A session whose tables are the history, with the moments at which values become known.
 
-    What does not fit in `memory_limit` lies in the spill folder. The request table's own history
+    Of a large request all tables lie in a temporary file, and what a query cannot hold in
+    `memory_limit` in the spill folder. The request table's own history
     stands in `tables`; without one the request itself is what is seen there.
 
     Raises:
         DataError: a table is not as declared.
         DeclarationError: a `known_at` is no SQL over the row's columns.
     """
-    with session(memory_limit, spill, threads) as connection:
+    rows = request.lazy().select(pl.len()).collect(engine="streaming").item()
+    with session(memory_limit, spill, threads, on_disk=rows > MANY_ROWS) as connection:
         for name, frame in {request_table: request, **tables}.items():
             _load(connection, name, frame, specs[name], ahead=name == request_table)
         yield connection
@@ -55,7 +61,9 @@ def stretch(
     where = ""
     if span is not None and table.time is not None:
         where = f' WHERE CAST("{table.time}" AS TIMESTAMPTZ) BETWEEN ? AND ?'
-    query = f'SELECT * FROM memory.main."{name}"{where}'
+    # By its full name: what a connection registers under the name would hide it.
+    loaded = connection.sql("SELECT current_database() AS name").pl()["name"][0]
+    query = f'SELECT * FROM "{loaded}".main."{name}"{where}'
     return connection.sql(query, params=list(span) if where and span else None).pl()
 
 

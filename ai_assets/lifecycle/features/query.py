@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 REQUEST = "request"
 ROW_ID = "_row_id"
-BATCH_ROWS = 50_000
+BATCH_ROWS = 100_000
 
 
 def run_features(
@@ -103,18 +104,21 @@ def batched_features(
 
     check_one_select(sql, file)
     seen: list[pl.Series] = []
-    rest = ""
-    for batch in batches(request, batch_rows):
+    parts = batches(request, batch_rows)
+    first, second, query = next(parts), next(parts, None), sql
+    if second is not None:
+        # Several batches share what depends on history alone; for one it is quicker in one go.
+        plan = hoist(sql)
+        query = plan.rest
+        for statement in plan.statements:
+            with explained(connection, sql, file):
+                # As tables of the session, which may lie in a file; temporary ones never do.
+                connection.execute(statement.replace("REPLACE TEMP TABLE", "REPLACE TABLE", 1))
+    for batch in chain([first], [] if second is None else [second], parts):
         rows = request_frame(batch, table, horizon)
         seen.append(rows[ROW_ID])
         connection.register(REQUEST, rows)
-        if not rest:
-            plan = hoist(sql)
-            for statement in plan.statements:
-                with explained(connection, sql, file):
-                    connection.execute(statement)
-            rest = plan.rest
-        yield in_request_order(fetch(connection, rest, file), rows[ROW_ID], file)
+        yield in_request_order(fetch(connection, query, file), rows[ROW_ID], file)
     connection.unregister(REQUEST)
     _check_unique(pl.concat(seen))
 

@@ -24,15 +24,6 @@ legs AS (
     FROM flights
 ),
 
--- Each departure, in the 24 full hours after it is known.
-departures AS (
-    SELECT
-        origin, carrier, dest, dep_delay, age,
-        departure_seen + to_hours(age) AS full_hour
-    FROM legs, unnest(range(0, 24)) AS ages (age)
-    WHERE dep_delay_known_at IS NOT NULL
-),
-
 -- Flights that should have left and have not (or not that anybody knew), for four hours.
 waiting AS (
     SELECT
@@ -43,25 +34,31 @@ waiting AS (
     WHERE departure_seen IS NULL OR time_hour + to_hours(age) < departure_seen
 ),
 
--- Each arrival, in the 6 full hours after it is known: weather and traffic at the other end.
-arrivals AS (
-    SELECT
-        origin, dest, arr_delay, arr_delay - dep_delay AS lost_on_the_way,
-        arrival_seen + to_hours(age) AS full_hour
-    FROM legs, unnest(range(0, 6)) AS ages (age)
-    WHERE arr_delay_known_at IS NOT NULL
-),
-
+-- Sums are made twice: first of the hour in which something is first counted, then of the 24 (or 6)
+-- hours that it counts for. So the work grows with the hours of a place, not with its flights.
 origin_departures AS (
     SELECT
-        origin, full_hour,
-        (sum(dep_delay) FILTER (WHERE age < 1))::BIGINT / nullif(count(*) FILTER (WHERE age < 1), 0) AS mean_1h,
-        (sum(dep_delay) FILTER (WHERE age < 3))::BIGINT / nullif(count(*) FILTER (WHERE age < 3), 0) AS mean_3h,
-        median(dep_delay) FILTER (WHERE age < 2) AS median_2h,
-        count(*) FILTER (WHERE age < 2 AND dep_delay >= 15) / nullif(count(*) FILTER (WHERE age < 2), 0) AS late_2h,
-        count(*) FILTER (WHERE age < 2) AS departed_2h,
-        sum(dep_delay)::BIGINT / count(*) AS mean_24h
-    FROM departures
+        origin, departure_seen + to_hours(age) AS full_hour,
+        (sum(delays) FILTER (WHERE age < 1))::BIGINT / sum(n) FILTER (WHERE age < 1) AS mean_1h,
+        (sum(delays) FILTER (WHERE age < 3))::BIGINT / sum(n) FILTER (WHERE age < 3) AS mean_3h,
+        sum(late) FILTER (WHERE age < 2) / sum(n) FILTER (WHERE age < 2) AS late_2h,
+        coalesce(sum(n) FILTER (WHERE age < 2), 0)::BIGINT AS departed_2h,
+        sum(delays)::BIGINT / sum(n) AS mean_24h
+    FROM (
+        SELECT
+            origin, departure_seen, count(*) AS n, sum(dep_delay)::BIGINT AS delays,
+            count(*) FILTER (WHERE dep_delay >= 15) AS late
+        FROM legs
+        WHERE departure_seen IS NOT NULL
+        GROUP BY origin, departure_seen
+    ), unnest(range(0, 24)) AS ages (age)
+    GROUP BY origin, full_hour
+),
+
+origin_medians AS (
+    SELECT origin, departure_seen + to_hours(age) AS full_hour, median(dep_delay) AS median_2h
+    FROM legs, unnest(range(0, 2)) AS ages (age)
+    WHERE departure_seen IS NOT NULL
     GROUP BY origin, full_hour
 ),
 
@@ -74,19 +71,28 @@ origin_waiting AS (
 
 origin_arrivals AS (
     SELECT
-        origin, full_hour,
-        sum(arr_delay)::BIGINT / count(*) AS arrived_mean_6h,
-        sum(lost_on_the_way)::BIGINT / count(*) AS lost_mean_6h
-    FROM arrivals
+        origin, arrival_seen + to_hours(age) AS full_hour,
+        sum(delays)::BIGINT / sum(n) AS arrived_mean_6h,
+        sum(lost)::BIGINT / sum(n) AS lost_mean_6h
+    FROM (
+        SELECT
+            origin, arrival_seen, count(*) AS n, sum(arr_delay)::BIGINT AS delays,
+            sum(arr_delay - dep_delay)::BIGINT AS lost
+        FROM legs
+        WHERE arrival_seen IS NOT NULL
+        GROUP BY origin, arrival_seen
+    ), unnest(range(0, 6)) AS ages (age)
     GROUP BY origin, full_hour
 ),
 
 -- The state of each airport of departure.
 origin_hours AS (
     SELECT
-        d.*, coalesce(w.overdue, 0) AS overdue, coalesce(w.overdue_minutes, 0) AS overdue_minutes,
+        d.*, m.median_2h,
+        coalesce(w.overdue, 0) AS overdue, coalesce(w.overdue_minutes, 0) AS overdue_minutes,
         a.arrived_mean_6h, a.lost_mean_6h
     FROM origin_departures AS d
+    LEFT JOIN origin_medians AS m ON m.origin = d.origin AND m.full_hour = d.full_hour
     LEFT JOIN origin_waiting AS w ON w.origin = d.origin AND w.full_hour = d.full_hour
     LEFT JOIN origin_arrivals AS a ON a.origin = d.origin AND a.full_hour = d.full_hour
 ),
@@ -99,11 +105,18 @@ carrier_waiting AS (
 
 carrier_departures AS (
     SELECT
-        origin, carrier, full_hour,
-        (sum(dep_delay) FILTER (WHERE age < 3))::BIGINT / nullif(count(*) FILTER (WHERE age < 3), 0) AS mean_3h,
-        count(*) FILTER (WHERE age < 3 AND dep_delay >= 15) / nullif(count(*) FILTER (WHERE age < 3), 0) AS late_3h,
-        count(*) FILTER (WHERE dep_delay >= 15) / count(*) AS late_24h
-    FROM departures
+        origin, carrier, departure_seen + to_hours(age) AS full_hour,
+        (sum(delays) FILTER (WHERE age < 3))::BIGINT / sum(n) FILTER (WHERE age < 3) AS mean_3h,
+        sum(late) FILTER (WHERE age < 3) / sum(n) FILTER (WHERE age < 3) AS late_3h,
+        sum(late) / sum(n) AS late_24h
+    FROM (
+        SELECT
+            origin, carrier, departure_seen, count(*) AS n, sum(dep_delay)::BIGINT AS delays,
+            count(*) FILTER (WHERE dep_delay >= 15) AS late
+        FROM legs
+        WHERE departure_seen IS NOT NULL
+        GROUP BY origin, carrier, departure_seen
+    ), unnest(range(0, 24)) AS ages (age)
     GROUP BY origin, carrier, full_hour
 ),
 
@@ -117,10 +130,17 @@ carrier_hours AS (
 
 dest_arrivals AS (
     SELECT
-        dest, full_hour,
-        sum(arr_delay)::BIGINT / count(*) AS arrived_mean_6h,
-        sum(lost_on_the_way)::BIGINT / count(*) AS lost_mean_6h
-    FROM arrivals
+        dest, arrival_seen + to_hours(age) AS full_hour,
+        sum(delays)::BIGINT / sum(n) AS arrived_mean_6h,
+        sum(lost)::BIGINT / sum(n) AS lost_mean_6h
+    FROM (
+        SELECT
+            dest, arrival_seen, count(*) AS n, sum(arr_delay)::BIGINT AS delays,
+            sum(arr_delay - dep_delay)::BIGINT AS lost
+        FROM legs
+        WHERE arrival_seen IS NOT NULL
+        GROUP BY dest, arrival_seen
+    ), unnest(range(0, 6)) AS ages (age)
     GROUP BY dest, full_hour
 ),
 
@@ -132,10 +152,17 @@ dest_waiting AS (
 
 dest_departures AS (
     SELECT
-        dest, full_hour,
-        (sum(dep_delay) FILTER (WHERE age < 4))::BIGINT / nullif(count(*) FILTER (WHERE age < 4), 0) AS mean_4h,
-        count(*) FILTER (WHERE dep_delay >= 15) / count(*) AS late_24h
-    FROM departures
+        dest, departure_seen + to_hours(age) AS full_hour,
+        (sum(delays) FILTER (WHERE age < 4))::BIGINT / sum(n) FILTER (WHERE age < 4) AS mean_4h,
+        sum(late) / sum(n) AS late_24h
+    FROM (
+        SELECT
+            dest, departure_seen, count(*) AS n, sum(dep_delay)::BIGINT AS delays,
+            count(*) FILTER (WHERE dep_delay >= 15) AS late
+        FROM legs
+        WHERE departure_seen IS NOT NULL
+        GROUP BY dest, departure_seen
+    ), unnest(range(0, 24)) AS ages (age)
     GROUP BY dest, full_hour
 ),
 
