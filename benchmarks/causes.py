@@ -22,7 +22,7 @@ from figures import Figure, report
 from flights import product
 
 from ai_assets.lifecycle.cleaning import CleaningCounts, check_columns, clean
-from ai_assets.lifecycle.drift.numbers import drift_numbers
+from ai_assets.lifecycle.drift.numbers import drift_numbers, joint_drift
 from ai_assets.lifecycle.drift.profile import Profile, profile
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.features.encoding import Encoding
@@ -190,8 +190,7 @@ def learn(side: Halves) -> Reference:
     }
     # Through JSON, as a bundle would carry it.
     sketches = {name: TableSketch.from_json(s.to_json()) for name, s in sketches.items()}
-    together = Profile({**shown.columns, **scored.columns})
-    return Reference(sketches, together, model, calibration, encoding, usual)
+    return Reference(sketches, shown.with_columns(scored), model, calibration, encoding, usual)
 
 
 def zone() -> str:
@@ -217,7 +216,7 @@ def judge(reference: Reference, month: str, side: Halves, name: str | None, seed
         )
         for table in declared.tables
     }
-    numbers = labelled = None
+    numbers = joint = labelled = None
     if not made.problems:
         outcome_only = name is not None and INJECTIONS[name].changes_outcome
         inputs = make(side.now) if outcome_only else made
@@ -227,6 +226,7 @@ def judge(reference: Reference, month: str, side: Halves, name: str | None, seed
         )
         scored = features.with_columns(prediction=scores)
         numbers = drift_numbers(reference.features, scored, declared.drift)
+        joint = joint_drift(reference.features, features, declared.drift)
         rows = scored.join(labels_of(made), on="_row_id")
         labelled = Labelled(
             rows["label"].fill_null(float("nan")).to_numpy(),
@@ -238,6 +238,7 @@ def judge(reference: Reference, month: str, side: Halves, name: str | None, seed
         tables=observed,
         request=declared.request,
         features=numbers,
+        joint=joint,
         code_then=CODE,
         code_now=code_after(name, CODE) if name else CODE,
         importances=reference.model.importances(),

@@ -120,6 +120,6 @@ def observed(
 
 def scores(rows: pl.DataFrame) -> np.ndarray:
     """The probability by which `_orders` made a row late: perfectly calibrated."""
-    west = (rows["shop"] == "west").to_numpy()
-    odds = -1.5 + 0.25 * (rows["weight"].to_numpy() - 8) + 0.8 * west
+    west = (rows["shop"] == "west").fill_null(False).to_numpy()
+    odds = -1.5 + 0.25 * (rows["weight"].fill_null(8).to_numpy() - 8) + 0.8 * west
     return 1 / (1 + np.exp(-odds))

@@ -4,7 +4,7 @@ import math
 
 import polars as pl
 
-from ai_assets.lifecycle.drift.numbers import drift_numbers
+from ai_assets.lifecycle.drift.numbers import JointDrift, drift_numbers
 from ai_assets.lifecycle.drift.spec import Drift
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.lifecycle.verdict.broken import Observed
@@ -43,14 +43,28 @@ def feature_drift(numbers: pl.DataFrame, drift: Drift) -> list[Evidence]:
     return [_drifted(row, row["column"], drift) for row in _rows(numbers)]
 
 
-def joint_drift(value: float, limit: float) -> list[Evidence]:
-    """Drift of all inputs together beyond its limit, though each column alone may look as ever."""
-    if value < limit:
+def joint_evidence(joint: JointDrift, drift: Drift) -> list[Evidence]:
+    """Columns that no longer go together, though each alone may look as ever."""
+    if not joint.drifted:
         return []
-    words = f"columns no longer go together as they did ({value:.2f}, at most {limit:.2f})"
-    return [
-        Evidence("covariate_drift", "joint", TOGETHER, value, limit, words, beyond(value, limit))
+    found = [
+        Evidence(
+            "covariate_drift",
+            "joint",
+            name,
+            rise,
+            drift.joint,
+            f"{name} no longer goes with the other inputs as before",
+            max(0.5, beyond(rise, drift.joint)),
+        )
+        for name, rise in joint.columns.items()
     ]
+    if found:
+        return found
+    change = abs((joint.ratio or 1.0) - 1)
+    words = f"rows lie {joint.ratio or 1.0:.2f} times as far from what inputs allow together"
+    severity = max(0.5, beyond(change, drift.joint))
+    return [Evidence("covariate_drift", "joint", TOGETHER, change, drift.joint, words, severity)]
 
 
 def relation_drift(
@@ -91,17 +105,30 @@ def relation_drift(
 
 
 def weighted_severity(evidence: list[Evidence], importances: dict[str, float]) -> float:
-    """Severity of covariate drift: each feature's by its importance, or the score's if greater."""
-    features = {e.subject: e.severity for e in evidence if e.kind == "feature"}
+    """Severity of covariate drift: each feature's by its importance, or the score's if greater.
+
+    Inputs that drift together, none by name, count as half of all features.
+    """
+    features = feature_severities(evidence)
+    together = features.pop(TOGETHER, 0.0) / 2
     shared = sum(importances.get(name, 0.0) * severity for name, severity in features.items())
-    other = [e.severity for e in evidence if e.kind == "score"]
-    return float(min(1.0, max([shared, *other])))
+    score = [e.severity for e in evidence if e.kind == "score"]
+    return float(min(1.0, max([shared, together, *score])))
 
 
 def important_share(evidence: list[Evidence], importances: dict[str, float]) -> float:
     """Share of the model's importance that drifted features carry."""
-    names = {e.subject for e in evidence if e.kind == "feature"}
-    return float(sum(importances.get(name, 0.0) for name in names))
+    return float(sum(importances.get(name, 0.0) for name in feature_severities(evidence)))
+
+
+def feature_severities(evidence: list[Evidence]) -> dict[str, float]:
+    """How severely each feature drifted: alone, or else from the others.
+
+    A column that moved alone takes those with it that it used to tell, so where any moved alone
+    the others are not counted.
+    """
+    alone = {e.subject: e.severity for e in evidence if e.kind == "feature"}
+    return alone or {e.subject: e.severity for e in evidence if e.kind == "joint"}
 
 
 def _not_inputs(table: Table, frame: pl.DataFrame, is_request: bool) -> list[str]:
@@ -122,5 +149,7 @@ def _drifted(row: dict, subject: str, drift: Drift) -> Evidence:
         words = f"{subject}: {row['words'] or 'it drifted'}"
         return Evidence("covariate_drift", kind, subject, 1.0, limit, words, 1.0)
     words = f"{subject} drifted (PSI {psi:.2f}, at most {limit:.2f})"
+    if psi < limit and row["words"]:
+        words = f"{subject} drifted: {row['words']}"
     severity = max(0.5, beyond(psi, limit))
     return Evidence("covariate_drift", kind, subject, psi, limit, words, severity)

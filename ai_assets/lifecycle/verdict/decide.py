@@ -6,17 +6,18 @@ hardly matter to the model: then the relation of label to inputs has changed.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
+from ai_assets.lifecycle.drift.numbers import JointDrift
 from ai_assets.lifecycle.drift.spec import Drift
 from ai_assets.lifecycle.verdict.broken import Observed, broken_evidence
 from ai_assets.lifecycle.verdict.concept import Calibrated, Labelled, concept_evidence
 from ai_assets.lifecycle.verdict.covariate import (
     feature_drift,
     important_share,
-    joint_drift,
+    joint_evidence,
     table_drift,
     weighted_severity,
 )
@@ -34,7 +35,7 @@ class Signals:
         tables: Its tables, by name.
         request: The table whose rows are scored.
         features: `drift_numbers` of features, and of the score as `prediction`.
-        joint: Drift of all inputs together and its limit.
+        joint: Whether the features still go together.
         code_then: Code versions that the bundle was made with, by stage.
         code_now: Those that made the partition.
         importances: How much each feature matters to the model; sums to 1.
@@ -46,7 +47,7 @@ class Signals:
     tables: dict[str, Observed]
     request: str
     features: pl.DataFrame | None = None
-    joint: tuple[float, float] | None = None
+    joint: JointDrift | None = None
     code_then: Mapping[str, str] = field(default_factory=dict)
     code_now: Mapping[str, str] = field(default_factory=dict)
     importances: Mapping[str, float] = field(default_factory=dict)
@@ -80,9 +81,11 @@ def decide_cause(
     if signals.features is not None:
         moved += feature_drift(signals.features, drift)
     if signals.joint is not None:
-        moved += joint_drift(*signals.joint)
+        moved += joint_evidence(signals.joint, drift)
     labels = signals.labelled
-    concept = concept_evidence(labels, spec, signals.calibrated) if labels is not None else []
+    concept = []
+    if labels is not None:
+        concept = concept_evidence(without(labels, moved), spec, signals.calibrated)
     code = code_evidence(signals.code_then, signals.code_now)
     importances = dict(signals.importances)
     moved = by_importance(moved, importances)
@@ -99,6 +102,14 @@ def decide_cause(
         evidence=evidence,
         labelled=labels is not None,
     )
+
+
+def without(labels: Labelled, moved: list[Evidence]) -> Labelled:
+    """The labelled rows, not to be searched by columns that drifted: there the model is asked about
+    values it has not seen, which explains that it is wrong."""
+    drifted = {e.subject.split(".")[-1] for e in moved if e.kind in ("feature", "column")}
+    kept = [name for name in labels.segments.columns if name not in drifted]
+    return replace(labels, segments=labels.segments.select(kept))
 
 
 def code_evidence(then: Mapping[str, str], now: Mapping[str, str]) -> list[Evidence]:

@@ -143,7 +143,8 @@ def table_sketch(
     texts = [c for c in columns if frame[c].dtype == pl.String]
     return TableSketch(
         rows=frame.height,
-        profile=profile(frame.select(columns)),
+        # Relations below say what goes together; the outcome is among these columns.
+        profile=replace(profile(frame.select(columns)), multivariate=None),
         nulls={c: missing_share(frame[c]) for c in columns},
         numbers={n: s for n, s in described.items() if s is not None},
         runs=longest_runs(frame, table),

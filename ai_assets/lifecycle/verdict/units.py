@@ -24,8 +24,8 @@ from ai_assets.lifecycle.verdict.spec import Causes
 SHARES = (1.0, 0.75, 0.5, 0.25)
 # A factor this far from 1 is not how columns grow; smaller ones need the declared unit.
 DRASTIC = 5.0
-# Fewer quantiles than this are no shape: only a drastic change, this far, is believed of them.
-FEWEST_POINTS, FAR_OF_FEW = 5, 8.0
+# Quantiles that make a shape; of fewer than half of them only what is this far off is believed.
+FEWEST_POINTS, FAR_OF_FEW = 10, 8.0
 # However far the identity is, a conversion explains nothing beyond so many times `unit_near`.
 MOST_NEAR = 3.0
 
@@ -76,6 +76,11 @@ class Conversion:
     offset: float
     words: str
 
+    @property
+    def drastic(self) -> bool:
+        """Whether columns do not grow so by themselves: by a large factor, or from another zero."""
+        return max(abs(self.factor), 1 / abs(self.factor)) >= DRASTIC or self.offset != 0
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -114,9 +119,9 @@ def conversions(unit: str | None) -> list[Conversion]:
                 continue
             for new, (c, d) in family.items():
                 factor, offset = a / c, (b - d) / c
-                drastic = max(factor, 1 / factor) >= DRASTIC or offset
-                if new != old and (known is not None or drastic):
-                    found.setdefault((round(factor, 9), round(offset, 6)), f"{old} to {new}")
+                made = Conversion(round(factor, 9), round(offset, 6), f"{old} to {new}")
+                if new != old and (known is not None or made.drastic):
+                    found.setdefault((made.factor, made.offset), made.words)
     for power in (1, 2, 3, 4, 6, 9):
         found.setdefault((float(10**power), 0.0), f"multiplied by {10**power:,}")
         found.setdefault((10.0**-power, 0.0), f"divided by {10**power:,}")
@@ -173,18 +178,25 @@ def best_fit(
                 best = Fit(conversion, share, far, near)
     if best is None or best.near > MOST_NEAR * spec.unit_near:
         return None
-    # A mixture bends to more shapes, so it must lie nearer to be believed. What lies less near,
-    # since it drifted as well, must lie the nearer in proportion.
-    if min(len(before), len(values) // FEWEST) < FEWEST_POINTS and (
-        far < FAR_OF_FEW
-        or max(abs(best.conversion.factor), 1 / abs(best.conversion.factor)) < DRASTIC
-    ):
-        return None
-    near = spec.unit_near if best.share == 1 else spec.unit_near / 2
-    needed = best.near * spec.unit_gain * max(1.0, best.near / near)
-    if needed > far or (best.share != 1 and best.near > near):
-        return None
-    return best
+    return best if _believed(best, min(len(before), len(values) // FEWEST), spec) else None
+
+
+def _believed(fit: Fit, points: int, spec: Causes) -> bool:
+    """Whether a fit to that many quantiles tells a conversion from drift.
+
+    A factor such as 2.5 is also how what is skewed grows, so it must fit closely and by many
+    values. A drastic one may fit less closely, as it does when the column drifted too.
+    """
+    if fit.share != 1:
+        # A mixture bends to more shapes, so it must lie nearer to be believed.
+        return fit.near <= spec.unit_near / 2 and fit.near * spec.unit_gain <= fit.far
+    if not fit.conversion.drastic:
+        enough = points >= FEWEST_POINTS and fit.near <= spec.unit_near
+        return enough and fit.near * spec.unit_gain <= fit.far
+    if points < FEWEST_POINTS / 2 and fit.far < FAR_OF_FEW:
+        return False
+    needed = fit.near * spec.unit_gain * max(1.0, fit.near / spec.unit_near)
+    return needed <= fit.far
 
 
 def _mixture(before: np.ndarray, after: np.ndarray, share: float, at: np.ndarray) -> np.ndarray:
