@@ -14,7 +14,7 @@ from figures import Figure, report
 from flights import MONTHS, labelled_months
 
 from ai_assets.lifecycle.estimation.confidence import belief, estimated, realised
-from ai_assets.lifecycle.estimation.quality import EstimateQuality, Told, estimate_quality
+from ai_assets.lifecycle.estimation.quality import EstimateQuality, Told, estimate_quality, widened
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.training.calibration import fit_calibration
 
@@ -57,11 +57,13 @@ def scored_months() -> Scores:
 
 def quality(metric: str, months: Scores) -> EstimateQuality:
     """The metric's estimates of every month but the first, beside what its labels told."""
-    told, before = [], None
+    told: list[Told] = []
+    before = None
     for key, (y, p) in months.items():
         kept = realised(y, p, seed=1, names=(metric,))[metric]
         q = belief(p, before[1], before[0]) if before else p
-        told.append(Told(key, estimated(p, q, seed=1, names=(metric,))[metric], kept))
+        chance = estimated(p, q, seed=1, names=(metric,))[metric]
+        told.append(Told(key, widened(metric, chance, told), kept))
         before = (y, p)
     return estimate_quality(metric, told)
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from ai_assets.lifecycle.errors import DeclarationError
 from ai_assets.lifecycle.estimation.plot import estimates
-from ai_assets.lifecycle.estimation.quality import Told, estimate_quality, history
+from ai_assets.lifecycle.estimation.quality import Told, estimate_quality, history, widened
 from ai_assets.lifecycle.evaluation.bootstrap import Estimate
 
 TOLD = [
@@ -60,6 +60,25 @@ def test_nothing_to_compare_is_said() -> None:
     assert not found.better
     assert str(found) == "No partition has an estimate of brier, a guess and a realised value."
     assert estimate_quality("brier", []).partitions == 0
+
+
+def test_an_interval_is_widened_by_what_earlier_estimates_were_off_by() -> None:
+    found = widened("roc_auc", Estimate(0.71, 0.69, 0.73), TOLD)
+
+    off = 1.96 * np.sqrt((0.01**2 + 0.01**2 + 0.12**2) / 3)
+    assert found.value == 0.71
+    assert found.low == pytest.approx(0.71 - np.hypot(0.02, off))
+    assert found.high == pytest.approx(0.71 + np.hypot(0.02, off))
+
+
+def test_an_interval_is_kept_in_the_metrics_range_and_without_two_past_errors_as_it_is() -> None:
+    given = Estimate(0.98, 0.96, 0.99)
+
+    assert widened("roc_auc", given, TOLD).high == 1
+    assert widened("brier", Estimate(0.02, 0.01, 0.03), TOLD).low == 0
+    assert widened("roc_auc", given, TOLD[:1]) == given
+    assert widened("roc_auc", given, TOLD[3:]) == given
+    assert widened("roc_auc", Estimate(0.98), TOLD) == Estimate(0.98)
 
 
 def test_a_delay_of_nothing_is_refused() -> None:

@@ -100,10 +100,12 @@ def codes(values: pl.Series, column: CategoryProfile) -> Codes:
     words = values.cast(pl.String)
     named = words.cast(pl.Enum(list(column.counts)), strict=False).to_physical()
     other, missing = len(column.counts), len(column.counts) + 1
-    place = named.cast(pl.Int64).fill_null(other).to_numpy()
-    if not words.null_count():
-        return place
-    return np.where(words.is_null().to_numpy(), missing, place)
+    # As float64, NaN for a null: through expressions each chunk would wait for a query.
+    place = named.cast(pl.Float64).to_numpy()
+    found = np.where(np.isnan(place), other, place).astype(np.intp)
+    if words.null_count():
+        found[words.is_null().to_numpy()] = missing
+    return found
 
 
 def number_profile(values: pl.Series) -> NumberProfile:

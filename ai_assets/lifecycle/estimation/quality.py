@@ -5,13 +5,14 @@ labels if nothing was estimated.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.errors import DeclarationError, must_be
 from ai_assets.lifecycle.evaluation.bootstrap import Estimate
+from ai_assets.lifecycle.evaluation.metrics import get_metric
 
 SCHEMA = {
     "partition": pl.String,
@@ -135,6 +136,31 @@ def estimate_quality(metric: str, told: Sequence[Told], delay: int = 1) -> Estim
         worst=float(errors.max()),
         within=int(inside.sum()) / judged.height if judged.height else None,
     )
+
+
+def widened(metric: str, estimate: Estimate, past: Sequence[Told]) -> Estimate:
+    """The estimate with an interval that also holds what earlier estimates were off by.
+
+    Chance alone makes `estimated`'s interval; that beliefs fade between two labelled partitions is
+    known from the partitions before. Both are added as independent normal errors are, the second as
+    1.96 times the root mean square of past errors. Unchanged with fewer than two of those.
+
+    Args:
+        metric: What was estimated.
+        estimate: Of the partition, with the 95 % interval of chance.
+        past: Earlier partitions, those with a realised value count.
+    """
+    errors = [
+        one.estimate.value - one.realised.value
+        for one in past
+        if one.realised and one.realised.value is not None and one.estimate.value is not None
+    ]
+    if len(errors) < 2 or estimate.value is None or estimate.low is None or estimate.high is None:
+        return estimate
+    drift = 1.96 * float(np.sqrt(np.mean(np.square(errors))))
+    low = estimate.value - float(np.hypot(estimate.value - estimate.low, drift))
+    high = estimate.value + float(np.hypot(estimate.high - estimate.value, drift))
+    return replace(estimate, low=max(0.0, low), high=min(get_metric(metric).ceiling, high))
 
 
 def _value(estimate: Estimate | None) -> float | None:
