@@ -24,7 +24,8 @@ from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorag
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.exc import OperationalError
 from watchdog.events import FileSystemEvent
 from watchdog.observers import Observer
 
@@ -75,6 +76,7 @@ class EventLogs(SqliteEventLogStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines = Engines()
+        self._tables: set[str] = set()
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -94,6 +96,17 @@ class EventLogs(SqliteEventLogStorage):
                 self._initialized_dbs.add(shard)
             with engine.begin() as connection:
                 yield connection
+
+    def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
+        """Dagster leaves a database with a revision as it is, but first reads every migration."""
+        if not _has_revision(engine):
+            super()._initdb(engine, for_index_shard)
+
+    def has_table(self, table_name: str) -> bool:
+        """Whether the index has the table; asked again only while it has not."""
+        if table_name not in self._tables and super().has_table(table_name):
+            self._tables.add(table_name)
+        return table_name in self._tables
 
     def wipe(self) -> None:
         self._engines.close()
@@ -158,6 +171,14 @@ class History(DagsterSqliteStorage):
 
 def _engine(url: str) -> Engine:
     return create_engine(url, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+
+
+def _has_revision(engine: Engine) -> bool:
+    with engine.connect() as connection:
+        try:
+            return connection.execute(text("SELECT * FROM alembic_version")).first() is not None
+        except OperationalError:
+            return False  # no such table, or locked by whoever makes it: Dagster waits for that
 
 
 def _file_number(url: str) -> int | None:

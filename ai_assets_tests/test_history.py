@@ -117,6 +117,36 @@ def test_only_the_databases_used_last_stay_open(tmp_path):
     assert engines.get(urls[0]) is not first
 
 
+def test_a_new_run_gets_dagsters_tables_and_revision(tmp_path):
+    folder = tmp_path / "dagsters"
+    with instance(folder, DAGSTERS) as dagsters:
+        expected = tables(dagsters, make_new_run_id())
+
+    with instance(tmp_path / "ours") as ours:
+        assert tables(ours, make_new_run_id()) == expected
+
+    assert len(expected["alembic_version"]) == 1
+
+
+def tables(found: dg.DagsterInstance, run_id: str) -> dict[str, list]:
+    with found.event_log_storage.run_connection(run_id) as connection:
+        names = connection.execute(
+            text("SELECT name FROM sqlite_master WHERE type = 'table'")
+        ).scalars()
+        return {name: connection.execute(text(f"SELECT * FROM {name}")).all() for name in names}
+
+
+def test_a_table_that_a_migration_adds_is_seen(tmp_path):
+    with instance(tmp_path) as ours:
+        store = ours.event_log_storage
+        assert store.has_table("event_logs")
+        assert not store.has_table("added_later")
+        with store.index_connection() as connection:
+            connection.execute(text("CREATE TABLE added_later (x)"))
+
+        assert store.has_table("added_later")
+
+
 def test_wiping_leaves_no_run(tmp_path):
     with instance(tmp_path) as ours:
         done = dg.materialize([number], instance=ours)
