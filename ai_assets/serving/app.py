@@ -5,20 +5,23 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 
 from ai_assets.serving.batching import MicroBatcher
 from ai_assets.serving.bundle import Bundle, load_bundle
-from ai_assets.serving.engine import Answer, Engine
 from ai_assets.serving.metrics import Metrics
 from ai_assets.serving.online import OnlineTables
 from ai_assets.serving.openapi import documented, operation
 from ai_assets.serving.problems import Refused
 from ai_assets.serving.request import RequestReader
 from ai_assets.serving.settings import Settings
+
+if TYPE_CHECKING:
+    from ai_assets.serving.engine import Answer, Engine
 
 _EXPLAIN_COST = 64
 Handler = Callable[[Request], Awaitable[dict[str, Any]]]
@@ -36,7 +39,7 @@ def create_app(folder: Path | str, settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await asyncio.to_thread(server.engine.warm)
+        await asyncio.to_thread(lambda: server.engine.warm())
         server.start()
         yield
         await server.stop()
@@ -73,16 +76,24 @@ class Server:
         self.settings = settings
         self.reader = RequestReader(bundle, max_rows=settings.max_rows)
         self._metrics = Metrics(bundle)
-        self.engine = Engine(
-            bundle,
-            self.reader,
-            OnlineTables(settings.lake, bundle.online),
-            self._metrics,
-            threads=settings.threads,
-            check_s=settings.check_seconds,
-        )
         self._batcher: MicroBatcher[Any, Answer] = MicroBatcher(
-            self.engine.score, max_rows=settings.batch_rows, max_waiting=settings.max_waiting
+            lambda rows: self.engine.score(rows),
+            max_rows=settings.batch_rows,
+            max_waiting=settings.max_waiting,
+        )
+
+    @cached_property
+    def engine(self) -> "Engine":
+        """What answers. Only a worker makes it: BentoML's supervisor needs no library it loads."""
+        from ai_assets.serving.engine import Engine
+
+        return Engine(
+            self.bundle,
+            self.reader,
+            OnlineTables(self.settings.lake, self.bundle.online),
+            self._metrics,
+            threads=self.settings.threads,
+            check_s=self.settings.check_seconds,
         )
 
     def start(self) -> None:

@@ -1,9 +1,9 @@
 """From the body of a request to typed rows, or to details that say what to mend."""
 
 from difflib import get_close_matches
-from typing import Annotated, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any
 
-import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
 from pydantic import create_model as pydantic_model
 from pydantic_core import from_json
@@ -15,16 +15,11 @@ from ai_assets.serving.bundle import Bundle
 from ai_assets.serving.columns import ColumnCheck, example
 from ai_assets.serving.problems import Detail, Refused
 
+if TYPE_CHECKING:
+    import polars as pl
+
 ROWS = "rows"
 MOST_DETAILS = 50
-_TYPES: dict[str, Any] = {
-    "string": pl.String(),
-    "int64": pl.Int64(),
-    "float64": pl.Float64(),
-    "bool": pl.Boolean(),
-    "datetime": pl.Datetime("us", "UTC"),
-    "date": pl.Date(),
-}
 
 
 class RequestReader:
@@ -37,7 +32,6 @@ class RequestReader:
             n for n, c in bundle.tables[bundle.request.name].columns.items() if c.known_at
         ]
         self._max_rows = max_rows
-        self._schema = {name: _TYPES[c.type] for name, c in self.table.columns.items()}
 
     def rows(self, body: bytes) -> list[BaseModel]:
         """The checked rows of a body.
@@ -62,10 +56,26 @@ class RequestReader:
             raise Refused(400, details[0].message, details[:MOST_DETAILS])
         return found
 
-    def frame(self, rows: list[BaseModel]) -> pl.DataFrame:
+    def frame(self, rows: list[BaseModel]) -> "pl.DataFrame":
         """The rows as a frame of the declared types."""
+        import polars as pl
+
         columns = {name: [getattr(row, f"f_{name}") for row in rows] for name in self._schema}
         return pl.DataFrame(columns, schema=self._schema)
+
+    @cached_property
+    def _schema(self) -> dict[str, "pl.DataType"]:
+        import polars as pl
+
+        types = {
+            "string": pl.String(),
+            "int64": pl.Int64(),
+            "float64": pl.Float64(),
+            "bool": pl.Boolean(),
+            "datetime": pl.Datetime("us", "UTC"),
+            "date": pl.Date(),
+        }
+        return {name: types[c.type] for name, c in self.table.columns.items()}
 
     def example(self) -> dict[str, Any]:
         """A row made of the declared examples."""

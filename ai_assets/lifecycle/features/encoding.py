@@ -3,12 +3,13 @@
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
-
-import numpy as np
-import polars as pl
+from typing import TYPE_CHECKING, Literal
 
 from ai_assets.lifecycle.errors import DataError, did_you_mean, must_be
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
 
 FORMAT = 1
 NOT_FEATURES = ("_row_id", "_partition")
@@ -33,11 +34,16 @@ class EncodedColumn:
         return {category: code for code, category in enumerate(self.categories)}
 
     @cached_property
-    def _enum(self) -> pl.Enum:
+    def _enum(self) -> "pl.Enum":
+        import polars as pl
+
         return pl.Enum(list(self.categories))
 
-    def encode(self, values: pl.Series) -> np.ndarray:
+    def encode(self, values: "pl.Series") -> "np.ndarray":
         """The column's values as numbers: missing is NaN, an unknown or missing text is -1."""
+        import numpy as np
+        import polars as pl
+
         if self.kind == "numeric":
             return _numbers(self.name, values)
         texts = values if values.dtype == pl.String else _texts(values)
@@ -55,7 +61,7 @@ class Encoding:
     columns: tuple[EncodedColumn, ...]
 
     @classmethod
-    def fit(cls, frame: pl.DataFrame, *, max_categories: int = 1000) -> "Encoding":
+    def fit(cls, frame: "pl.DataFrame", *, max_categories: int = 1000) -> "Encoding":
         """Learn the kinds and the categories from training features.
 
         Args:
@@ -81,12 +87,14 @@ class Encoding:
         """Positions of the categorical columns."""
         return tuple(i for i, column in enumerate(self.columns) if column.kind == "categorical")
 
-    def transform(self, frame: pl.DataFrame) -> np.ndarray:
+    def transform(self, frame: "pl.DataFrame") -> "np.ndarray":
         """The features as a C-contiguous float32 matrix, a row for each row of the frame.
 
         Raises:
             DataError: a feature is missing, or a number is given as a text that is none.
         """
+        import numpy as np
+
         present = set(frame.columns)
         matrix = np.empty((frame.height, len(self.columns)), dtype=np.float32)
         for i, column in enumerate(self.columns):
@@ -120,7 +128,9 @@ class Encoding:
         )
 
 
-def _fit_column(values: pl.Series, max_categories: int) -> EncodedColumn:
+def _fit_column(values: "pl.Series", max_categories: int) -> EncodedColumn:
+    import polars as pl
+
     dtype = values.dtype
     if dtype.is_numeric() or dtype in (pl.Boolean, pl.Null):
         return EncodedColumn(values.name, "numeric")
@@ -137,11 +147,15 @@ def _fit_column(values: pl.Series, max_categories: int) -> EncodedColumn:
     return EncodedColumn(values.name, "categorical", tuple(sorted(kept[values.name].to_list())))
 
 
-def _texts(values: pl.Series) -> pl.Series:
+def _texts(values: "pl.Series") -> "pl.Series":
+    import polars as pl
+
     return values.cast(pl.String)
 
 
-def _numbers(name: str, values: pl.Series) -> np.ndarray:
+def _numbers(name: str, values: "pl.Series") -> "np.ndarray":
+    import polars as pl
+
     try:
         return values.cast(pl.Float32).to_numpy()
     except pl.exceptions.PolarsError as error:

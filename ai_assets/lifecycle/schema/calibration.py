@@ -2,11 +2,12 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal
 
 from ai_assets.lifecycle.errors import DataError, must_be
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Method = Literal["none", "sigmoid", "isotonic"]
 METHODS: tuple[Method, ...] = ("none", "sigmoid", "isotonic")
@@ -32,8 +33,10 @@ class Calibration:
     intercept: float = 0.0
     points: tuple[tuple[float, float], ...] = ()
 
-    def apply(self, scores: np.ndarray) -> np.ndarray:
+    def apply(self, scores: "np.ndarray") -> "np.ndarray":
         """Calibrated probabilities, in the shape of `scores`: [n], [n, 1] or [n, K]."""
+        import numpy as np
+
         scores = np.asarray(scores, dtype=np.float64)
         if self.method == "none":
             return scores
@@ -65,7 +68,9 @@ class Calibration:
         return cls(points=points, **read)
 
 
-def logit(scores: np.ndarray) -> np.ndarray:
+def logit(scores: "np.ndarray") -> "np.ndarray":
     """Log odds of probabilities, which are kept 1e-7 away from 0 and 1."""
+    import numpy as np
+
     p = np.clip(scores, _EDGE, 1 - _EDGE)
     return np.log(p) - np.log1p(-p)

@@ -2,11 +2,12 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal
 
 from ai_assets.lifecycle.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 FORMAT = 1
 
@@ -28,15 +29,17 @@ class Decision:
     threshold: float = 0.5
     classes: tuple[str, ...] = ("0", "1")
 
-    def codes(self, predicted: np.ndarray) -> np.ndarray:
+    def codes(self, predicted: "np.ndarray") -> "np.ndarray":
         """Numbers of the answers [n] to predictions [n] or [n, K]; the values of a regression."""
+        import numpy as np
+
         predicted = np.asarray(predicted)
         if self.task == "multiclass":
             return predicted.argmax(axis=1)
         flat = predicted.reshape(len(predicted))
         return flat if self.task == "regression" else (flat >= self.threshold).astype(np.int64)
 
-    def answers(self, predicted: np.ndarray) -> list[str | float]:
+    def answers(self, predicted: "np.ndarray") -> list[str | float]:
         """Names of the answers, or the values of a regression."""
         codes = self.codes(predicted).tolist()
         return codes if self.task == "regression" else [self.classes[code] for code in codes]
