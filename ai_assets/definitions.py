@@ -4,6 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from ai_assets.automation.watching import location_sensors
 from ai_assets.resources import default_resources, warn_where_state_is_lost
 
 
@@ -13,5 +14,9 @@ def defs() -> dg.Definitions:
     warn_where_state_is_lost()
     return dg.Definitions.merge(
         dg.load_from_defs_folder(path_within_project=Path(__file__).parent),
-        dg.Definitions(resources=default_resources(), executor=dg.in_process_executor),
+        dg.Definitions(
+            resources=default_resources(),
+            executor=dg.in_process_executor,
+            sensors=location_sensors(),
+        ),
     )

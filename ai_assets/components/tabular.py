@@ -6,6 +6,7 @@ from typing import Self
 import dagster as dg
 from pydantic import BaseModel
 
+from ai_assets.automation import condition, product_sensors
 from ai_assets.lifecycle.product import Product, TabularDeclaration
 from ai_assets.stages import tabular_stages
 from ai_assets.stages.binding import bind
@@ -35,4 +36,6 @@ class TabularProduct(dg.Component):
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         product = Product(context.path.name, context.path, self.declaration)
-        return dg.Definitions(assets=[bind(product, stage) for stage in tabular_stages(product)])
+        stages = tabular_stages(product)
+        assets = [bind(product, stage, condition(product, stage)) for stage in stages]
+        return dg.Definitions(assets=assets, sensors=product_sensors(product, assets))

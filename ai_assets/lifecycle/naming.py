@@ -1,10 +1,12 @@
 """The one way to name a thing: everything derives from (product, asset, partition)."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ai_assets.lifecycle.errors import DeclarationError, must_be
 
+_DIGEST = 12
 _PRODUCT = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
@@ -54,5 +56,12 @@ def check_product_name(name: str) -> str:
 
 def bundle_tag(product: str, partition: str | None, digest: str) -> str:
     """The Bento tag of a bundle: `<product>:<partition>-<first 12 of the content digest>`."""
-    version = f"{partition.replace(':', '-')}-{digest[:12]}" if partition else digest[:12]
+    version = f"{partition.replace(':', '-')}-{digest[:_DIGEST]}" if partition else digest[:_DIGEST]
     return f"{product}:{version.lower()}"
+
+
+def bundle_partition(tag: str, keys: Iterable[str]) -> str | None:
+    """Which of the partition keys a bundle's tag names; None for none of them."""
+    version = tag.partition(":")[2]
+    named = version[: -_DIGEST - 1] if len(version) > _DIGEST else ""
+    return next((key for key in keys if key.replace(":", "-").lower() == named), None)

@@ -13,9 +13,11 @@ from ai_assets.lifecycle.errors import DeclarationError, did_you_mean, must_be
 from ai_assets.lifecycle.gate.spec import Gate
 from ai_assets.lifecycle.naming import AssetName, check_product_name
 from ai_assets.lifecycle.partitions import Partitions
+from ai_assets.lifecycle.retraining.spec import Retrain
 from ai_assets.lifecycle.schema.durations import Duration, parse_duration
 from ai_assets.lifecycle.schema.tables import Section, Table
 from ai_assets.lifecycle.training.spec import Training
+from ai_assets.lifecycle.verdict.spec import Causes
 
 
 class Label(Section):
@@ -77,6 +79,12 @@ class TabularDeclaration(Section):
     )
     gate: Gate = Field(default_factory=Gate, description="What a bundle must meet to be released.")
     drift: Drift = Field(default_factory=Drift, description="When a changed input is called drift.")
+    causes: Causes = Field(
+        default_factory=Causes, description="When a finding names the cause of a change."
+    )
+    retrain: Retrain = Field(
+        default_factory=Retrain, description="When a verdict, or the calendar, starts a retraining."
+    )
 
     @model_validator(mode="after")
     def _names_exist(self) -> "TabularDeclaration":
@@ -140,6 +148,12 @@ class Product:
     def reach(self) -> int:
         """How many partitions before its own the feature query reads."""
         return self.partitions.reach(self.declaration.lookback) if self.partitions else 0
+
+    @property
+    def delay(self) -> int:
+        """How many partitions back the events lie whose labels arrive in one."""
+        arrives_after = self.declaration.label.arrives_after
+        return self.partitions.reach(arrives_after) if self.partitions else 0
 
     def window(self, partition: str | None) -> list[str] | None:
         """The partitions that a model as of `partition` learns from."""

@@ -1,10 +1,11 @@
-"""The outside world as resources: lake, tracking, bundles, signer, release ledger, notifier."""
+"""The outside world as resources: lake, tracking, bundles, signer, ledger, decisions, notifier."""
 
 import os
 import warnings
 from typing import Any
 
 from ai_assets.resources.bundles import BundleStore
+from ai_assets.resources.decisions import DecisionLog
 from ai_assets.resources.lake import Lake
 from ai_assets.resources.lake_io_manager import LakeIOManager
 from ai_assets.resources.ledger import ReleaseLedger
@@ -23,6 +24,7 @@ def default_resources() -> dict[str, Any]:
         "bundles": BundleStore(),
         "signer": Signer(),
         "ledger": ReleaseLedger(lake=lake),
+        "decisions": DecisionLog(lake=lake),
         "notifier": Notifier(),
     }
 

@@ -1,18 +1,9 @@
-"""The release ledger: what was in production when, and why. Entries are added, never changed.
-
-A Delta table at `<lake root>/<product>/release` with `delta.appendOnly`, which makes every Delta
-writer refuse to change or remove what is there. A decision is recorded once, also when several
-processes record it at the same time: each commit carries the decision's id as an application
-transaction, and Delta refuses a commit whose transaction another one has written since it looked
-(Delta protocol, "Transaction Identifiers"). This holds on object stores too, where no lock does.
-"""
+"""The release ledger: what was in production when, and why. Entries are added, never changed."""
 
 import dataclasses
 import hashlib
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -20,14 +11,14 @@ import polars as pl
 
 from ai_assets.lifecycle.errors import DataError, must_be
 from ai_assets.lifecycle.naming import AssetName
+from ai_assets.resources.append_only import INSTANT, AppendOnly
 from ai_assets.resources.lake import Lake
 
-_INSTANT = pl.Datetime("us", "UTC")
 _COLUMNS: dict[str, Any] = {
     "release_id": pl.String,
     "product": pl.String,
-    "effective_from": _INSTANT,
-    "recorded_at": _INSTANT,
+    "effective_from": INSTANT,
+    "recorded_at": INSTANT,
     "stable": pl.String,
     "candidate": pl.String,
     "split": pl.Float64,
@@ -38,8 +29,6 @@ _COLUMNS: dict[str, Any] = {
     "gate": pl.String,
 }
 SCHEMA = pl.Schema(_COLUMNS)
-
-_ATTEMPTS = 20
 
 
 @dataclass(frozen=True)
@@ -103,15 +92,7 @@ class ReleaseLedger(dg.ConfigurableResource):
         Raises:
             DataError: Other writers left no gap in many attempts.
         """
-        uri = self._uri(entry.product)
-        for attempt in range(_ATTEMPTS):
-            table = self._open(uri) or self._create(uri)
-            if known := _of_decision(_read(table), entry.decision_id):
-                return known
-            if _commit(table, entry):
-                return entry
-            time.sleep(0.01 * (attempt + 1))
-        raise DataError(f"The release ledger of {entry.product} is too busy to append to.")
+        return Entry(**self._records(entry.product).append(dataclasses.asdict(entry)))
 
     def as_of(
         self, product: str, moment: datetime, recorded_before: datetime | None = None
@@ -133,72 +114,8 @@ class ReleaseLedger(dg.ConfigurableResource):
 
     def history(self, product: str) -> pl.DataFrame:
         """All entries by when they took effect; of one moment the last recorded comes last."""
-        table = self._open(self._uri(product))
-        if table is None:
-            return pl.DataFrame(schema=SCHEMA)
-        return _read(table).sort("effective_from", "recorded_at", "release_id")
+        entries = self._records(product).read()
+        return entries.sort("effective_from", "recorded_at", "release_id")
 
-    def _uri(self, product: str) -> str:
-        return f"{self.lake.root.rstrip('/')}/{AssetName(product, 'release').path}"
-
-    def _open(self, uri: str) -> Any:
-        from deltalake import DeltaTable
-        from deltalake.exceptions import TableNotFoundError
-
-        try:
-            return DeltaTable(uri, storage_options=self.lake.storage_options or None)
-        except TableNotFoundError:
-            return None
-
-    def _create(self, uri: str) -> Any:
-        """The new table, or the one that another process made at the same time."""
-        from deltalake import DeltaTable
-        from deltalake.exceptions import DeltaError
-
-        if "://" not in uri:
-            Path(uri).mkdir(parents=True, exist_ok=True)
-        try:
-            return DeltaTable.create(
-                uri,
-                schema=_schema(),
-                mode="error",
-                configuration={"delta.appendOnly": "true"},
-                storage_options=self.lake.storage_options or None,
-            )
-        except DeltaError:
-            if table := self._open(uri):
-                return table
-            raise
-
-
-def _schema() -> Any:
-    from deltalake import Field as Column
-    from deltalake import Schema
-    from deltalake.schema import PrimitiveType
-
-    names: dict[Any, str] = {pl.String: "string", pl.Float64: "double", _INSTANT: "timestamp"}
-    return Schema([Column(n, PrimitiveType(names[t]), nullable=True) for n, t in SCHEMA.items()])
-
-
-def _read(table: Any) -> pl.DataFrame:
-    frame = pl.scan_delta(table).select(SCHEMA.names()).collect()
-    return frame.cast(SCHEMA)
-
-
-def _of_decision(entries: pl.DataFrame, decision_id: str) -> Entry | None:
-    found = entries.filter(pl.col("decision_id") == decision_id)
-    return Entry(**found.row(0, named=True)) if found.height else None
-
-
-def _commit(table: Any, entry: Entry) -> bool:
-    """Whether the entry was written; not so when another writer recorded its decision meanwhile."""
-    from deltalake import CommitProperties, Transaction, write_deltalake
-    from deltalake.exceptions import CommitFailedError
-
-    rows = pl.DataFrame([dataclasses.asdict(entry)], schema=SCHEMA)
-    once = CommitProperties(app_transactions=[Transaction(entry.decision_id, 1)])
-    try:
-        write_deltalake(table, rows, mode="append", commit_properties=once)
-    except CommitFailedError:
-        return False
-    return True
+    def _records(self, product: str) -> AppendOnly:
+        return AppendOnly(self.lake, AssetName(product, "release"), SCHEMA, "decision_id")

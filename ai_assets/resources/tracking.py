@@ -185,6 +185,18 @@ class ExperimentTracker(dg.ConfigurableResource):
         """Let an alias, such as `champion`, name a version."""
         self.client().set_registered_model_alias(model_name, alias, version)
 
+    def follow(self, model_name: str, bundle: str, source: str, alias: str = "champion") -> str:
+        """Let the alias name the version of that bundle, registered if it was not; the version."""
+        client = self.client()
+        found = [
+            str(version.version)
+            for version in client.search_model_versions(f"name = '{model_name}'")
+            if version.tags.get("bundle") == bundle
+        ]
+        version = found[0] if found else self.register(model_name, source, {"bundle": bundle})
+        self.set_alias(model_name, alias, version)
+        return version
+
     def _experiment(self, client: Any, name: str) -> str:
         """The experiment's id. It is made with a place for artifacts: without, they would go to
         `./mlruns`."""

@@ -140,6 +140,7 @@ def manifest_facts(
     created_from: Mapping[str, Any],
     features_digest: str,
     code_version: str,
+    major: int = 1,
 ) -> dict[str, Any]:
     """What the manifest says beside the files; give it to the signer."""
     return {
@@ -151,6 +152,7 @@ def manifest_facts(
         "created_from": dict(created_from),
         "features_digest": features_digest,
         "code_version": code_version,
+        "major": major,
     }
 
 

@@ -15,11 +15,13 @@ from ai_assets.stages.labels import labels_stage
 from ai_assets.stages.model import family_stage, model_stage
 from ai_assets.stages.model_card import model_card_stage
 from ai_assets.stages.online import online_stage
+from ai_assets.stages.performance import performance_stage
 from ai_assets.stages.predictions import predictions_stage
 from ai_assets.stages.raw import raw_stage
 from ai_assets.stages.release import release_stage
 from ai_assets.stages.training_set import training_set_stage
 from ai_assets.stages.tuning import tuning_stage
+from ai_assets.stages.verdict import verdict_stage
 
 
 def tabular_stages(product: Product) -> Iterator[Stage]:
@@ -46,3 +48,5 @@ def tabular_stages(product: Product) -> Iterator[Stage]:
     yield predictions_stage(product)
     yield drift_stage(product)
     yield drift_report_stage(product)
+    yield performance_stage(product)
+    yield verdict_stage(product)

@@ -7,7 +7,7 @@ a range of partitions calls the function once a partition, so memory stays that 
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from ai_assets.lifecycle.naming import AssetName
 from ai_assets.lifecycle.partitions import KEY_FORMATS, Partitions, Span
 from ai_assets.lifecycle.product import Product
 from ai_assets.resources.bundles import BundleStore
+from ai_assets.resources.decisions import DecisionLog
 from ai_assets.resources.lake import Lake
 from ai_assets.resources.ledger import ReleaseLedger
 from ai_assets.resources.signer import Signer
@@ -76,6 +77,7 @@ class Tools:
     bundles: BundleStore
     signer: Signer
     ledger: ReleaseLedger
+    decisions: DecisionLog
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,10 @@ class StageRun:
     def name(self, asset: str) -> AssetName:
         return self.product.asset(asset)
 
+    def at(self, partition: str) -> "StageRun":
+        """The same work's view of another partition."""
+        return replace(self, partition=partition)
+
     def say(self, words: str) -> None:
         """Tell a waiting person how far the work is."""
         if self.log is not None:
@@ -126,8 +132,10 @@ class Stage:
     config: type[dg.Config] | None = None
 
 
-def bind(product: Product, stage: Stage) -> dg.AssetsDefinition:
-    """The Dagster asset of one stage of one product."""
+def bind(
+    product: Product, stage: Stage, condition: dg.AutomationCondition | None = None
+) -> dg.AssetsDefinition:
+    """The Dagster asset of one stage of one product, made by itself where a condition says so."""
     name = product.asset(stage.asset)
     partitions = dagster_partitions(product.partitions) if stage.partitioned else None
     spec = dg.AssetSpec(
@@ -139,6 +147,7 @@ def bind(product: Product, stage: Stage) -> dg.AssetsDefinition:
         tags={"stage": stage.stage},
         code_version=code_version(tuple(stage.code), stage.settings),
         partitions_def=partitions,
+        automation_condition=condition,
         deps=[_dependency(product, up, partitions) for up in stage.upstream],
     )
     checks = [
@@ -156,7 +165,7 @@ def bind(product: Product, stage: Stage) -> dg.AssetsDefinition:
         name="__".join(name.key),
         specs=[spec],
         check_specs=checks,
-        required_resource_keys={"lake", "tracker", "bundles", "signer", "ledger"},
+        required_resource_keys=set(Tools.__annotations__),
         backfill_policy=dg.BackfillPolicy.single_run() if stage.ranges else None,
     )(_step(product, stage))
 

@@ -16,10 +16,12 @@ from ai_assets.serving.bundle import manifest_facts, plan_file, schema_files
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream, digest
 from ai_assets.stages.evaluation import scores_of_test_rows
+from ai_assets.stages.monitoring import FILE, watched
 from ai_assets.stages.training_data import (
     TrainingData,
     artifact,
     load_training_data,
+    read_json,
     save_folder,
     write_json,
 )
@@ -47,7 +49,7 @@ def bundle_stage(product: Product) -> Stage:
             *(Upstream(f"cleaned/{name}", partitioned=False) for name in product.lookups),
         ],
         guards=[VERIFIED, SMALL],
-        code=("features", "schema"),
+        code=("features", "schema", "drift", "verdict/sketch.py"),
         settings=product.features_sql + product.declaration.model_dump_json(include={"tables"}),
     )
 
@@ -103,11 +105,13 @@ def write_payload(
             shutil.copy(served / name, folder / name)
     shutil.copy(artifact(run, "model_card") / "model_card.md", folder)
     shutil.copy(project_root() / "LICENSE", folder)
+    importances = read_json(artifact(run, "model"), "importances.json")
     texts = {
         "encoding.json": data.encoding.to_json(),
         "features.sql": product.features_sql,
         "plan.json": plan_file(product.features_sql),
         "reference.json": drift_reference(run, data).to_json(),
+        FILE: watched(run, importances, *scores_of_test_rows(run, data)).to_json(),
         "sbom.cdx.json": sbom(run.tools.bundles.requirements(), product.name, run.partition or "1"),
         **schema_files(product.declaration.tables, product.declaration.request),
     }
@@ -135,6 +139,7 @@ def facts(run: StageRun, versions: dict[str, int]) -> dict[str, Any]:
         created_from=versions,
         features_digest=digest(run.product.features_sql),
         code_version=digest(declared.model_dump_json()),
+        major=declared.gate.major,
     )
 
 

@@ -1,50 +1,189 @@
-"""gate: whether a bundle may be released."""
+"""gate: whether a bundle may be released: within limits, better than the champion, compatible."""
 
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from ai_assets.lifecycle.gate.champion import Comparison, compare, no_comparison
+from ai_assets.lifecycle.gate.compatible import incompatible
 from ai_assets.lifecycle.gate.limits import GateResult, judge
 from ai_assets.lifecycle.product import Product
+from ai_assets.resources.ledger import Entry
+from ai_assets.serving.bundle import Bundle
+from ai_assets.serving.scoring import Scorer
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream, digest
+from ai_assets.stages.evaluation import scores_of_test_rows, slice_columns
 from ai_assets.stages.model_card import read_evaluation
-from ai_assets.stages.training_data import artifact, read_json, save_folder, write_json
+from ai_assets.stages.outcomes import days_of
+from ai_assets.stages.predictions import features_for
+from ai_assets.stages.training_data import (
+    artifact,
+    load_training_data,
+    read_json,
+    save_folder,
+    write_json,
+)
 
 WITHIN_LIMITS = Guard(
     "within_limits", "The evaluation, size and latency meet every declared limit.", blocking=True
 )
+BETTER = Guard(
+    "better_than_the_champion",
+    "On the same test rows the challenger is better than what is in production, by the declared "
+    "margin, and clearly worse in no slice.",
+)
+COMPATIBLE = Guard(
+    "callers_can_still_call",
+    "Whoever calls the bundle in production can call this one, or a new major version is declared.",
+)
 
 
 def gate_stage(product: Product) -> Stage:
-    """The stage that judges a bundle against the declared limits."""
+    """The stage that judges a bundle against the declared limits and the champion."""
     return Stage(
         stage="gate",
         asset="gate",
-        description="Whether the bundle meets every declared limit and may be released.",
+        description="Whether the bundle may be released: declared limits, the champion on the same "
+        "rows, compatible schema.",
         compute=judge_bundle,
         kinds=frozenset({"python"}),
-        upstream=[Upstream("bundle"), Upstream("evaluation"), Upstream("compressed_model")],
-        guards=[WITHIN_LIMITS],
+        upstream=[
+            Upstream("bundle"),
+            Upstream("evaluation"),
+            Upstream("compressed_model"),
+            Upstream("training_set"),
+        ],
+        guards=[WITHIN_LIMITS, BETTER, COMPATIBLE],
         code=("gate",),
         settings=product.declaration.gate.model_dump_json(),
     )
 
 
 def judge_bundle(run: StageRun) -> Outcome:
-    """Judge the evaluation of what the bundle serves."""
-    evaluation = read_evaluation(run)
+    """Judge what the bundle serves."""
+    spec = run.product.declaration.gate
     chosen = read_json(artifact(run, "compressed_model"), "chosen.json")
-    result = judge(evaluation, chosen, run.product.declaration.gate)
+    limits = judge(read_evaluation(run), chosen, spec)
+    tag = read_json(artifact(run, "bundle"), "bundle.json")["tag"]
+    entry = champion_of(run, tag)
+    comparison = compared(run, entry, tag)
+    broken = changes_for_callers(run, entry, tag)
+    passed = limits.passed and comparison.passed and not broken
+    words = " ".join([limits.words, comparison.words, compatible(broken).words])
     content = {
-        "passed": result.passed,
-        "words": result.words,
-        "bundle": read_json(artifact(run, "bundle"), "bundle.json")["tag"],
-        "limits": result.rows.to_dicts(),
+        "passed": passed,
+        "words": words,
+        "bundle": tag,
+        "champion": entry.stable if entry else None,
+        "limits": limits.rows.to_dicts(),
+        "comparison": comparison.rows.to_dicts(),
+        "incompatible": broken,
     }
     version = save_folder(run, "gate", lambda folder: write_json(folder, "gate.json", content))
     return Outcome(
         digest(version),
-        {"limits": shown.table(result.rows), "bundle": content["bundle"], "passed": result.passed},
-        {WITHIN_LIMITS.name: within_limits(result)},
+        {
+            "passed": passed,
+            "words": words,
+            "bundle": tag,
+            "champion": entry.stable if entry else "none",
+            "limits": shown.table(limits.rows),
+            "comparison": shown.table(comparison.rows),
+            **shown.numbers(_difference(comparison)),
+        },
+        {
+            WITHIN_LIMITS.name: within_limits(limits),
+            BETTER.name: better(comparison),
+            COMPATIBLE.name: compatible(broken),
+        },
     )
+
+
+def champion_of(run: StageRun, tag: str) -> Entry | None:
+    """What is in production at the end of the partition; None if that is the bundle itself."""
+    moment = run.span.end if run.span else datetime.now(UTC)
+    entry = run.tools.ledger.as_of(run.product.name, moment)
+    return None if entry is None or entry.stable == tag else entry
+
+
+def compared(run: StageRun, entry: Entry | None, tag: str) -> Comparison:
+    """Challenger and champion on the challenger's test rows.
+
+    The challenger answers through the graph that never saw them. A champion of the same or a later
+    partition may have learned from them: it cannot be judged by them.
+    """
+    spec = run.product.declaration.gate.champion
+    if spec is None:
+        return no_comparison("No comparison with a champion is declared.")
+    if entry is None:
+        return no_comparison("There is no other bundle in production to compare with.")
+    bundle = run.tools.bundles.load(entry.stable)
+    if bundle.partition is None or run.partition is None or bundle.partition >= run.partition:
+        return no_comparison(
+            f"{entry.stable} may have learned from these test rows, so it is not compared on them."
+        )
+    data = load_training_data(run)
+    y, challenger = scores_of_test_rows(run, data)
+    return compare(
+        y,
+        champion_scores(run, bundle),
+        challenger,
+        spec,
+        slices=slice_columns(run, data),
+        blocks=days_of(data.frame("test")),
+        seed=run.product.declaration.training.seed,
+    )
+
+
+def champion_scores(run: StageRun, bundle: Bundle) -> Any:
+    """The champion's calibrated scores [n] of the test rows, by its own features and code."""
+    test = load_training_data(run).frame("test")
+    if bundle.features_sql == run.product.features_sql:
+        return Scorer(bundle).score_features(test).probability
+    run.say("The champion has another feature query; running it over the window.")
+    features = [
+        features_for(run.at(key), bundle) for key in run.product.window(run.partition) or []
+    ]
+    rows = test.select("_row_id").join(
+        pl.concat(features), on="_row_id", how="left", maintain_order="left"
+    )
+    return Scorer(bundle).score_features(rows).probability
+
+
+def changes_for_callers(run: StageRun, entry: Entry | None, tag: str) -> list[str]:
+    """What callers of the champion could no longer do; nothing under a new major version."""
+    if entry is None:
+        return []
+    old, new = (run.tools.bundles.load(name) for name in (entry.stable, tag))
+    if new.manifest.get("major", 1) > old.manifest.get("major", 1):
+        return []
+    return incompatible((old.request.table, old.decision), (new.request.table, new.decision))
 
 
 def within_limits(result: GateResult) -> Finding:
     return Finding(result.passed, result.words)
+
+
+def better(comparison: Comparison) -> Finding:
+    """Whether the challenger beats the champion. A challenger that loses is no error of the run."""
+    return Finding(comparison.passed, comparison.words, warn=True)
+
+
+def compatible(broken: list[str]) -> Finding:
+    """Whether callers notice nothing."""
+    if not broken:
+        return Finding(True, "Callers of the champion can call this bundle.")
+    return Finding(
+        False,
+        f"Callers would break: {'; '.join(broken)}. Declare gate.major one higher if so intended.",
+        warn=True,
+    )
+
+
+def _difference(comparison: Comparison) -> dict[str, float]:
+    if comparison.rows.is_empty():
+        return {}
+    found = comparison.rows["difference"][0]
+    return {} if found is None else {"challenger_minus_champion": found}

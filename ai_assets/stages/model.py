@@ -4,15 +4,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.evaluation import plots
-from ai_assets.lifecycle.learners.base import Model
+from ai_assets.lifecycle.learners.base import Model, read_arrays
+from ai_assets.lifecycle.learners.blend import BlendModel
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.training.calibration import fit_calibration
 from ai_assets.lifecycle.training.compete import Competition, compete
-from ai_assets.lifecycle.training.fitting import declared_family, fit_model, refit_model
+from ai_assets.lifecycle.training.fitting import fit_model, load_model, refit_model
 from ai_assets.lifecycle.training.metrics import metric_value
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Outcome, Stage, StageRun, Upstream
@@ -25,6 +25,7 @@ from ai_assets.stages.training_data import (
     save_folder,
     write_json,
 )
+from ai_assets.stages.tuning import HELD_OUT
 
 _KINDS = {"linear": "scikitlearn", "lightgbm": "lightgbm", "mlp": "pytorch"}
 _STEPS_BETWEEN_WORDS = 100
@@ -50,7 +51,7 @@ def model_stage(product: Product) -> Stage:
     return Stage(
         stage="model",
         asset="model",
-        description="The family that does best on validation rows, and why.",
+        description="The family, or the blend of families, that does best ahead in time, and why.",
         compute=choose_model,
         kinds=frozenset({"python", "mlflow"}),
         upstream=[
@@ -95,7 +96,7 @@ def fit_family(run: StageRun, family: str) -> Outcome:
         tracked.log_params({"family": family, **params})
         tracked.log_curve(model.curve)
         tracked.log_metrics({f"validation_{k}": v for k, v in values.items()})
-    version = save_folder(run, f"model/{family}", partial(_write_family, model, calibrated))
+    version = save_folder(run, f"model/{family}", model.save)
     return Outcome(
         version,
         {
@@ -110,22 +111,31 @@ def fit_family(run: StageRun, family: str) -> Outcome:
 
 
 def choose_model(run: StageRun) -> Outcome:
-    """Take the family that does best on validation rows; refit it where declared."""
+    """Take what does best on the rows that tuning's folds held out; refit it where declared.
+
+    Those rows reach further ahead than validation, which has also said when to stop the fits.
+    """
     data = load_training_data(run)
     training, task = run.product.declaration.training, run.product.declaration.label.task
-    y = data.split("validation").y
-    folders = {family: artifact(run, f"model/{family}") for family in training.families}
-    scores = {name: np.load(folder / "validation.npy") for name, folder in folders.items()}
-    result = compete(y, scores, metric=training.metric_for(task), task=task, seed=training.seed)
-    folder = folders[result.winner]
-    judged = declared_family(result.winner, training).load(folder / "fitted")
+    held_out = read_arrays(artifact(run, "tuning") / HELD_OUT)
+    result = compete(
+        held_out.pop("y"),
+        held_out,
+        metric=training.metric_for(task),
+        task=task,
+        seed=training.seed,
+        calibration=training.calibration,
+        blend=training.blend,
+    )
     run.say(result.why)
+    judged = _winner(run, result)
     served = _refit(run, data, judged)
     version = save_folder(run, "model", partial(_write_winner, judged, served, result))
     return Outcome(
         version,
         {
             "winner": result.winner,
+            "weights": ", ".join(f"{name} {share:.2f}" for name, share in result.weights.items()),
             "why": result.why,
             "families": shown.table(result.table),
             "refit": _refit_words(training.refit),
@@ -137,10 +147,21 @@ def choose_model(run: StageRun) -> Outcome:
 def load_models(run: StageRun) -> tuple[Model, Model]:
     """The winner as judged on test rows, and as served (the same one unless it was refitted)."""
     folder = artifact(run, "model")
-    family = declared_family(
-        read_json(folder, "winner.json")["family"], run.product.declaration.training
-    )
-    return family.load(folder / "judged"), family.load(folder / "served")
+    name, training = read_json(folder, "winner.json")["family"], run.product.declaration.training
+    judged, served = (load_model(name, folder / kind, training) for kind in ("judged", "served"))
+    return judged, served
+
+
+def _winner(run: StageRun, result: Competition) -> Model:
+    """The model of the winning family, or those of the families that the blend is made of."""
+    declared = run.product.declaration
+    members = [
+        load_model(name, artifact(run, f"model/{name}"), declared.training)
+        for name in result.weights
+    ]
+    if len(members) == 1:
+        return members[0]
+    return BlendModel(declared.label.task, members, list(result.weights.values()))
 
 
 def _refit(run: StageRun, data: TrainingData, judged: Model) -> Model:
@@ -148,7 +169,7 @@ def _refit(run: StageRun, data: TrainingData, judged: Model) -> Model:
     if training.refit == "none":
         return judged
     run.say("refitting the winner on all rows of the window")
-    params = read_json(artifact(run, "tuning"), "params.json")[judged.family]
+    params = read_json(artifact(run, "tuning"), "params.json")
     return refit_model(judged, data.whole, params, training=training, task=task)
 
 
@@ -161,12 +182,6 @@ def _refit_words(refit: str) -> str:
     )
 
 
-def _write_family(model: Model, validation: np.ndarray, folder: Path) -> None:
-    model.save(folder / "fitted")
-    np.save(folder / "validation.npy", validation, allow_pickle=False)
-    write_json(folder, "curve.json", model.curve)
-
-
 def _write_winner(
     judged: Model,
     served: Model,
@@ -177,6 +192,7 @@ def _write_winner(
     served.save(folder / "served")
     write_json(folder, "importances.json", served.importances())
     content = {"family": result.winner, "why": result.why, "iterations": judged.iterations}
+    content["weights"] = result.weights
     write_json(folder, "winner.json", content | {"families": result.table.to_dicts()})
 
 

@@ -27,6 +27,11 @@ class ReleaseConfig(dg.Config):
     )
     who: str = Field(default="operator", description="Who decides.")
     why: str = Field(default="released by hand", description="The reason, for the history.")
+    decision: str | None = Field(
+        default=None,
+        description="Id of the recorded decision that asked for this bundle. Where the gate says "
+        "no, or a person must approve, what is in production then stays there.",
+    )
     override_gate: bool = Field(
         default=False, description="Release a bundle that its gate did not pass. Recorded."
     )
@@ -50,24 +55,28 @@ def append_release(run: StageRun) -> Outcome:
     """Put a bundle into production. Releasing what is in production already changes nothing.
 
     Raises:
-        DataError: no such bundle was built, or it did not pass its gate.
+        DataError: no such bundle was built, or it did not pass its gate and no decision asked.
     """
     config = run.config or ReleaseConfig()
     ledger, product = run.tools.ledger, run.product.name
     history = ledger.history(product)
-    bundle = config.bundle or gated_bundle(run)
-    gate = check_releasable(run, bundle, history["stable"].to_list(), config.override_gate)
+    bundle = config.bundle or asked_bundle(run, config)
     effective = effective_from(run, bundle, history)
     before = ledger.as_of(product, effective)
-    if before is None or before.stable != bundle:
-        ledger.append(_entry(run, config, bundle, effective, before, gate))
-        history = ledger.history(product)
+    kept = why_kept(run, config, bundle)
+    if kept is None:
+        gate = check_releasable(run, bundle, history["stable"].to_list(), config.override_gate)
+        if before is None or before.stable != bundle:
+            ledger.append(_entry(run, config, bundle, effective, before, gate))
+            history = ledger.history(product)
     current = ledger.as_of(product, effective)
+    follow_registry(run, current)
     return Outcome(
         digest("\n".join(history["decision_id"].to_list())),
         {
-            "stable": bundle,
-            "effective_from": str(effective),
+            "stable": current.stable if current else "none",
+            "outcome": kept or f"{bundle} is in production.",
+            "effective_from": str(current.effective_from if current else effective),
             "decision": current.decision_id if current else "",
             "releases": history.height,
             "history": shown.table(
@@ -75,6 +84,38 @@ def append_release(run: StageRun) -> Outcome:
             ),
         },
     )
+
+
+def asked_bundle(run: StageRun, config: ReleaseConfig) -> str:
+    """The bundle to release where none is named.
+
+    Under a decision it is the one of the run's partition, whether or not it passed its gate.
+    """
+    if config.decision is not None:
+        return str(read_json(artifact(run, "bundle"), "bundle.json")["tag"])
+    return gated_bundle(run)
+
+
+def why_kept(run: StageRun, config: ReleaseConfig, bundle: str) -> str | None:
+    """Why a challenger that a decision asked for does not take over; None where it does."""
+    if config.decision is None or config.override_gate:
+        return None
+    gate = read_json(artifact(run, "gate"), "gate.json")
+    if gate["bundle"] != bundle or not gate["passed"]:
+        return f"{bundle} stays a challenger: {gate['words']}"
+    if run.product.declaration.retrain.approval == "manual":
+        return (
+            f"{bundle} passed its gate and waits for approval. Approve it by materializing "
+            f"{run.product.name}/release with bundle: {bundle}, who and why."
+        )
+    return None
+
+
+def follow_registry(run: StageRun, current: Entry | None) -> None:
+    """Let the aliases of MLflow's registry name what is in production."""
+    if current is not None:
+        source = str(run.tools.bundles.payload(current.stable))
+        run.tools.tracker.follow(run.product.name, current.stable, source)
 
 
 def gated_bundle(run: StageRun) -> str:
@@ -142,14 +183,24 @@ def _entry(
 ) -> Entry:
     previous = before.decision_id if before else ""
     overridden = config.override_gate and not gate.get("passed")
+    made = digest("\n".join([run.product.name, bundle, str(effective), previous]))
     return Entry(
         product=run.product.name,
         effective_from=effective,
         recorded_at=datetime.now(UTC),
         stable=bundle,
-        decision_id=digest("\n".join([run.product.name, bundle, str(effective), previous])),
-        cause="first release" if before is None else "by hand",
+        decision_id=config.decision or made,
+        cause=_cause(run, config, before),
         who=config.who,
         why=f"{config.why} (gate overridden)" if overridden else config.why,
         gate=json.dumps(gate, sort_keys=True) if gate else "",
     )
+
+
+def _cause(run: StageRun, config: ReleaseConfig, before: Entry | None) -> str:
+    if before is None:
+        return "first release"
+    if config.decision is None:
+        return "by hand"
+    found = run.tools.decisions.find(run.product.name, config.decision)
+    return str(found["cause"]) if found else "decision"

@@ -48,6 +48,10 @@ def numbers(values: Mapping[str, float], prefix: str = "") -> dict[str, Any]:
     return {f"{prefix}{name}": float(v) for name, v in values.items() if v == v}
 
 
+def json(content: Any) -> dg.JsonMetadataValue:
+    return dg.MetadataValue.json(content)
+
+
 def markdown(text: str) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(text)
 

@@ -1,9 +1,13 @@
 """tuning: the search for each family's parameters, on train rows only."""
 
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.evaluation import plots
+from ai_assets.lifecycle.learners.base import write_arrays
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.training.tuning import Study, tune
 from ai_assets.stages import shown
@@ -15,6 +19,8 @@ from ai_assets.stages.training_data import (
     save_folder,
     write_json,
 )
+
+HELD_OUT = "held_out.npz"
 
 
 def tuning_stage(product: Product) -> Stage:
@@ -29,7 +35,7 @@ def tuning_stage(product: Product) -> Stage:
         kinds=frozenset({"optuna"}),
         upstream=[Upstream("training_set")],
         code=("training", "learners"),
-        settings=training.model_dump_json(exclude={"refit", "calibration", "window"}),
+        settings=training.model_dump_json(exclude={"refit", "calibration", "window", "blend"}),
     )
 
 
@@ -42,8 +48,7 @@ def tune_families(run: StageRun) -> Outcome:
         [s.trials.select(pl.lit(s.family).alias("family"), pl.all()) for s in studies]
     )
     trials = trials.with_columns(pl.col("folds").list.eval(pl.element().round(6)))
-    params = {study.family: study.params for study in studies}
-    version = save_folder(run, "tuning", lambda folder: write_json(folder, "params.json", params))
+    version = save_folder(run, "tuning", partial(_write, data, studies))
     run.lake.replace(run.name("tuning"), trials.drop("folds"), run.partition)
     return Outcome(
         version,
@@ -87,6 +92,13 @@ def tune_family(run: StageRun, data: TrainingData, family: str) -> Study:
         )
         tracked.log_params(study.params)
     return study
+
+
+def _write(data: TrainingData, studies: list[Study], folder: Path) -> None:
+    """The parameters, and what each family says of the rows that the folds held out."""
+    write_json(folder, "params.json", {study.family: study.params for study in studies})
+    y = data.split("train").y[studies[0].held_out]
+    write_arrays(folder / HELD_OUT, {"y": y} | {s.family: s.predicted for s in studies})
 
 
 def _summary(study: Study) -> dict[str, object]:

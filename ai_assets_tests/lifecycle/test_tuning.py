@@ -6,6 +6,7 @@ import pytest
 from ai_assets.lifecycle.errors import DeclarationError
 from ai_assets.lifecycle.learners import get_family
 from ai_assets.lifecycle.training.fitting import fit_model, refit_model, weighted
+from ai_assets.lifecycle.training.metrics import metric_value
 from ai_assets.lifecycle.training.spec import Split, Training, Tune
 from ai_assets.lifecycle.training.tuning import TuningTimeoutError, tune, tuning_rows
 from ai_assets_tests.lifecycle.test_learners import make_data
@@ -102,3 +103,30 @@ def test_an_ignored_feature_must_exist():
     training = Training(threads=1, ignore_features=["nothing"])
     with pytest.raises(DeclarationError, match="ignore_features"):
         fit_model("linear", DATA, DATA, {"c": 0.1}, training=training, task="binary")
+
+
+def test_the_best_trial_says_what_it_thinks_of_rows_it_did_not_learn_from():
+    study = tune("linear", DATA, TIMES, training=spec(), task="binary")
+    assert study.held_out.tolist() == list(range(300, 600))
+    assert study.predicted.shape == (300, 1)
+    losses = [
+        metric_value("log_loss", "binary", DATA.y[rows], study.predicted[rows - 300])
+        for rows in (np.arange(300, 450), np.arange(450, 600))
+    ]
+    assert np.mean(losses) == pytest.approx(study.value)
+
+
+def test_declared_parameters_are_not_searched():
+    training = spec().model_copy(update={"parameters": {"linear": {"c": 0.7}}})
+    study = tune("linear", DATA, TIMES, training=training, task="binary")
+    assert set(study.trials["params"]) == {'{"c": 0.7}'}
+
+
+def test_a_small_table_gets_leaves_of_its_size():
+    few = DATA.take(TIMES[:200])
+    model = fit_model(
+        "lightgbm", few, DATA.take(TIMES[400:]), get_family("lightgbm").defaults(),
+        training=Training(threads=1), task="binary",
+    )  # fmt: skip
+    assert max(model.importances().values()) > 0.2
+    assert model.predict(DATA.x).std() > 0.01

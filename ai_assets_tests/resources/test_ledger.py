@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from ai_assets.lifecycle.errors import DataError
+from ai_assets.lifecycle.naming import AssetName
+from ai_assets.resources.append_only import AppendOnly
 from ai_assets.resources.lake import Lake
-from ai_assets.resources.ledger import Entry, ReleaseLedger, _commit
+from ai_assets.resources.ledger import SCHEMA, Entry, ReleaseLedger
 
 
 def _entry(day: int, decision: str, bundle: str, recorded: int | None = None) -> Entry:
@@ -161,9 +164,10 @@ def test_a_commit_is_refused_when_its_decision_was_recorded_since_the_table_was_
     uri = str(tmp_path / "lake" / "flight_delay" / "release")
     first, second, third = DeltaTable(uri), DeltaTable(uri), DeltaTable(uri)
 
-    assert _commit(first, _entry(2, "d2", "p:b"))
-    assert not _commit(second, _entry(2, "d2", "p:b"))
-    assert _commit(third, _entry(3, "d3", "p:c"))
+    records = AppendOnly(ledger.lake, AssetName("flight_delay", "release"), SCHEMA, "decision_id")
+    assert records._commit(first, asdict(_entry(2, "d2", "p:b")))
+    assert not records._commit(second, asdict(_entry(2, "d2", "p:b")))
+    assert records._commit(third, asdict(_entry(3, "d3", "p:c")))
 
     assert ledger.history("flight_delay")["decision_id"].to_list() == ["d1", "d2", "d3"]
 
@@ -171,6 +175,8 @@ def test_a_commit_is_refused_when_its_decision_was_recorded_since_the_table_was_
 WRITER = """
 import sys, time
 from datetime import UTC, datetime
+from ai_assets.lifecycle.naming import AssetName
+from ai_assets.resources.append_only import AppendOnly
 from ai_assets.resources.lake import Lake
 from ai_assets.resources.ledger import Entry, ReleaseLedger
 root, who, folder = sys.argv[1:]

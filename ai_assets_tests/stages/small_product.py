@@ -15,6 +15,7 @@ import yaml
 from ai_assets.lifecycle.naming import AssetName
 from ai_assets.lifecycle.product import Product, TabularDeclaration
 from ai_assets.resources.bundles import BundleStore
+from ai_assets.resources.decisions import DecisionLog
 from ai_assets.resources.lake import Lake
 from ai_assets.resources.ledger import ReleaseLedger
 from ai_assets.resources.signer import Signer
@@ -170,6 +171,7 @@ class World:
             BundleStore(home=str(self.home / "bundles")),
             Signer(key_path=str(self.home / "keys" / "key.pem")),
             ReleaseLedger(lake=lake),
+            DecisionLog(lake=lake),
         )
 
     @cached_property

@@ -108,14 +108,18 @@ def paired_difference(
     seed: int,
     resamples: int = 200,
     level: float = 0.95,
+    blocks: ArrayLike | None = None,
 ) -> Estimate:
-    """Metric of `first` minus metric of `second`, two scores [n] of the same rows, paired."""
+    """Metric of `first` minus metric of `second`, two scores [n] of the same rows, paired.
+
+    With `blocks` [n], for example days, whole blocks are drawn.
+    """
     check_resampling(resamples, level)
     pair = [scored(y, scores, threshold) for scores in (first, second)]
     values = [values_of(rows, (metric,))[metric] for rows in pair]
     if values[0] is None or values[1] is None:
         return Estimate(None, words=get_metric(metric).undefined)
-    drawn = [_resampled(rows, (metric,), seed, resamples)[metric] for rows in pair]
+    drawn = [_resampled(rows, (metric,), seed, resamples, blocks)[metric] for rows in pair]
     value = values[0] - values[1]
     low, high = _interval(value, drawn[0] - drawn[1], level)
     return Estimate(value, low, high)

@@ -24,6 +24,34 @@ class MetricLimits(Section):
         return limits
 
 
+class Champion(Section):
+    """How much better than what is in production a challenger must be, on the same test rows."""
+
+    metric: str = Field(default="log_loss", description="What they are compared by.")
+    margin: float = Field(
+        default=0.0,
+        description="By how much the challenger must be better. Negative: so much worse it may be.",
+    )
+    sure: bool = Field(
+        default=False,
+        description="Whether the whole 95 % interval of the difference must be beyond the margin, "
+        "not only the difference itself. Intervals are of days, and few days are seldom sure.",
+    )
+    slice_margin: float = Field(
+        default=0.02,
+        ge=0,
+        description="In no slice may the challenger be clearly worse by more than this.",
+    )
+    slice_rows: int = Field(
+        default=200, ge=30, description="Smaller slices say nothing, and are not compared."
+    )
+
+    @field_validator("metric")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return get_metric(name).name
+
+
 class Gate(MetricLimits):
     """What a bundle must meet to be released. Without limits everything passes, and says so."""
 
@@ -39,4 +67,14 @@ class Gate(MetricLimits):
     )
     slices: MetricLimits | None = Field(
         default=None, description="Limits that every slice with enough rows must meet."
+    )
+    champion: Champion | None = Field(
+        default_factory=Champion,
+        description="Comparison with what is in production; null leaves it out.",
+    )
+    major: int = Field(
+        default=1,
+        ge=1,
+        description="Major version of the request's and the answer's schema. A bundle that callers "
+        "of the champion could not call is refused unless this is raised.",
     )

@@ -1,5 +1,6 @@
 """ONNX graphs built node by node: small, the same bytes each time, and free of any exporter."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,8 +40,13 @@ class Graph:
         self.nodes.append(node)
         return name
 
-    def to_bytes(self, features: int, outputs: int) -> bytes:
-        """The model from `x` float32 [N, features] to `y` float32 [N, outputs]."""
+    def to_bytes(
+        self, features: int, outputs: int, opsets: Mapping[str, int] | None = None
+    ) -> bytes:
+        """The model from `x` float32 [N, features] to `y` float32 [N, outputs].
+
+        `opsets` names what it needs beside ONNX's own operators: a version for each domain.
+        """
         import onnx
         from onnx import TensorProto, helper
 
@@ -51,9 +57,10 @@ class Graph:
             [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", outputs])],
             initializer=self.constants,
         )
+        wanted = {**(opsets or {}), "": OPSET}
         model = helper.make_model(
             graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
+            opset_imports=[helper.make_opsetid(d, v) for d, v in sorted(wanted.items())],
             ir_version=IR_VERSION,
             producer_name=PRODUCER,
         )

@@ -1,5 +1,6 @@
 """Fitting one family as the product declares it: with its device and its class weights."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,8 @@ from ai_assets.lifecycle.errors import DeclarationError, must_be
 from ai_assets.lifecycle.features.encoding import UNSEEN
 from ai_assets.lifecycle.learners import get_family
 from ai_assets.lifecycle.learners.base import Dataset, Family, Model, OnStep, Task
+from ai_assets.lifecycle.learners.blend import FAMILY as BLEND
+from ai_assets.lifecycle.learners.blend import BlendModel, load_blend
 from ai_assets.lifecycle.training.spec import Training
 
 
@@ -18,6 +21,11 @@ def declared_family(name: str, training: Training) -> Family:
 
         return Mlp(training.device)
     return get_family(name)
+
+
+def load_model(name: str, folder: Path, training: Training) -> Model:
+    """Read a model that was saved: of a family, or a blend."""
+    return load_blend(folder) if name == BLEND else declared_family(name, training).load(folder)
 
 
 def learnable(data: Dataset, training: Training, task: Task) -> Dataset:
@@ -78,13 +86,33 @@ def fit_model(
 
 
 def refit_model(
-    model: Model, everything: Dataset, params: dict[str, Any], *, training: Training, task: Task
+    model: Model,
+    everything: Dataset,
+    params: dict[str, dict[str, Any]],
+    *,
+    training: Training,
+    task: Task,
 ) -> Model:
-    """Fit the model's family again on all rows, for as many iterations as the model had."""
+    """Fit the model's family again on all rows, for as many iterations as the model had.
+
+    Of a blend each member is fitted again.
+
+    Args:
+        model: the model that validation rows stopped.
+        everything: all rows of the window.
+        params: parameters of each family.
+        training: the product's declaration.
+        task: what is predicted.
+    """
+    if isinstance(model, BlendModel):
+        members = [
+            refit_model(m, everything, params, training=training, task=task) for m in model.members
+        ]
+        return BlendModel(task, members, model.weights)
     return declared_family(model.family, training).fit(
         learnable(everything, training, task),
         None,
-        params | {"iterations": model.iterations},
+        params[model.family] | {"iterations": model.iterations},
         task=task,
         seed=training.seed,
         threads=training.threads,

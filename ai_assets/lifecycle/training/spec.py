@@ -1,12 +1,12 @@
 """What a product declares about training: the `training:` part of its YAML."""
 
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from ai_assets.lifecycle.errors import DeclarationError, must_be
-from ai_assets.lifecycle.learners import FAMILIES
+from ai_assets.lifecycle.learners import FAMILIES, get_family
 from ai_assets.lifecycle.schema.durations import Duration
 from ai_assets.lifecycle.schema.tables import Section
 from ai_assets.lifecycle.training.metrics import METRICS_OF_TASK, metric_names
@@ -65,6 +65,16 @@ class Training(Section):
         min_length=1,
         description=f"Families that compete: {', '.join(FAMILIES)}.",
     )
+    blend: bool = Field(
+        True,
+        description="Whether a weighted mean of the families competes with them. It wins only "
+        "where it is clearly better than the best of them: it costs the server all of them.",
+    )
+    parameters: dict[str, dict[str, float | int | bool]] = Field(
+        default_factory=dict,
+        description="Parameters by family that replace the family's own and are not searched, for "
+        "example `lightgbm: {min_child_samples: 1000}`.",
+    )
     metric: str | None = Field(
         None,
         description="What decides between parameters and families. Default: log_loss, or rmse for "
@@ -115,6 +125,18 @@ class Training(Section):
                 raise ValueError(must_be("family", FAMILIES, name))
         if len(set(given)) < len(given):
             raise ValueError(f"families must be named once each, but got {given}.")
+        return given
+
+    @field_validator("parameters")
+    @classmethod
+    def _parameters_exist(cls, given: dict[str, Any]) -> dict[str, Any]:
+        for name in given:
+            if name not in FAMILIES:
+                raise ValueError(must_be("a family in parameters", FAMILIES, name))
+            allowed = list(get_family(name).defaults())
+            for parameter in given[name]:
+                if parameter not in allowed:
+                    raise ValueError(must_be(f"a parameter of {name}", allowed, parameter))
         return given
 
     @field_validator("metric")

@@ -43,6 +43,8 @@ class Study:
         default_value: The same of the family's defaults, the first trial.
         trials: A row a trial: `trial`, `state` (complete, pruned), `value` (mean of its folds),
             `folds`, `params` (JSON).
+        held_out: Positions [n] in `train` of the rows that the folds judged by.
+        predicted: What the best parameters, fitted on the rows before, say of those rows [n, K].
         rows: Number of rows that were tuned on.
         seconds: How long the search took. The only field that differs between two runs.
     """
@@ -53,6 +55,8 @@ class Study:
     value: float
     default_value: float
     trials: pl.DataFrame
+    held_out: np.ndarray
+    predicted: np.ndarray
     rows: int
     seconds: float
 
@@ -115,6 +119,8 @@ def tune(
         value=sign(metric) * best.value,
         default_value=sign(metric) * study.trials[0].value,
         trials=_trials_frame(study.trials),
+        held_out=np.concatenate([kept[judged] for _, judged in folds]),
+        predicted=np.concatenate(judge.predicted[best.number]),
         rows=len(kept),
         seconds=time.monotonic() - started,
     )
@@ -142,15 +148,18 @@ class _Judge:
         started: float,
     ) -> None:
         self.learner = declared_family(family, training)
+        self.given = training.parameters.get(family, {})
         self.training, self.task, self.metric, self.started = training, task, metric, started
+        self.predicted: dict[int, list[np.ndarray]] = {}
         self.folds = [(learnable(data.take(a), training, task), data.take(b)) for a, b in folds]
 
     def __call__(self, trial: Any) -> float:
         import optuna
 
-        params = self.learner.suggest(trial)
+        params = self.learner.suggest(trial) | self.given
         trial.set_user_attr("params", params)
         values: list[float] = []
+        answers = self.predicted[trial.number] = []
         for number, (train, held_out) in enumerate(self.folds):
             self.check_time(trial.number)
             model = self.learner.fit(
@@ -162,8 +171,8 @@ class _Judge:
                 threads=self.training.threads,
                 on_step=lambda step, value: self.check_time(trial.number),
             )
-            predicted = model.predict(held_out.x)
-            values.append(metric_value(self.metric, self.task, held_out.y, predicted))
+            answers.append(model.predict(held_out.x))
+            values.append(metric_value(self.metric, self.task, held_out.y, answers[-1]))
             trial.set_user_attr("folds", values)
             trial.report(sign(self.metric) * float(np.mean(values)), number)
             if number < len(self.folds) - 1 and trial.should_prune():

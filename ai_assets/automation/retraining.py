@@ -1,0 +1,257 @@
+"""The sensor that reads verdicts and decides; it computes nothing and reads nothing else."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from ai_assets.lifecycle.naming import bundle_partition
+from ai_assets.lifecycle.product import Product
+from ai_assets.lifecycle.retraining.decide import Costs, Decision, Past, decide
+from ai_assets.lifecycle.verdict.evidence import Verdict
+from ai_assets.resources.decisions import DecisionLog
+from ai_assets.resources.notify import Alert, Notifier
+
+WHO = "retraining sensor"
+VERDICTS_A_TICK = 500
+MOST_BACK = 1000
+DECISION_TAG = "ai_assets/decision"
+LEARNING = (
+    "training_set",
+    "tuning",
+    "model",
+    "compressed_model",
+    "evaluation",
+    "model_card",
+    "bundle",
+    "gate",
+    "release",
+)
+
+
+def retraining_sensor(product: Product, assets: list[dg.AssetsDefinition]) -> dg.SensorDefinition:
+    """The sensor of one product: each new verdict gets one recorded decision.
+
+    A decision's id comes from its verdict, and the run it asks for has that id as its key: after a
+    restart, a lost cursor or a report that was made anew, nothing is decided or started twice.
+    """
+    keys = learning_keys(assets)
+
+    @dg.sensor(
+        name=f"{product.name}_retraining",
+        target=dg.AssetSelection.assets(*keys),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=15,
+        description="Reads verdicts; retrains, waits or alerts as `retrain:` in the YAML says.",
+        required_resource_keys={"decisions", "notifier"},
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        return tick(context, product, keys)
+
+    return sensor
+
+
+def learning_keys(assets: list[dg.AssetsDefinition]) -> list[dg.AssetKey]:
+    """The assets that make and release a challenger."""
+    specs = [spec for definition in assets for spec in definition.specs]
+    return [spec.key for spec in specs if spec.tags.get("stage") in LEARNING]
+
+
+def tick(
+    context: dg.SensorEvaluationContext, product: Product, keys: list[dg.AssetKey]
+) -> dg.SensorResult:
+    """Decide on every verdict since the cursor, oldest first."""
+    records = newer_verdicts(context, product)
+    if not records:
+        return dg.SensorResult(skip_reason="No new verdict.")
+    decisions: DecisionLog = context.resources.decisions
+    history = decisions.history(product.name)
+    requests, said = [], []
+    for record in records:
+        verdict = verdict_of(record)
+        if verdict is None or not verdict.bundle:
+            continue
+        decision, known = decision_on(context, product, verdict, history)
+        if not known:
+            row = decisions.record(
+                decision, evidence_of(verdict, record), who=WHO, recorded_at=datetime.now(UTC)
+            )
+            history = pl.concat([history, pl.DataFrame([row], schema=history.schema)])
+            tell(context.resources.notifier, verdict, decision)
+        said.append(f"{verdict.partition or 'all'}: {decision.action}. {decision.why}")
+        if decision.acts:
+            requests.append(request_of(product, decision, keys))
+    for words in said:
+        context.log.info(words)
+    return dg.SensorResult(
+        run_requests=requests,
+        skip_reason=None if requests else "; ".join(said) or "No verdict on a release.",
+        cursor=str(records[-1].storage_id),
+    )
+
+
+def newer_verdicts(
+    context: dg.SensorEvaluationContext, product: Product
+) -> list[dg.EventLogRecord]:
+    """Materializations of the verdict asset after the cursor, oldest first, a bounded number."""
+    key = dg.AssetKey(product.asset("verdict").key)
+    after = int(context.cursor) if context.cursor else None
+    found = context.instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=key, after_storage_id=after),
+        limit=VERDICTS_A_TICK,
+        ascending=True,
+    )
+    return list(found.records)
+
+
+def verdict_of(record: dg.EventLogRecord) -> Verdict | None:
+    """The verdict that a materialization tells of."""
+    materialization = record.asset_materialization
+    value = materialization.metadata.get("verdict") if materialization else None
+    if value is None:
+        return None
+    return Verdict.from_json(json.dumps(value.value))
+
+
+def decision_on(
+    context: dg.SensorEvaluationContext, product: Product, verdict: Verdict, history: pl.DataFrame
+) -> tuple[Decision, bool]:
+    """The decision on a verdict, and whether it had been recorded before."""
+    decision = decide(
+        verdict,
+        product.declaration.retrain,
+        retrainings=past_retrainings(product, verdict, history),
+        since_trained=age(product, verdict),
+        costs=costs(context, product, verdict),
+    )
+    known = history.filter(pl.col("decision_id") == decision.decision_id)
+    if known.is_empty():
+        return decision, False
+    row = known.row(0, named=True)
+    told = Decision(
+        decision.decision_id, product.name, verdict.partition, row["action"], row["cause"],
+        row["severity"], row["why"],
+    )  # fmt: skip
+    return told, True
+
+
+def past_retrainings(product: Product, verdict: Verdict, history: pl.DataFrame) -> list[Past]:
+    """Retrainings decided before, by how many partitions ago; those too old to matter left out."""
+    rows = history.filter(pl.col("action") == "retrain")
+    policy = product.declaration.retrain
+    ago = partitions_back(product, verdict.partition, max(policy.within, policy.cooldown))
+    if ago is None:
+        return [Past(place) for place in reversed(range(rows.height))]
+    return [Past(ago[partition]) for partition in rows["partition"] if partition in ago]
+
+
+def partitions_back(product: Product, partition: str | None, most: int) -> dict[str, int] | None:
+    """How long ago each of the newest partitions was, by key; None without partitions."""
+    if product.partitions is None or partition is None:
+        return None
+    keys = product.partitions.window(partition, most + 1)
+    return {key: len(keys) - 1 - place for place, key in enumerate(keys)}
+
+
+def age(product: Product, verdict: Verdict) -> int | None:
+    """Partitions since the newest one that the judged bundle learned from."""
+    ago = partitions_back(product, verdict.partition, MOST_BACK)
+    trained = trained_as_of(product, verdict)
+    return None if ago is None or trained is None else ago[trained]
+
+
+def trained_as_of(product: Product, verdict: Verdict) -> str | None:
+    """The partition that the judged bundle was trained as of."""
+    if product.partitions is None or verdict.partition is None:
+        return None
+    keys = product.partitions.window(verdict.partition, MOST_BACK + 1)
+    return bundle_partition(verdict.bundle, keys)
+
+
+def costs(context: dg.SensorEvaluationContext, product: Product, verdict: Verdict) -> Costs:
+    """What waiting and training are known to cost."""
+    metadata = _metadata(context, product, "performance", verdict.partition)
+    loss = metadata.get("realised/log_loss", metadata.get("estimated/log_loss"))
+    usual = _metadata(context, product, "evaluation", trained_as_of(product, verdict)).get(
+        "log_loss"
+    )
+    excess = float(loss) - float(usual) if loss is not None and usual is not None else None
+    rows = _metadata(context, product, "predictions", verdict.partition)
+    return Costs(excess, int(rows.get("dagster/row_count", 0)), last_training_seconds(context))
+
+
+def _metadata(
+    context: dg.SensorEvaluationContext, product: Product, asset: str, partition: str | None
+) -> dict[str, Any]:
+    wanted = dg.AssetRecordsFilter(
+        asset_key=dg.AssetKey(product.asset(asset).key),
+        asset_partitions=[partition] if partition else None,
+    )
+    records = context.instance.fetch_materializations(wanted, limit=1).records
+    materialization = records[0].asset_materialization if records else None
+    return {k: v.value for k, v in materialization.metadata.items()} if materialization else {}
+
+
+def last_training_seconds(context: dg.SensorEvaluationContext) -> float | None:
+    """How long the newest successful retraining run took."""
+    runs = context.instance.get_run_records(
+        dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS], tags={"ai_assets/does": "retrain"}),
+        limit=1,
+    )
+    if not runs or runs[0].start_time is None or runs[0].end_time is None:
+        return None
+    return runs[0].end_time - runs[0].start_time
+
+
+def evidence_of(verdict: Verdict, record: dg.EventLogRecord) -> dict[str, Any]:
+    """What the decision stands on, for whoever asks why."""
+    return {
+        "verdict": json.loads(verdict.to_json()),
+        "materialization": record.storage_id,
+        "run_id": record.run_id,
+        "decided_on_partition": verdict.partition,
+    }
+
+
+def request_of(product: Product, decision: Decision, keys: list[dg.AssetKey]) -> dg.RunRequest:
+    """The run that trains, judges and, if the gate says so, releases a challenger."""
+    release = {"who": WHO, "why": decision.why, "decision": decision.decision_id}
+    name = "__".join(product.asset("release").key)
+    return dg.RunRequest(
+        run_key=decision.decision_id,
+        partition_key=decision.partition,
+        asset_selection=keys,
+        run_config={"ops": {name: {"config": release}}},
+        tags={
+            DECISION_TAG: decision.decision_id,
+            "ai_assets/does": "retrain",
+            "ai_assets/cause": decision.cause,
+            "dagster/max_retries": str(product.declaration.retrain.retries),
+        },
+    )
+
+
+def tell(notifier: Notifier, verdict: Verdict, decision: Decision) -> None:
+    """Tell people about what is broken and about what is started."""
+    for alert in alerts_on(verdict, decision):
+        notifier.notify(alert)
+
+
+def alerts_on(verdict: Verdict, decision: Decision) -> Iterator[Alert]:
+    """Broken data is an error for people to mend; a retraining is news."""
+    if decision.action == "wait":
+        return
+    broken = decision.action == "alert"
+    yield Alert(
+        product=verdict.product,
+        partition=verdict.partition,
+        kind="broken_data" if broken else "retraining",
+        severity="error" if broken else "info",
+        title=f"{verdict.product}: {'data is broken' if broken else 'retraining starts'}",
+        words=decision.why,
+        evidence={"decision": decision.decision_id, "cause": decision.cause},
+        key=f"decision/{decision.decision_id}",
+    )

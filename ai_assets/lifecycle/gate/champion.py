@@ -1,0 +1,151 @@
+"""Challenger against champion: paired, on the same rows, which neither learned from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from ai_assets.lifecycle.evaluation.bootstrap import Estimate, paired_difference
+from ai_assets.lifecycle.evaluation.metrics import get_metric, scored, values_of
+from ai_assets.lifecycle.gate.spec import Champion
+
+_SCHEMA = {
+    "rows": pl.String,
+    "count": pl.Int64,
+    "champion": pl.Float64,
+    "challenger": pl.Float64,
+    "difference": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "allowed": pl.String,
+    "passed": pl.Boolean,
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The outcome of the comparison.
+
+    Attributes:
+        passed: Whether the challenger may take the champion's place.
+        rows: A row for all test rows and one for each slice: `rows`, `count`, `champion`,
+            `challenger`, `difference` (challenger minus champion), its interval `low` to `high`,
+            `allowed`, `passed`.
+        words: The outcome in a sentence.
+    """
+
+    passed: bool
+    rows: pl.DataFrame
+    words: str
+
+
+def no_comparison(words: str) -> Comparison:
+    """There is nobody to compare with."""
+    return Comparison(True, pl.DataFrame(schema=_SCHEMA), words)
+
+
+def compare(
+    y: np.ndarray,
+    champion: np.ndarray,
+    challenger: np.ndarray,
+    spec: Champion,
+    *,
+    slices: pl.DataFrame,
+    blocks: np.ndarray | None,
+    seed: int,
+) -> Comparison:
+    """Compare two scores of the same rows by the declared metric.
+
+    The challenger passes if it is better by the margin: the difference, or with `sure` the worse
+    end of its interval, lies beyond it. In no slice may it be clearly worse by more than
+    `slice_margin`: the better end of the slice's interval still is.
+
+    Args:
+        y: labels [n].
+        champion: calibrated scores [n] of what is in production.
+        challenger: those of what would replace it.
+        spec: the declaration.
+        slices: columns [n] to look within.
+        blocks: the block (day) of each row [n]; rows of a day are alike.
+        seed: of the bootstrap.
+    """
+    everything = _row("all", y, champion, challenger, spec, blocks, seed, whole=True)
+    rows = [everything]
+    for name in slices.columns:
+        for value in slices[name].unique().drop_nulls().sort():
+            inside = (slices[name] == value).fill_null(False).to_numpy()
+            if inside.sum() < spec.slice_rows or len(np.unique(y[inside])) < 2:
+                continue
+            block = None if blocks is None else blocks[inside]
+            rows.append(
+                _row(
+                    f"{name} = {value}", y[inside], champion[inside], challenger[inside], spec,
+                    block, seed, whole=False,
+                )
+            )  # fmt: skip
+    table = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+    failed = table.filter(~pl.col("passed"))["rows"].to_list()
+    return Comparison(not failed, table, _words(table, failed, spec))
+
+
+def _row(
+    name: str,
+    y: np.ndarray,
+    champion: np.ndarray,
+    challenger: np.ndarray,
+    spec: Champion,
+    blocks: np.ndarray | None,
+    seed: int,
+    *,
+    whole: bool,
+) -> list[object]:
+    found = paired_difference(y, challenger, champion, spec.metric, seed=seed, blocks=blocks)
+    sign = -1.0 if get_metric(spec.metric).higher_is_better else 1.0
+    values = [_value(y, scores, spec.metric) for scores in (champion, challenger)]
+    passed, allowed = (_whole if whole else _slice)(found, sign, spec)
+    return [name, len(y), *values, found.value, found.low, found.high, allowed, passed]
+
+
+def _value(y: np.ndarray, scores: np.ndarray, metric: str) -> float | None:
+    return values_of(scored(y, scores), (metric,))[metric]
+
+
+def _whole(found: Estimate, sign: float, spec: Champion) -> tuple[bool, str]:
+    if found.value is None:
+        return False, "a value"
+    worst = found.value
+    if spec.sure:
+        ends = [e for e in (found.low, found.high) if e is not None]
+        worst = max(ends, key=lambda end: sign * end, default=found.value)
+    what = "the interval" if spec.sure else "the difference"
+    side = "below" if sign > 0 else "above"
+    return sign * worst < -spec.margin, f"{what} {side} {-sign * spec.margin:g}"
+
+
+def _slice(found: Estimate, sign: float, spec: Champion) -> tuple[bool, str]:
+    allowed = f"not clearly worse by {spec.slice_margin:g}"
+    if found.low is None or found.high is None:
+        return True, allowed
+    best = min(sign * found.low, sign * found.high)
+    return best <= spec.slice_margin, allowed
+
+
+def _words(table: pl.DataFrame, failed: list[str], spec: Champion) -> str:
+    whole = table.row(0, named=True)
+    numbers = (
+        f"{spec.metric} {_short(whole['challenger'])} against the champion's "
+        f"{_short(whole['champion'])} on {whole['count']:,} rows (difference "
+        f"{_short(whole['difference'])}, 95 % interval {_short(whole['low'])} to "
+        f"{_short(whole['high'])})"
+    )
+    if not failed:
+        return f"The challenger is better: {numbers}."
+    if failed[0] == "all":
+        return f"The challenger is not better enough: {numbers}."
+    return (
+        f"The challenger is better over all, {numbers}, but clearly worse for {', '.join(failed)}."
+    )
+
+
+def _short(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"

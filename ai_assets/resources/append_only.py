@@ -1,0 +1,128 @@
+"""Append-only records in the lake: added once each, never changed.
+
+A Delta table with `delta.appendOnly`, which makes every Delta writer refuse to change or remove
+what is there. A record is written once, also when several processes write it at the same time: each
+commit carries the record's id as an application transaction, and Delta refuses a commit whose
+transaction another one has written since it looked (Delta protocol, "Transaction Identifiers").
+This holds on object stores too, where no lock does.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ai_assets.lifecycle.errors import DataError
+from ai_assets.lifecycle.naming import AssetName
+from ai_assets.resources.lake import Lake
+
+INSTANT = pl.Datetime("us", "UTC")
+_ATTEMPTS = 20
+_TYPES: dict[Any, str] = {
+    pl.String: "string",
+    pl.Float64: "double",
+    pl.Int64: "long",
+    pl.Boolean: "boolean",
+    INSTANT: "timestamp",
+}
+
+
+@dataclass(frozen=True)
+class AppendOnly:
+    """One such table.
+
+    Attributes:
+        lake: Where it lies.
+        name: Its name there.
+        schema: Its columns.
+        key: The column that identifies a record.
+    """
+
+    lake: Lake
+    name: AssetName
+    schema: pl.Schema
+    key: str
+
+    def append(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the record and return it; or return what is already there under its id.
+
+        Raises:
+            DataError: Other writers left no gap in many attempts.
+        """
+        for attempt in range(_ATTEMPTS):
+            table = self._open() or self._create()
+            if known := self._known(table, record[self.key]):
+                return known
+            if self._commit(table, record):
+                return dict(record)
+            time.sleep(0.01 * (attempt + 1))
+        raise DataError(f"{self.name.path} is too busy to append to.")
+
+    def read(self) -> pl.DataFrame:
+        """All records; none before the first."""
+        table = self._open()
+        return pl.DataFrame(schema=self.schema) if table is None else self._rows(table)
+
+    @property
+    def _uri(self) -> str:
+        return f"{self.lake.root.rstrip('/')}/{self.name.path}"
+
+    def _open(self) -> Any:
+        from deltalake import DeltaTable
+        from deltalake.exceptions import TableNotFoundError
+
+        try:
+            return DeltaTable(self._uri, storage_options=self.lake.storage_options or None)
+        except TableNotFoundError:
+            return None
+
+    def _create(self) -> Any:
+        """The new table, or the one that another process made at the same time."""
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError
+
+        if "://" not in self._uri:
+            Path(self._uri).mkdir(parents=True, exist_ok=True)
+        try:
+            return DeltaTable.create(
+                self._uri,
+                schema=self._delta_schema(),
+                mode="error",
+                configuration={"delta.appendOnly": "true"},
+                storage_options=self.lake.storage_options or None,
+            )
+        except DeltaError:
+            if table := self._open():
+                return table
+            raise
+
+    def _delta_schema(self) -> Any:
+        from deltalake import Field as Column
+        from deltalake import Schema
+        from deltalake.schema import PrimitiveType
+
+        columns = self.schema.items()
+        return Schema([Column(n, PrimitiveType(_TYPES[t]), nullable=True) for n, t in columns])
+
+    def _rows(self, table: Any) -> pl.DataFrame:
+        return pl.scan_delta(table).select(self.schema.names()).collect().cast(self.schema)
+
+    def _known(self, table: Any, key: str) -> dict[str, Any] | None:
+        found = self._rows(table).filter(pl.col(self.key) == key)
+        return found.row(0, named=True) if found.height else None
+
+    def _commit(self, table: Any, record: Mapping[str, Any]) -> bool:
+        """Whether it was written; not so when another writer wrote its id meanwhile."""
+        from deltalake import CommitProperties, Transaction, write_deltalake
+        from deltalake.exceptions import CommitFailedError
+
+        rows = pl.DataFrame([dict(record)], schema=self.schema)
+        once = CommitProperties(app_transactions=[Transaction(str(record[self.key]), 1)])
+        try:
+            write_deltalake(table, rows, mode="append", commit_properties=once)
+        except CommitFailedError:
+            return False
+        return True

@@ -1,0 +1,80 @@
+"""The decisions of a product: to retrain or to wait, and why. Recorded once each, never changed."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from ai_assets.lifecycle.naming import AssetName
+from ai_assets.lifecycle.retraining.decide import Decision
+from ai_assets.resources.append_only import INSTANT, AppendOnly
+from ai_assets.resources.lake import Lake
+
+_COLUMNS: dict[str, Any] = {
+    "decision_id": pl.String,
+    "product": pl.String,
+    "partition": pl.String,
+    "recorded_at": INSTANT,
+    "action": pl.String,
+    "cause": pl.String,
+    "severity": pl.Float64,
+    "who": pl.String,
+    "why": pl.String,
+    "evidence": pl.String,
+}
+SCHEMA = pl.Schema(_COLUMNS)
+
+
+class DecisionLog(dg.ConfigurableResource):
+    """The decisions of all products, in the given lake."""
+
+    lake: Lake
+
+    def record(
+        self,
+        decision: Decision,
+        evidence: Mapping[str, Any],
+        *,
+        who: str,
+        recorded_at: datetime,
+    ) -> dict[str, Any]:
+        """Write a decision down and return it; or return what was recorded of it before.
+
+        Args:
+            decision: what was decided.
+            evidence: the verdict, the bundle, versions of data, costs: all it was decided on.
+            who: who or what decided.
+            recorded_at: now.
+        """
+        told = {"reasons": decision.reasons, **evidence}
+        record = {
+            "decision_id": decision.decision_id,
+            "product": decision.product,
+            "partition": decision.partition,
+            "recorded_at": recorded_at,
+            "action": decision.action,
+            "cause": decision.cause,
+            "severity": decision.severity,
+            "who": who,
+            "why": decision.why,
+            "evidence": json.dumps(told, sort_keys=True, ensure_ascii=False),
+        }
+        return self._records(decision.product).append(record)
+
+    def history(self, product: str) -> pl.DataFrame:
+        """All decisions in the order in which they were recorded."""
+        return self._records(product).read().sort("recorded_at", "decision_id")
+
+    def find(self, product: str, decision_id: str) -> dict[str, Any] | None:
+        """The decision with that id, its evidence as data; None if there is none."""
+        found = self.history(product).filter(pl.col("decision_id") == decision_id)
+        if found.is_empty():
+            return None
+        record = found.row(0, named=True)
+        return record | {"evidence": json.loads(record["evidence"])}
+
+    def _records(self, product: str) -> AppendOnly:
+        return AppendOnly(self.lake, AssetName(product, "decisions"), SCHEMA, "decision_id")

@@ -1,0 +1,188 @@
+"""performance: how well the release does, estimated before labels arrive and judged by them."""
+
+from typing import Any
+
+import polars as pl
+
+from ai_assets.lifecycle.estimation.confidence import ESTIMATED, belief, estimated, realised
+from ai_assets.lifecycle.estimation.plot import estimates
+from ai_assets.lifecycle.estimation.quality import Told, history
+from ai_assets.lifecycle.evaluation import plots
+from ai_assets.lifecycle.evaluation.bootstrap import Estimate
+from ai_assets.lifecycle.product import Product
+from ai_assets.lifecycle.verdict.concept import Labelled, concept_evidence
+from ai_assets.stages import shown
+from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.outcomes import Outcomes, arrived_outcomes, days_of
+from ai_assets.stages.predictions import release_at_start
+
+FEWEST = 30
+AS_ESTIMATED = Guard(
+    "as_estimated",
+    "Once labels have arrived, the log loss lies where the scores alone said it would.",
+)
+SCHEMA = {
+    "metric": pl.String,
+    "bundle": pl.String,
+    "rows": pl.Int64,
+    "estimate": pl.Float64,
+    "estimate_low": pl.Float64,
+    "estimate_high": pl.Float64,
+    "labelled": pl.Int64,
+    "realised": pl.Float64,
+    "realised_low": pl.Float64,
+    "realised_high": pl.Float64,
+    "valid": pl.Boolean,
+}
+
+
+def performance_stage(product: Product) -> Stage:
+    """The stage that estimates and judges the release."""
+    return Stage(
+        stage="performance",
+        asset="performance",
+        description="How well the release does: estimated from its scores, and by the labels that "
+        "have arrived.",
+        compute=judge_release,
+        kinds=frozenset({"python", "deltalake"}),
+        upstream=[
+            Upstream("predictions", product.delay + 1),
+            Upstream("labels", product.delay + 1),
+        ],
+        guards=[AS_ESTIMATED],
+        code=("estimation",),
+        settings=product.declaration.label.model_dump_json()
+        + product.declaration.causes.model_dump_json(),
+    )
+
+
+def judge_release(run: StageRun) -> Outcome:
+    """Estimate the partition's metrics from its scores; judge the labels that arrived in it."""
+    entry = release_at_start(run)
+    scores = run.lake.scan(run.name("predictions"), [run.partition] if run.partition else None)
+    rows = scores.collect()
+    if entry is None or rows.height < FEWEST:
+        return _nothing(run, rows.height)
+    outcomes = arrived_outcomes(run).of(entry.stable)
+    found = _estimates(run, rows, entry.stable)
+    judged = _judged(run, outcomes)
+    valid = not _contradicted(run, outcomes)
+    frame = _frame(found, judged, entry.stable, rows.height, outcomes.rows.height, valid)
+    written = run.lake.replace(run.name("performance"), frame, run.partition)
+    return Outcome(
+        written.digest,
+        {
+            **shown.rows_and_columns(frame, written.rows),
+            "numbers": shown.table(frame),
+            "bundle": entry.stable,
+            "labels_arrived": outcomes.rows.height,
+            **_pictures(run, frame),
+            **shown.numbers(_values(found), prefix="estimated/"),
+            **shown.numbers(_values(judged), prefix="realised/"),
+        },
+        {AS_ESTIMATED.name: as_estimated(found["log_loss"], judged.get("log_loss"), valid)},
+    )
+
+
+def _nothing(run: StageRun, rows: int) -> Outcome:
+    frame = pl.DataFrame(schema=SCHEMA)
+    written = run.lake.replace(run.name("performance"), frame, run.partition)
+    words = f"Only {rows} rows were scored; performance is judged from {FEWEST} on."
+    finding = Finding(True, words)
+    return Outcome(written.digest, {"numbers": words}, {AS_ESTIMATED.name: finding})
+
+
+def _estimates(run: StageRun, rows: pl.DataFrame, bundle: str) -> dict[str, Estimate]:
+    """Expected metrics; the scores are believed as the newest labels before the partition say."""
+    times = run.lake.scan(run.name("labels"), [run.partition] if run.partition else None)
+    if "event_time" in times.collect_schema():
+        rows = rows.join(times.select("_row_id", "event_time").collect(), on="_row_id", how="left")
+    before = arrived_outcomes(run, back=1).of(bundle) if run.partition else _no_outcomes()
+    p = rows["probability"].to_numpy()
+    q = belief(p, before.p, before.y)
+    seed = run.product.declaration.training.seed
+    return estimated(p, q, seed=seed, blocks=days_of(rows))
+
+
+def _no_outcomes() -> Outcomes:
+    return Outcomes(pl.DataFrame(schema={"label": pl.Float64, "probability": pl.Float64}))
+
+
+def _judged(run: StageRun, outcomes: Outcomes) -> dict[str, Estimate]:
+    if outcomes.rows.height < FEWEST or outcomes.rows["label"].n_unique() < 2:
+        return {}
+    seed = run.product.declaration.training.seed
+    return realised(outcomes.y, outcomes.p, seed=seed, blocks=outcomes.days)
+
+
+def _contradicted(run: StageRun, outcomes: Outcomes) -> bool:
+    """Whether labels contradict the scores, so that no estimate from scores can be right."""
+    rows = Labelled(outcomes.y, outcomes.p, pl.DataFrame(), outcomes.days)
+    return bool(concept_evidence(rows, run.product.declaration.causes))
+
+
+def _frame(
+    found: dict[str, Estimate],
+    judged: dict[str, Estimate],
+    bundle: str,
+    rows: int,
+    labelled: int,
+    valid: bool,
+) -> pl.DataFrame:
+    missing = Estimate(None)
+    return pl.DataFrame(
+        [
+            [name, bundle, rows, e.value, e.low, e.high, labelled, r.value, r.low, r.high, valid]
+            for name, e in found.items()
+            for r in [judged.get(name, missing)]
+        ],
+        schema=SCHEMA,
+        orient="row",
+    )
+
+
+def _values(found: dict[str, Estimate]) -> dict[str, float]:
+    return {name: e.value for name, e in found.items() if e.value is not None}
+
+
+def _pictures(run: StageRun, frame: pl.DataFrame) -> dict[str, Any]:
+    """Estimate, realised value and the one carried forward over the partitions so far."""
+    past = told_so_far(run) if run.partition else {}
+    pictures = {}
+    for metric in ("log_loss", "roc_auc"):
+        told = past.get(metric, [])
+        if told:
+            png = estimates(history(told), metric)
+            pictures[metric] = shown.markdown(plots.as_markdown_image(png, metric))
+    return pictures
+
+
+def told_so_far(run: StageRun) -> dict[str, list[Told]]:
+    """What each partition up to the run's own was estimated to be, and was, by metric."""
+    name = run.name("performance")
+    keys = [key for key in run.lake.partitions(name) if key <= str(run.partition)]
+    told: dict[str, list[Told]] = {metric: [] for metric in ESTIMATED}
+    for key in keys:
+        for row in run.lake.scan(name, [key]).collect().iter_rows(named=True):
+            told[row["metric"]].append(
+                Told(
+                    key,
+                    Estimate(row["estimate"], row["estimate_low"], row["estimate_high"]),
+                    Estimate(row["realised"], row["realised_low"], row["realised_high"]),
+                    row["valid"],
+                )
+            )
+    return told
+
+
+def as_estimated(estimate: Estimate, found: Estimate | None, valid: bool = True) -> Finding:
+    """Whether labels bear out what the scores promised; a red one is no error of the run."""
+    if found is None or found.value is None:
+        return Finding(True, f"Log loss is estimated to be {estimate}; no labels have arrived yet.")
+    words = f"Log loss was estimated to be {estimate} and is {found}"
+    if not valid:
+        return Finding(False, f"{words}: labels contradict the scores.", warn=True)
+    if estimate.low is None or estimate.high is None or found.low is None or found.high is None:
+        return Finding(True, f"{words}.")
+    apart = found.low > estimate.high or found.high < estimate.low
+    return Finding(not apart, f"{words}{': the intervals lie apart' if apart else ''}.", warn=apart)

@@ -1,0 +1,193 @@
+"""verdict: why the partition is, or is not, as what the release learned from. Sensors read this."""
+
+import json
+
+import numpy as np
+import polars as pl
+
+from ai_assets.lifecycle.cleaning import CleaningCounts
+from ai_assets.lifecycle.drift.numbers import JointDrift, drift_numbers, joint_drift
+from ai_assets.lifecycle.drift.profile import Profile
+from ai_assets.lifecycle.drift.spec import Drift
+from ai_assets.lifecycle.product import Product
+from ai_assets.lifecycle.retraining.decide import verdict_id
+from ai_assets.lifecycle.verdict.broken import Observed
+from ai_assets.lifecycle.verdict.concept import Labelled
+from ai_assets.lifecycle.verdict.decide import Signals, decide_cause
+from ai_assets.lifecycle.verdict.evidence import Verdict
+from ai_assets.resources.ledger import Entry
+from ai_assets.stages import shown
+from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.drift import scored_features
+from ai_assets.stages.monitoring import FILE, Watched, code_versions, read_watched, timezone
+from ai_assets.stages.outcomes import arrived_outcomes, days_of
+from ai_assets.stages.predictions import release_at_start
+from ai_assets.stages.training_data import save_folder, write_json
+
+SOUND = Guard(
+    "data_is_sound",
+    "The data is whole: no lost columns, missing values, other units, shifted clock or stuck "
+    "values. Nothing learns from what is broken.",
+    blocking=True,
+)
+AS_LEARNED = Guard(
+    "as_the_release_learned",
+    "Inputs, code and the relation of outcome to inputs are as the release learned them.",
+)
+
+
+def verdict_stage(product: Product) -> Stage:
+    """The stage that names the cause of change."""
+    declared = product.declaration
+    return Stage(
+        stage="verdict",
+        asset="verdict",
+        description="What has changed since the release learned, and why: broken data, code, "
+        "inputs or the concept. Retraining is decided on this.",
+        compute=conclude,
+        kinds=frozenset({"python"}),
+        upstream=[
+            Upstream("drift"),
+            Upstream("performance"),
+            *(
+                Upstream(f"rejected/{name}", partitioned=product.is_partitioned(name))
+                for name in declared.tables
+            ),
+        ],
+        guards=[SOUND, AS_LEARNED],
+        code=("verdict", "drift"),
+        settings=declared.causes.model_dump_json() + declared.drift.model_dump_json(),
+    )
+
+
+def conclude(run: StageRun) -> Outcome:
+    """Gather all signals about the partition and name one cause."""
+    entry = release_at_start(run)
+    verdict = judged(run, entry) if entry else _unwatched(run, "none", "Nothing was in production.")
+    told = json.loads(verdict.to_json())
+    version = save_folder(run, "verdict", lambda folder: write_json(folder, "verdict.json", told))
+    return Outcome(
+        version,
+        {
+            "cause": verdict.cause,
+            "words": verdict.words,
+            "bundle": verdict.bundle,
+            "verdict_id": verdict_id(verdict),
+            "verdict": shown.json(told),
+            "evidence": shown.table(evidence_frame(verdict)),
+            "labelled": verdict.labelled,
+            **shown.numbers({"severity": verdict.severity}),
+        },
+        {SOUND.name: sound(verdict), AS_LEARNED.name: as_learned(verdict)},
+    )
+
+
+def judged(run: StageRun, entry: Entry) -> Verdict:
+    """The verdict against the bundle that was in production."""
+    known = read_watched(run.tools.bundles.payload(entry.stable))
+    if known is None:
+        return _unwatched(run, entry.stable, f"{entry.stable} carries no {FILE}.")
+    declared = run.product.declaration
+    return decide_cause(
+        run.product.name,
+        run.partition,
+        entry.stable,
+        signals(run, entry, known),
+        spec=declared.causes,
+        drift=declared.drift,
+    )
+
+
+def signals(run: StageRun, entry: Entry, known: Watched) -> Signals:
+    """All that is known of the partition."""
+    product, declared = run.product, run.product.declaration
+    bundle = run.tools.bundles.load(entry.stable)
+    payload = run.tools.bundles.payload(entry.stable)
+    reference = Profile.from_json((payload / "reference.json").read_text(encoding="utf-8"))
+    rows = scored_features(run, bundle)
+    return Signals(
+        tables={name: observed(run, name, known) for name in declared.tables},
+        request=declared.request,
+        features=drift_numbers(reference, rows, declared.drift),
+        joint=joint_change(joint_drift(reference, rows, declared.drift), declared.drift),
+        code_then=known.code,
+        code_now=code_versions(product),
+        importances=known.importances,
+        labelled=labelled_rows(run, entry, rows),
+        calibrated=known.calibrated,
+        timezone=timezone(product),
+    )
+
+
+def joint_change(joint: JointDrift, drift: Drift) -> tuple[float, float] | None:
+    """How far the features' joint distribution moved, and its limit; None where it did not."""
+    if not joint.drifted:
+        return None
+    return max(abs((joint.ratio or 1.0) - 1), drift.joint), drift.joint
+
+
+def observed(run: StageRun, name: str, known: Watched) -> Observed:
+    """One table of the partition, with the account of its cleaning."""
+    cut = run.product.is_partitioned(name)
+    keys = [run.partition] if cut and run.partition else None
+    frame = run.lake.scan(run.name(f"cleaned/{name}"), keys).collect()
+    broken = run.lake.scan(run.name(f"rejected/{name}"), keys).select("_rule").collect()
+    raw = run.lake.scan(run.name(f"raw/{name}"), keys).select(pl.len()).collect().item()
+    counts = CleaningCounts(
+        raw=raw,
+        cleaned=frame.height,
+        rejected=broken.height,
+        duplicates=raw - frame.height - broken.height,
+        by_rule=dict(broken.group_by("_rule").len().sort("_rule").iter_rows()),
+    )
+    span = (run.span.start, run.span.end) if cut and run.span else None
+    table = run.product.declaration.tables[name]
+    return Observed(table, known.sketches.get(name), frame, counts, span=span)
+
+
+def labelled_rows(run: StageRun, entry: Entry, features: pl.DataFrame) -> Labelled | None:
+    """Rows of this release whose labels arrived during the partition; None before there are any.
+
+    Features are at hand for rows of this partition; the others have no segments to look within.
+    """
+    outcomes = arrived_outcomes(run).of(entry.stable)
+    rows = outcomes.rows.join(features.drop("prediction"), on="_row_id", how="inner")
+    if rows.height < run.product.declaration.causes.min_rows:
+        return None if not outcomes.rows.height else _without_segments(outcomes.rows)
+    return Labelled(
+        labels=rows["label"].to_numpy().astype(np.float64),
+        scores=rows["probability"].to_numpy(),
+        segments=rows.select(features.drop("_row_id", "prediction").columns),
+        blocks=days_of(rows),
+    )
+
+
+def _without_segments(rows: pl.DataFrame) -> Labelled:
+    labels = rows["label"].to_numpy().astype(np.float64)
+    return Labelled(labels, rows["probability"].to_numpy(), pl.DataFrame(), days_of(rows))
+
+
+def _unwatched(run: StageRun, bundle: str, words: str) -> Verdict:
+    return Verdict(run.product.name, run.partition, bundle, "none", 0.0, words, [], False)
+
+
+def sound(verdict: Verdict) -> Finding:
+    """Whether the data is whole."""
+    if verdict.cause == "broken_data":
+        return Finding(False, verdict.words)
+    return Finding(True, "Nothing about the data looks broken.")
+
+
+def as_learned(verdict: Verdict) -> Finding:
+    """Whether nothing has changed; the cause in words where something has."""
+    return Finding(verdict.cause == "none", verdict.words, {"cause": verdict.cause}, warn=True)
+
+
+def evidence_frame(verdict: Verdict) -> pl.DataFrame:
+    """A row a finding: `cause`, `what`, `subject`, `value`, `limit`, `severity`, `words`."""
+    rows = [
+        [e.cause, e.kind, e.subject, e.value, e.limit, e.severity, e.words]
+        for e in verdict.evidence
+    ]
+    names = ["cause", "what", "subject", "value", "limit", "severity", "words"]
+    return pl.DataFrame(rows, schema=names, orient="row")
