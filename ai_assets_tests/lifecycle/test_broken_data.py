@@ -222,3 +222,70 @@ def test_a_sketch_is_read_back_and_tells_no_rare_value() -> None:
     assert all(part >= 0.05 for part in sketch.numbers["delay"].common.values())
     with pytest.raises(DataError, match="format must be"):
         TableSketch.from_json(sketch.to_json().replace('"format": 1, "gap"', '"format": 9, "gap"'))
+
+
+def of_day(frame: pl.DataFrame, table: str, day: int) -> pl.DataFrame:
+    """The rows of one day, as a partition of its own."""
+    time = world.DECLARED.tables[table].time
+    assert time is not None
+    start = world.START + timedelta(days=day)
+    return frame.filter(pl.col(time).is_between(start, start + timedelta(days=1), closed="left"))
+
+
+def of_one_day(frame: pl.DataFrame, table: str, day: int = 10) -> set[tuple[str, str]]:
+    """Evidence when the partition is one day."""
+    start = world.START + timedelta(days=day)
+    seen = world.observed({**OTHER, table: frame}, REFERENCE)[table]
+    span = (start, start + timedelta(days=1))
+    return kinds(broken_evidence({table: replace(seen, span=span)}, Causes(min_rows=50)))
+
+
+@pytest.mark.parametrize("day", range(0, 30, 5))
+def test_a_partition_of_one_day_is_judged_as_one(day: int) -> None:
+    orders, rooms = (of_day(OTHER[t], t, day) for t in ("orders", "rooms"))
+    # A storm turns the day's course around, which tells nothing of the clock.
+    storm = rooms.with_columns(temp=40 - pl.col("temp"), load=80 - pl.col("load"))
+
+    assert of_one_day(orders, "orders", day) == set()
+    assert of_one_day(rooms, "rooms", day) == set()
+    assert of_one_day(storm, "rooms", day) == set()
+    empty = of_one_day(where(orders, chance(orders, 0.4), price=None), "orders", day)
+    assert empty == {("nulls", "orders.price")}
+    assert of_one_day(orders.head(5), "orders", day) == {("volume", "orders")}
+
+
+def test_what_is_usual_may_be_all_there_is() -> None:
+    def rain(seed: int, share: float) -> pl.DataFrame:
+        random = np.random.default_rng(seed)
+        wet = random.random(OTHER["orders"].height) < share
+        return OTHER["orders"].with_columns(
+            price=pl.Series(np.where(wet, random.random(len(wet)), 0))
+        )
+
+    dry = rain(0, 0.0)
+    often, seldom = (
+        world.sketches({**world.raw(1), "orders": rain(1, share)}) for share in (0.4, 0.05)
+    )
+
+    stuck = broken_evidence(world.observed({**OTHER, "orders": dry}, often), Causes())
+    usual = broken_evidence(world.observed({**OTHER, "orders": dry}, seldom), Causes())
+
+    assert ("stuck", "orders.price") in kinds(stuck)
+    assert usual == []
+
+
+def test_a_number_that_stays_for_a_day_is_no_surprise_on_a_day() -> None:
+    # A sensor that rounds to whole degrees holds one for most of some days.
+    def rounded(frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.with_columns(temp=(18 + (pl.col("temp") - 18) / 8).round())
+
+    reference = world.sketches({**world.raw(1), "rooms": rounded(world.raw(1)["rooms"])})
+    start = world.START + timedelta(days=10)
+    span = (start, start + timedelta(days=1))
+    rooms = rounded(of_day(OTHER["rooms"], "rooms", 10))
+    seen = world.observed({**OTHER, "rooms": rooms}, reference)["rooms"]
+
+    found = broken_evidence({"rooms": replace(seen, span=span)}, Causes(min_rows=50))
+
+    assert reference["rooms"].value_peaks["temp"][0] > 0.5
+    assert found == []

@@ -60,7 +60,7 @@ def table_evidence(seen: Observed, spec: Causes, *, timezone: str = "UTC") -> li
     frame, table, reference = seen.frame, seen.table, seen.reference
     return [
         *found,
-        *null_evidence(frame, table, reference, spec),
+        *null_evidence(frame, table, reference, spec, timezone=timezone),
         *volume_evidence(frame, table, reference, spec, timezone=timezone, span=seen.span),
         *clock_evidence(frame, table, reference, spec, timezone=timezone, span=seen.span),
         *stuck_evidence(frame, table, reference, spec),

@@ -6,12 +6,14 @@ import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.schema.tables import Table
+from ai_assets.lifecycle.verdict.days import days_in
 from ai_assets.lifecycle.verdict.evidence import Evidence, beyond
 from ai_assets.lifecycle.verdict.sketch import Clock, TableSketch, clock_of, correlation, numbers_of
 from ai_assets.lifecycle.verdict.spec import Causes
 
 # A histogram flatter than this (its standard deviation over its mean) has no hours to know it by.
 FLATTEST = 0.1
+DAYS_OF_ALL_KINDS = 7
 # Numbers hardly change from hour to hour, so the day's course tells only larger shifts.
 SMALLEST_BY_COURSE = 3
 
@@ -34,15 +36,22 @@ def clock_evidence(
     """
     if table.time is None or reference.clock is None or frame.height < spec.min_rows:
         return []
-    now = clock_of(frame, table, timezone)
+    now = clock_of(frame, table, timezone, fewest=1)
     if now is None:
         return []
     least = 2 if timezone == "UTC" else 1
+    days = days_in(frame, table, timezone)
+    strict = spec
+    if days < DAYS_OF_ALL_KINDS:
+        # One day has its own hours, a Sunday's or a storm's: only what is plain is a shift.
+        plain = {"clock_same": max(0.9, spec.clock_same), "clock_gain": max(0.5, spec.clock_gain)}
+        strict = spec.model_copy(update=plain)
     found = [_outside(frame, table.time, span, spec)] if span else []
-    minute = _minutes(table.time, reference.clock, now, spec)
-    hour = _hours(table.time, reference.clock, now, spec, least)
-    hour = hour or _courses(table.time, reference.clock, now, spec)
-    return [e for e in (*found, minute, hour) if e is not None]
+    found.append(_minutes(table.time, reference.clock, now))
+    hour = _hours(table.time, reference.clock, now, strict, least)
+    if hour is None and days >= DAYS_OF_ALL_KINDS:
+        hour = _courses(table.time, reference.clock, now, spec)
+    return [e for e in (*found, hour) if e is not None]
 
 
 def _outside(
@@ -132,7 +141,7 @@ def _shifted(time: str, step: int, same: float, as_is: float, spec: Causes, why:
     )
 
 
-def _minutes(time: str, before: Clock, now: Clock, spec: Causes) -> Evidence | None:
+def _minutes(time: str, before: Clock, now: Clock) -> Evidence | None:
     """Times that kept to some minutes of the hour and now fall on others."""
     one, other = np.array(before.minutes, float), np.array(now.minutes, float)
     if not one.sum() or not other.sum():

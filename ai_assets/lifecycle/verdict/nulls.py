@@ -5,25 +5,39 @@ from datetime import datetime
 import polars as pl
 
 from ai_assets.lifecycle.schema.tables import Table
+from ai_assets.lifecycle.verdict.days import days_in, longest_gap, rows_a_day
 from ai_assets.lifecycle.verdict.evidence import Evidence, below, beyond
-from ai_assets.lifecycle.verdict.sketch import TableSketch, longest_gap, missing_share, rows_a_day
+from ai_assets.lifecycle.verdict.sketch import TableSketch, missing_share
 from ai_assets.lifecycle.verdict.spec import Causes
 
 # In days: tables of a few rows an hour are at times without one.
 SHORTEST_GAP = 0.5
+# Fewer days than this need not be days of all kinds.
+A_WEEK = 7
 
 
 def null_evidence(
-    frame: pl.DataFrame, table: Table, reference: TableSketch, spec: Causes
+    frame: pl.DataFrame,
+    table: Table,
+    reference: TableSketch,
+    spec: Causes,
+    *,
+    timezone: str = "UTC",
 ) -> list[Evidence]:
-    """Columns whose share of missing values rose beyond what it varies by."""
+    """Columns whose share of missing values rose beyond what it varies by.
+
+    Some days are compared with the reference's worst day, a week or more with all its rows.
+    """
     if frame.height < spec.min_rows:
         return []
+    short = 0 < days_in(frame, table, timezone) < A_WEEK
     found = []
     for name in table.columns:
         if name not in frame.columns or name not in reference.nulls:
             continue
         before, now = reference.nulls[name], missing_share(frame[name])
+        if short:
+            before = max(before, reference.null_peaks.get(name, 0.0))
         rise = now - before
         if rise >= spec.nulls and _odds(now) >= spec.nulls_odds * _odds(before):
             found.append(
@@ -62,7 +76,9 @@ def volume_evidence(
     if span is not None:
         days = max((span[1] - span[0]).total_seconds() / 86_400, 1.0)
         now = min(now, frame.height / days)
-    share = now / daily
+    if days_in(frame, table, timezone) < A_WEEK and reference.quiet is not None:
+        daily = min(daily, reference.quiet)
+    share = now / daily if daily else 1.0
     gap = longest_gap(frame, table, span) or 0.0
     limit = spec.gap * max(reference.gap or 0.0, SHORTEST_GAP)
     if share >= spec.volume and gap > limit:

@@ -7,7 +7,6 @@ how columns hang together. No value in it stands for fewer than 20 rows.
 
 import json
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,14 @@ import polars as pl
 from ai_assets.lifecycle.drift.profile import Profile, profile
 from ai_assets.lifecycle.errors import DataError, must_be
 from ai_assets.lifecycle.schema.tables import Table
+from ai_assets.lifecycle.verdict.days import (
+    local_times,
+    longest_gap,
+    null_peaks,
+    quiet_day,
+    rows_a_day,
+    value_peaks,
+)
 from ai_assets.lifecycle.verdict.relations import FEWEST, Relation, find_relations
 
 FORMAT = 1
@@ -76,6 +83,9 @@ class TableSketch:
         clock: None without a time.
         relations: By the column that is told from others.
         daily: Median rows a day with any; None without a time.
+        quiet: Rows of the quietest twentieth of days, those without any counted.
+        value_peaks: Largest share of one value of a number in any day, and in any week.
+        null_peaks: Largest share of missing values in a day of 20 rows or more, by column.
         gap: Longest time without a row in that table, in days; None without a time.
         rejected: Share of raw rows that broke the contract.
         duplicates: Share of raw rows left out because their key was there already.
@@ -90,6 +100,9 @@ class TableSketch:
     clock: Clock | None = None
     relations: dict[str, Relation] = field(default_factory=dict)
     daily: float | None = None
+    quiet: float | None = None
+    value_peaks: dict[str, list[float]] = field(default_factory=dict)
+    null_peaks: dict[str, float] = field(default_factory=dict)
     gap: float | None = None
     rejected: float = 0.0
     duplicates: float = 0.0
@@ -152,6 +165,9 @@ def table_sketch(
         clock=reference_clock(frame, table, timezone),
         relations=find_relations(frame, [n for n in numbers if n not in table.key], texts),
         daily=rows_a_day(frame, table, timezone),
+        quiet=quiet_day(frame, table, timezone),
+        value_peaks=value_peaks(frame, table, timezone),
+        null_peaks=null_peaks(frame, table, timezone),
         gap=longest_gap(frame, table),
         rejected=rejected,
         duplicates=duplicates,
@@ -245,19 +261,13 @@ def _longest_of(ids: pl.Series, column: pl.Series) -> int:
     return int(lengths) if isinstance(lengths, int) else 0
 
 
-def local_times(frame: pl.DataFrame, table: Table, timezone: str) -> pl.Series | None:
-    """The rows' times by the clock of the zone; None without a time of day."""
-    if table.time is None or table.time not in frame.columns:
-        return None
-    times = frame[table.time]
-    if not isinstance(times.dtype, pl.Datetime):
-        return None
-    aware = times if times.dtype.time_zone else times.dt.replace_time_zone("UTC")
-    return aware.dt.convert_time_zone(timezone)
+def clock_of(
+    frame: pl.DataFrame, table: Table, timezone: str, *, fewest: int = FEWEST
+) -> Clock | None:
+    """Histograms of the times and the day's course of each number.
 
-
-def clock_of(frame: pl.DataFrame, table: Table, timezone: str) -> Clock | None:
-    """Histograms of the times and the day's course of each number."""
+    Counts and means of fewer rows than `fewest` are left out: a reference tells none of few rows.
+    """
     times = local_times(frame, table, timezone)
     if times is None:
         return None
@@ -265,10 +275,10 @@ def clock_of(frame: pl.DataFrame, table: Table, timezone: str) -> Clock | None:
     hours = np.bincount(times.dt.hour().drop_nulls().to_numpy(), minlength=24)
     courses = {}
     for name in number_columns(frame, table):
-        course = _course(times.dt.hour(), frame[name].cast(pl.Float64))
+        course = _course(times.dt.hour(), frame[name].cast(pl.Float64), fewest)
         if course is not None:
             courses[name] = course
-    return Clock(_told(minutes), _told(hours), courses)
+    return Clock(_told(minutes, fewest), _told(hours, fewest), courses)
 
 
 def reference_clock(frame: pl.DataFrame, table: Table, timezone: str) -> Clock | None:
@@ -303,36 +313,15 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.corrcoef(one[both], other[both])[0, 1])
 
 
-def _told(counts: np.ndarray) -> list[int]:
-    return [int(c) if c >= FEWEST else 0 for c in counts]
+def _told(counts: np.ndarray, fewest: int) -> list[int]:
+    return [int(c) if c >= fewest else 0 for c in counts]
 
 
-def _course(hours: pl.Series, values: pl.Series) -> list[float | None] | None:
+def _course(hours: pl.Series, values: pl.Series, fewest: int) -> list[float | None] | None:
     frame = pl.DataFrame({"h": hours, "v": values}).filter(pl.col("v").is_finite())
     middle, spread = frame["v"].mean(), frame["v"].std()
     if not isinstance(middle, float) or not isinstance(spread, float) or spread <= 0:
         return None
-    means = frame.group_by("h").agg(pl.col("v").mean(), n=pl.len()).filter(pl.col("n") >= FEWEST)
+    means = frame.group_by("h").agg(pl.col("v").mean(), n=pl.len()).filter(pl.col("n") >= fewest)
     by_hour = {h: (v - middle) / spread for h, v, _ in means.iter_rows()}
     return [by_hour.get(hour) for hour in range(24)]
-
-
-def rows_a_day(frame: pl.DataFrame, table: Table, timezone: str) -> float | None:
-    """Median rows of the days that have any."""
-    times = local_times(frame, table, timezone)
-    if times is None or not len(times):
-        return None
-    counts = times.dt.date().value_counts(name="n")["n"]
-    return float(np.median(counts.to_numpy()))
-
-
-def longest_gap(
-    frame: pl.DataFrame, table: Table, span: tuple[datetime, datetime] | None = None
-) -> float | None:
-    """Longest time without a row, in days; with a span also at its start and end."""
-    times = local_times(frame, table, "UTC")
-    if times is None or not len(times.drop_nulls()):
-        return None
-    known = times.drop_nulls().unique().sort().dt.epoch("s").to_numpy().astype(float)
-    ends = [moment.timestamp() for moment in span] if span else []
-    return float(np.diff(np.sort([*known, *ends])).max(initial=0.0)) / 86_400

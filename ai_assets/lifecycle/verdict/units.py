@@ -133,6 +133,8 @@ def unit_evidence(
     frame: pl.DataFrame, table: Table, reference: TableSketch, spec: Causes
 ) -> list[Evidence]:
     """Columns that look converted; of a relation's columns only the one that mends it best."""
+    if frame.height < spec.min_rows:
+        return []
     found = []
     for name, sketch in reference.numbers.items():
         if name not in frame.columns or not frame[name].dtype.is_numeric():
@@ -184,14 +186,18 @@ def best_fit(
 def _believed(fit: Fit, points: int, spec: Causes) -> bool:
     """Whether a fit to that many quantiles tells a conversion from drift.
 
-    A factor such as 2.5 is also how what is skewed grows, so it must fit closely and by many
-    values. A drastic one may fit less closely, as it does when the column drifted too.
+    A factor such as 2.5 is also how what is skewed grows, so it must fit by many values, and the
+    closer the nearer it is to 1. A drastic one may fit less closely, as when the column drifted.
     """
     if fit.share != 1:
         # A mixture bends to more shapes, so it must lie nearer to be believed.
-        return fit.near <= spec.unit_near / 2 and fit.near * spec.unit_gain <= fit.far
+        enough = points >= FEWEST_POINTS and fit.near <= spec.unit_near / 2
+        return enough and fit.near * spec.unit_gain <= fit.far
     if not fit.conversion.drastic:
-        enough = points >= FEWEST_POINTS and fit.near <= spec.unit_near
+        near = spec.unit_near
+        if fit.conversion.factor > 0:
+            near *= abs(np.log(fit.conversion.factor)) / np.log(DRASTIC)
+        enough = points >= FEWEST_POINTS and fit.near <= near
         return enough and fit.near * spec.unit_gain <= fit.far
     if points < FEWEST_POINTS / 2 and fit.far < FAR_OF_FEW:
         return False
