@@ -196,7 +196,8 @@ def _believed(fit: Fit, points: int, spec: Causes) -> bool:
     if not fit.conversion.drastic:
         near = spec.unit_near
         if fit.conversion.factor > 0:
-            near *= abs(np.log(fit.conversion.factor)) / np.log(DRASTIC)
+            plain = 0.4 if fit.near * 2 * spec.unit_gain <= fit.far else 0.0
+            near *= max(plain, abs(np.log(fit.conversion.factor)) / np.log(DRASTIC))
         enough = points >= FEWEST_POINTS and fit.near <= near
         return enough and fit.near * spec.unit_gain <= fit.far
     if points < FEWEST_POINTS / 2 and fit.far < FAR_OF_FEW:
