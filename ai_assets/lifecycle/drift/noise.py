@@ -10,8 +10,6 @@ at most 5 % of comparisons (Bonferroni). At a million rows this is nothing and t
 
 import math
 
-from scipy.special import chdtri, ndtri
-
 from ai_assets.lifecycle.drift.columns import Floats
 
 FAMILY_ERROR = 0.05
@@ -21,6 +19,8 @@ JOINT_Z = 3.0
 
 def psi(reference: Floats, current: Floats, tests: int) -> float:
     """What chance adds to the psi of counts [B] and [B], judged beside `tests` - 1 others."""
+    from scipy.special import chdtri
+
     bins = int(((reference + current) > 0).sum())
     if bins < 2:
         return 0.0
@@ -29,6 +29,8 @@ def psi(reference: Floats, current: Floats, tests: int) -> float:
 
 def quantile(tests: int) -> float:
     """Standard deviations that the largest of so many normal differences exceeds in 5 %."""
+    from scipy.special import ndtri
+
     return -float(ndtri(FAMILY_ERROR / tests / 2))
 
 
