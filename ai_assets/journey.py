@@ -23,7 +23,7 @@ PRODUCT = "flight_delay"
 AS_OF, WATCHED = "2013-03-01", "2013-04-01"
 DATA = ("raw", "cleaned", "rejected", "labels", "features")
 MODEL = ("training_set", "tuning", "model", "compressed_model", "evaluation", "model_card")
-WATCH = ("predictions", "drift", "drift_report")
+WATCH = ("predictions", "drift", "drift_report", "performance", "verdict")
 RELEASE = ("bundle", "gate", "release")
 STEPS = (
     Step("January to March: raw data to features", PRODUCT, DATA, "2013-01-01", AS_OF),
@@ -31,7 +31,9 @@ STEPS = (
     Step("as of March: build, sign, pass the gate, release", PRODUCT, RELEASE, AS_OF, AS_OF),
     Step("April: raw data to features", PRODUCT, DATA, WATCHED, WATCHED),
     Step("the latest rows, for the server to read", PRODUCT, ("online",), WATCHED, WATCHED),
-    Step("April: predictions and drift", PRODUCT, WATCH, WATCHED, WATCHED),
+    Step(
+        "April: predictions, drift, performance and the verdict", PRODUCT, WATCH, WATCHED, WATCHED
+    ),
 )
 
 

@@ -67,7 +67,8 @@ def gather(run: StageRun) -> Outcome:
 
 
 def labelled_features(run: StageRun) -> pl.DataFrame:
-    """Features of the window with their labels; rows without a label are left out.
+    """Features of the window with their labels; rows without a label are left out, as are those
+    whose label had not arrived when the window ended: nobody could have learned from them then.
 
     Raises:
         MissingPartitionsError: a partition of the window is not in the lake.
@@ -77,6 +78,8 @@ def labelled_features(run: StageRun) -> pl.DataFrame:
     _check_window(run, window or [])
     features = run.lake.scan(run.name("features"), window)
     labels = run.lake.scan(run.name("labels"), window).filter(pl.col("label").is_not_null())
+    if run.span is not None:
+        labels = labels.filter(pl.col("known_at") <= run.span.end)
     rows = labels.join(features, on="_row_id", how="inner").sort("_row_id").collect()
     _check_labels(rows, run)
     return rows

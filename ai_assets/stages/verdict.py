@@ -6,9 +6,8 @@ import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.cleaning import CleaningCounts
-from ai_assets.lifecycle.drift.numbers import JointDrift, drift_numbers, joint_drift
+from ai_assets.lifecycle.drift.numbers import drift_numbers, joint_drift
 from ai_assets.lifecycle.drift.profile import Profile
-from ai_assets.lifecycle.drift.spec import Drift
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.retraining.decide import verdict_id
 from ai_assets.lifecycle.verdict.broken import Observed
@@ -109,7 +108,7 @@ def signals(run: StageRun, entry: Entry, known: Watched) -> Signals:
         tables={name: observed(run, name, known) for name in declared.tables},
         request=declared.request,
         features=drift_numbers(reference, rows, declared.drift),
-        joint=joint_change(joint_drift(reference, rows, declared.drift), declared.drift),
+        joint=joint_drift(reference, rows, declared.drift),
         code_then=known.code,
         code_now=code_versions(product),
         importances=known.importances,
@@ -117,13 +116,6 @@ def signals(run: StageRun, entry: Entry, known: Watched) -> Signals:
         calibrated=known.calibrated,
         timezone=timezone(product),
     )
-
-
-def joint_change(joint: JointDrift, drift: Drift) -> tuple[float, float] | None:
-    """How far the features' joint distribution moved, and its limit; None where it did not."""
-    if not joint.drifted:
-        return None
-    return max(abs((joint.ratio or 1.0) - 1), drift.joint), drift.joint
 
 
 def observed(run: StageRun, name: str, known: Watched) -> Observed:

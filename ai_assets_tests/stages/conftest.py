@@ -34,11 +34,12 @@ def shared_world(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory):
     """
     world = small.World.of(shared_folder, tmp_path_factory.mktemp("world"))
     data = ["raw/orders", "raw/visits", "cleaned/orders", "cleaned/visits", "rejected/orders"]
+    watch = ("predictions", "drift", "drift_report", "performance", "verdict")
     model = [
         name
         for name, stage in world.stages.items()
         if stage.stage not in ("raw", "cleaned", "rejected", "online", "labels", "features")
-        and name not in ("predictions", "drift", "drift_report")
+        and name not in watch
     ]
     world.run("raw/shops", "cleaned/shops", "rejected/shops")
     world.runs["range"] = world.run(
@@ -46,5 +47,5 @@ def shared_world(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory):
     )
     world.run("online/orders", "online/visits")
     world.runs["model"] = world.run(*model, partition=small.FEBRUARY)
-    world.runs["watch"] = world.run("predictions", "drift", "drift_report", partition=small.MARCH)
+    world.runs["watch"] = world.run(*watch, partition=small.MARCH)
     return world

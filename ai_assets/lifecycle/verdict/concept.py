@@ -63,10 +63,12 @@ def concept_evidence(
     usual = reference or Calibrated()
     y, p = rows.labels[known], np.clip(rows.scores[known], 1e-6, 1 - 1e-6)
     blocks = blocks_of(rows, known)
+    # A frame without columns has no rows to filter.
+    segments = rows.segments.filter(pl.Series(known)) if rows.segments.width else rows.segments
     found = [
         *_overall(y, p, blocks, usual, spec),
         *_slope(y, p, blocks, usual, spec),
-        *_segments(y, p, blocks, rows.segments.filter(pl.Series(known)), spec),
+        *_segments(y, p, blocks, segments, spec),
     ]
     return sorted(found, key=lambda e: -e.severity)
 
