@@ -3,13 +3,11 @@
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
-
-import polars as pl
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ai_assets.lifecycle.errors import BundleError
 from ai_assets.lifecycle.features.encoding import Encoding
@@ -21,6 +19,9 @@ from ai_assets.lifecycle.schema.decision import Decision
 from ai_assets.lifecycle.schema.durations import format_duration, parse_duration
 from ai_assets.lifecycle.schema.tables import Source, Table
 from ai_assets.serving import signature
+
+if TYPE_CHECKING:
+    import polars as pl
 
 REQUIRED = (
     "model.onnx", "encoding.json", "calibration.json", "decision.json", "request.json",
@@ -36,6 +37,33 @@ class RequestSchema:
 
     table: Table
     name: str
+
+
+class Lookups(Mapping[str, "pl.DataFrame"]):
+    """The lookup tables, each read when it is first asked for.
+
+    BentoML's supervisor loads the bundle too, and needs neither the tables nor polars.
+    """
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self._files = {Path(name).stem: name for name in files}
+        self._contents = files
+        self._read: dict[str, pl.DataFrame] = {}
+
+    def __getitem__(self, table: str) -> "pl.DataFrame":
+        """The table's rows. Raises a BundleError if the file cannot be read."""
+        if table not in self._read:
+            name = self._files[table]
+            self._read[table] = _read_parquet(name, self._contents[name])
+        return self._read[table]
+
+    def __iter__(self) -> Iterator[str]:
+        """The tables' names."""
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        """How many tables there are."""
+        return len(self._files)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +83,7 @@ class Bundle:
     request: RequestSchema
     tables: Mapping[str, Table]
     features_sql: str
-    lookups: Mapping[str, pl.DataFrame]
+    lookups: Mapping[str, "pl.DataFrame"]
     online: Mapping[str, Mapping[str, Any]]
     background: Mapping[str, Any]
     model_card: str
@@ -78,11 +106,6 @@ def load_bundle(folder: Path | str, trusted_key: str | None = None) -> Bundle:
         return _read(name, files[name], parse)
 
     product, partition = str(manifest["product"]), manifest["partition"]
-    lookups = {
-        Path(name).stem: _read_parquet(name, content)
-        for name, content in files.items()
-        if name.startswith("lookups/")
-    }
     return Bundle(
         tag=bundle_tag(product, partition, payload_digest(files[signature.MANIFEST])),
         product=product,
@@ -97,7 +120,7 @@ def load_bundle(folder: Path | str, trusted_key: str | None = None) -> Bundle:
         request=read("request.json", _request),
         tables=read("tables.json", _tables),
         features_sql=read("features.sql", str),
-        lookups=lookups,
+        lookups=Lookups({n: f for n, f in files.items() if n.startswith("lookups/")}),
         online=read("online.json", json.loads),
         background=read("background.json", json.loads),
         model_card=read("model_card.md", str),
@@ -163,7 +186,9 @@ def _read(name: str, content: bytes, parse: Callable[[str], T]) -> T:
         raise BundleError(f"{name} cannot be read: {error}") from error
 
 
-def _read_parquet(name: str, content: bytes) -> pl.DataFrame:
+def _read_parquet(name: str, content: bytes) -> "pl.DataFrame":
+    import polars as pl
+
     try:
         return pl.read_parquet(io.BytesIO(content))
     except pl.exceptions.PolarsError as error:
