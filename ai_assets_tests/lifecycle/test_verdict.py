@@ -192,6 +192,12 @@ def test_each_way_of_contradicting_scores_is_told() -> None:
     assert "where part is b" in next(e.words for e in segment if e.kind == "segment")
 
 
+def test_rows_without_segments_are_judged_as_a_whole() -> None:
+    rows = replace(labelled(odds=0.8), segments=pl.DataFrame())
+
+    assert {e.kind for e in concept_evidence(rows, Causes())} == {"base_rate"}
+
+
 def test_a_usual_miscalibration_is_no_evidence() -> None:
     rows = labelled(odds=0.4)
 

@@ -167,7 +167,7 @@ def best_fit(
     far = float(np.abs(now - before).mean() / min(spread, reference.spread))
     if far < spec.unit_far:
         return None
-    best = None
+    fits = []
     for conversion in conversions(declared.unit):
         whole = np.sort(conversion.factor * before + conversion.offset)
         for share in SHARES:
@@ -176,11 +176,14 @@ def best_fit(
                 expected = np.round(expected)
             scale = float(expected.std())
             near = float(np.abs(now - expected).mean() / scale) if scale > 0 else np.inf
-            if best is None or near < best.near:
-                best = Fit(conversion, share, far, near)
-    if best is None or best.near > MOST_NEAR * spec.unit_near:
+            fits.append(Fit(conversion, share, far, near))
+    points = min(len(before), len(values) // FEWEST)
+    full = min((f for f in fits if f.share == 1), key=lambda f: f.near)
+    mixed = min((f for f in fits if f.share != 1), key=lambda f: f.near)
+    best = mixed if mixed.near < full.near / 2 else full
+    if best.near > MOST_NEAR * spec.unit_near or not _believed(best, points, spec):
         return None
-    return best if _believed(best, min(len(before), len(values) // FEWEST), spec) else None
+    return best
 
 
 def _believed(fit: Fit, points: int, spec: Causes) -> bool:
@@ -190,8 +193,9 @@ def _believed(fit: Fit, points: int, spec: Causes) -> bool:
     closer the nearer it is to 1. A drastic one may fit less closely, as when the column drifted.
     """
     if fit.share != 1:
-        # A mixture bends to more shapes, so it must lie nearer to be believed.
+        # A mixture bends to more shapes, and of small factors to any: it must lie nearer.
         enough = points >= FEWEST_POINTS and fit.near <= spec.unit_near / 2
+        enough = enough and fit.conversion.drastic
         return enough and fit.near * spec.unit_gain <= fit.far
     if not fit.conversion.drastic:
         near = spec.unit_near
