@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from ai_assets.automation.ticks import tick_seconds
 from ai_assets.lifecycle.naming import bundle_partition
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.retraining.decide import Costs, Decision, Past, decide
@@ -44,7 +45,7 @@ def retraining_sensor(product: Product, assets: list[dg.AssetsDefinition]) -> dg
         name=f"{product.name}_retraining",
         target=dg.AssetSelection.assets(*keys),
         default_status=dg.DefaultSensorStatus.RUNNING,
-        minimum_interval_seconds=15,
+        minimum_interval_seconds=tick_seconds(),
         description="Reads verdicts; retrains, waits or alerts as `retrain:` in the YAML says.",
         required_resource_keys={"decisions", "notifier"},
     )

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from ai_assets.automation.ticks import tick_seconds
 from ai_assets.resources.notify import Alert, Notifier
 
 RUNNING = dg.DefaultSensorStatus.RUNNING
@@ -20,7 +21,7 @@ def automation() -> dg.AutomationConditionSensorDefinition:
         "automation",
         target=dg.AssetSelection.all(),
         default_status=RUNNING,
-        minimum_interval_seconds=15,
+        minimum_interval_seconds=tick_seconds(),
         description="Carries new data through features, predictions and reports.",
     )
 
@@ -28,7 +29,7 @@ def automation() -> dg.AutomationConditionSensorDefinition:
 @dg.run_failure_sensor(
     name="failed_runs",
     default_status=RUNNING,
-    minimum_interval_seconds=15,
+    minimum_interval_seconds=tick_seconds(),
     description="Tells people about every run that failed: a broken contract, a gate, a crash.",
 )
 def failed_runs(context: dg.RunFailureSensorContext, notifier: Notifier) -> None:

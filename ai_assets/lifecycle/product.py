@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+import yaml
 from pydantic import Field, field_validator, model_validator
 
 from ai_assets.lifecycle.compression.spec import Compression
@@ -179,3 +180,16 @@ class Product:
                 f"'{self.declaration.features}'.{did_you_mean(self.declaration.features, here)}"
             )
         return self.features_path.read_text(encoding="utf-8")
+
+
+def read_product(folder: Path) -> Product:
+    """The product that a folder's `defs.yaml` declares, without Dagster.
+
+    Raises:
+        DeclarationError: there is no such file.
+    """
+    file = folder / "defs.yaml"
+    if not file.is_file():
+        raise DeclarationError(f"A product is a folder with a defs.yaml, but {file} is missing.")
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return Product(folder.name, folder, TabularDeclaration.model_validate(content["attributes"]))

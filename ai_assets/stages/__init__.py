@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from ai_assets.lifecycle.product import Product
+from ai_assets.stages.backtest import backtest_stage
 from ai_assets.stages.binding import Stage
 from ai_assets.stages.bundle import bundle_stage
 from ai_assets.stages.cleaned import cleaned_stage, rejected_stage
@@ -15,6 +16,7 @@ from ai_assets.stages.labels import labels_stage
 from ai_assets.stages.model import family_stage, model_stage
 from ai_assets.stages.model_card import model_card_stage
 from ai_assets.stages.online import online_stage
+from ai_assets.stages.operations import operations_stage
 from ai_assets.stages.performance import performance_stage
 from ai_assets.stages.predictions import predictions_stage
 from ai_assets.stages.raw import raw_stage
@@ -50,3 +52,6 @@ def tabular_stages(product: Product) -> Iterator[Stage]:
     yield drift_report_stage(product)
     yield performance_stage(product)
     yield verdict_stage(product)
+    if product.partitions is not None:
+        yield backtest_stage(product)
+        yield operations_stage(product)

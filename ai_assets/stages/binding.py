@@ -33,11 +33,16 @@ RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 @dataclass(frozen=True)
 class Upstream:
-    """An asset that a stage reads, and which of its partitions: `earlier` counts those before."""
+    """An asset that a stage reads, and which of its partitions.
+
+    `earlier` counts those before; `until` leaves out the newest so many of them: 1 and 1 is the
+    partition before alone.
+    """
 
     asset: str
     earlier: int = 0
     partitioned: bool = True
+    until: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ class StageRun:
     def name(self, asset: str) -> AssetName:
         return self.product.asset(asset)
 
-    def at(self, partition: str) -> "StageRun":
+    def at(self, partition: str | None) -> "StageRun":
         """The same work's view of another partition."""
         return replace(self, partition=partition)
 
@@ -308,7 +313,9 @@ def _dependency(
     mapping = None
     if upstream.earlier and partitions is not None and upstream.partitioned:
         mapping = dg.TimeWindowPartitionMapping(
-            start_offset=-upstream.earlier, allow_nonexistent_upstream_partitions=True
+            start_offset=-upstream.earlier,
+            end_offset=-upstream.until,
+            allow_nonexistent_upstream_partitions=True,
         )
     return dg.AssetDep(dg.AssetKey(product.asset(upstream.asset).key), partition_mapping=mapping)
 

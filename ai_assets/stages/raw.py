@@ -9,6 +9,7 @@ from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.lifecycle.sources import read_source
 from ai_assets.stages import shown
+from ai_assets.stages.anomalies import changed_rows, ordered
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun
 
 HAS_ROWS = Guard("has_rows", "The source gave at least one row.")
@@ -37,13 +38,20 @@ def copy_source(run: StageRun, name: str, table: Table) -> Outcome:
     rows = read_source(
         table.source, span, table=table, folder=run.product.folder, partition=run.partition
     )
+    anomaly = ordered()
+    changed = anomaly is not None and span is not None and anomaly.applies_to(run.partition)
+    if anomaly is not None and changed:
+        rows = changed_rows(run, name, anomaly).lazy()
     check_columns(rows, table, name)
     kept = rows.select(pl.exclude(*table.ignore)) if table.ignore else rows
     partition = run.partition if span is not None else None
     written = run.lake.replace(run.name(f"raw/{name}"), kept, partition)
     return Outcome(
         written.digest,
-        shown.rows_and_columns(kept, written.rows),
+        {
+            **shown.rows_and_columns(kept, written.rows),
+            **({"injected": anomaly.name} if anomaly and changed else {}),
+        },
         {"has_rows": has_rows(name, partition, written.rows)},
     )
 

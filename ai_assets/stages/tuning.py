@@ -1,5 +1,6 @@
 """tuning: the search for each family's parameters, on train rows only."""
 
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from ai_assets.stages.binding import Outcome, Stage, StageRun, Upstream
 from ai_assets.stages.training_data import (
     TrainingData,
     load_training_data,
+    read_json,
     run_tags,
     save_folder,
     write_json,
 )
 
 HELD_OUT = "held_out.npz"
+MADE = "made.json"
 
 
 def tuning_stage(product: Product) -> Stage:
@@ -35,12 +38,17 @@ def tuning_stage(product: Product) -> Stage:
         kinds=frozenset({"optuna"}),
         upstream=[Upstream("training_set")],
         code=("training", "learners"),
-        settings=training.model_dump_json(exclude={"refit", "calibration", "window", "blend"}),
+        settings=settings(product),
     )
 
 
 def tune_families(run: StageRun) -> Outcome:
-    """Tune each declared family; the studies go to the lake, to MLflow and to the metadata."""
+    """Tune each declared family; the studies go to the lake, to MLflow and to the metadata.
+
+    While an earlier search of the same declaration is fresh enough, its result is taken over.
+    """
+    if earlier := fresh_search(run):
+        return take_over(run, earlier)
     data = load_training_data(run)
     families = run.product.declaration.training.families
     studies = [tune_family(run, data, family) for family in families]
@@ -48,7 +56,7 @@ def tune_families(run: StageRun) -> Outcome:
         [s.trials.select(pl.lit(s.family).alias("family"), pl.all()) for s in studies]
     )
     trials = trials.with_columns(pl.col("folds").list.eval(pl.element().round(6)))
-    version = save_folder(run, "tuning", partial(_write, data, studies))
+    version = save_folder(run, "tuning", partial(_write, run, data, studies))
     run.lake.replace(run.name("tuning"), trials.drop("folds"), run.partition)
     return Outcome(
         version,
@@ -59,6 +67,44 @@ def tune_families(run: StageRun) -> Outcome:
             ),
             **shown.numbers({s.family: s.value for s in studies}, prefix="best_"),
         },
+    )
+
+
+def fresh_search(run: StageRun) -> str | None:
+    """The newest earlier partition that was searched as is declared now, within `tune.refresh`."""
+    refresh = run.product.declaration.training.tune.refresh
+    partitions = run.product.partitions
+    if partitions is None or run.partition is None or refresh == 1:
+        return None
+    there = set(run.lake.artifacts(run.name("tuning")))
+    for key in reversed(partitions.window(run.partition, refresh)[:-1]):
+        if key not in there:
+            continue
+        made = read_json(run.lake.artifact(run.name("tuning"), key), MADE)
+        if made["settings"] == settings(run.product) and made["partition"] == key:
+            return key
+    return None
+
+
+def take_over(run: StageRun, earlier: str) -> Outcome:
+    """Let the result of an earlier partition stand for this one."""
+    source = Path(run.lake.artifact(run.name("tuning"), earlier))
+    version = save_folder(run, "tuning", partial(_copy, source))
+    trials = run.lake.scan(run.name("tuning"), [earlier]).collect()
+    run.lake.replace(run.name("tuning"), trials, run.partition)
+    params = read_json(source, "params.json")
+    table = pl.DataFrame({"family": list(params), "parameters": [str(p) for p in params.values()]})
+    return Outcome(version, {"chosen": shown.table(table), "taken_from": earlier})
+
+
+def _copy(source: Path, folder: Path) -> None:
+    shutil.copytree(source, folder, dirs_exist_ok=True)
+
+
+def settings(product: Product) -> str:
+    """What a search depends on beside its rows."""
+    return product.declaration.training.model_dump_json(
+        exclude={"refit", "calibration", "window", "blend"}
     )
 
 
@@ -94,8 +140,9 @@ def tune_family(run: StageRun, data: TrainingData, family: str) -> Study:
     return study
 
 
-def _write(data: TrainingData, studies: list[Study], folder: Path) -> None:
+def _write(run: StageRun, data: TrainingData, studies: list[Study], folder: Path) -> None:
     """The parameters, and what each family says of the rows that the folds held out."""
+    write_json(folder, MADE, {"partition": run.partition, "settings": settings(run.product)})
     write_json(folder, "params.json", {study.family: study.params for study in studies})
     y = data.split("train").y[studies[0].held_out]
     write_arrays(folder / HELD_OUT, {"y": y} | {s.family: s.predicted for s in studies})

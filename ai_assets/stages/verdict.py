@@ -16,6 +16,7 @@ from ai_assets.lifecycle.verdict.decide import Signals, decide_cause
 from ai_assets.lifecycle.verdict.evidence import Verdict
 from ai_assets.resources.ledger import Entry
 from ai_assets.stages import shown
+from ai_assets.stages.anomalies import versions_after
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
 from ai_assets.stages.drift import scored_features
 from ai_assets.stages.monitoring import FILE, Watched, code_versions, read_watched, timezone
@@ -110,7 +111,7 @@ def signals(run: StageRun, entry: Entry, known: Watched) -> Signals:
         features=drift_numbers(reference, rows, declared.drift),
         joint=joint_drift(reference, rows, declared.drift),
         code_then=known.code,
-        code_now=code_versions(product),
+        code_now=versions_after(code_versions(product), run.partition),
         importances=known.importances,
         labelled=labelled_rows(run, entry, rows),
         calibrated=known.calibrated,

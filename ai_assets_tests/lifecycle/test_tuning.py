@@ -61,7 +61,7 @@ def test_a_refit_has_as_many_iterations_as_its_model():
     train, validation = DATA.take(TIMES[:400]), DATA.take(TIMES[400:])
     params, training = {"learning_rate": 0.1, "min_child_samples": 20}, Training(threads=1)
     model = fit_model("lightgbm", train, validation, params, training=training, task="binary")
-    again = refit_model(model, DATA, params, training=training, task="binary")
+    again = refit_model(model, DATA, {"lightgbm": params}, training=training, task="binary")
     assert again.iterations == model.iterations > 1
 
 

@@ -36,6 +36,12 @@ class Tune(Section):
     folds: int = Field(
         3, ge=1, le=20, description="Folds that each set is judged on; time runs forward in them."
     )
+    refresh: int = Field(
+        1,
+        ge=1,
+        description="Search anew after so many partitions; in between the newest parameters are "
+        "taken over, so that a retraining costs no search.",
+    )
     timeout: Duration | None = Field(
         None,
         description="Limit for each family. Beyond it tuning fails with advice: stopping early "

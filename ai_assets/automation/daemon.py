@@ -1,0 +1,94 @@
+"""Dagster's daemon as a process of ours, stopped by its own id, and questions to its instance."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.scheduler.instigation import TickStatus
+
+_SECONDS_TO_STOP = 30
+_SECONDS_BETWEEN_LOOKS = 1.0
+DONE = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+
+
+@contextmanager
+def running_daemon(
+    module: str, environment: dict[str, str], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `dagster-daemon` over a module's definitions while the block runs."""
+    command = [sys.executable, "-m", "dagster._daemon", "run", "-m", module]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **environment},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask the process to end; after a while, end it and what it started."""
+    if process.poll() is not None:
+        return
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(_SECONDS_TO_STOP)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait_for(
+    what: str,
+    found: Callable[[], bool],
+    process: subprocess.Popen[bytes],
+    log: Path,
+    seconds: float,
+) -> None:
+    """Wait until `found` is true.
+
+    Raises:
+        RuntimeError: the daemon ended, or it took too long; the message holds the end of its log.
+    """
+    until = time.monotonic() + seconds
+    while not found():
+        if process.poll() is not None:
+            raise RuntimeError(f"The daemon ended while waiting for {what}.\n{end_of(log)}")
+        if time.monotonic() > until:
+            raise RuntimeError(f"{what} did not come within {seconds:.0f} s.\n{end_of(log)}")
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+def end_of(log: Path, lines: int = 30) -> str:
+    """The last lines of a log."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def unfinished(instance: dg.DagsterInstance) -> int:
+    """How many runs have not ended."""
+    active = [status for status in dg.DagsterRunStatus if status not in DONE]
+    return instance.get_runs_count(dg.RunsFilter(statuses=active))
+
+
+def has_looked(instance: dg.DagsterInstance, sensor: str = "automation") -> bool:
+    """Whether the conditions have been evaluated once: only what comes later is new to them."""
+    ended = [TickStatus.SUCCESS, TickStatus.SKIPPED]
+    return any(
+        state.instigator_name == sensor
+        and instance.get_ticks(
+            state.instigator_origin_id, state.selector_id, limit=1, statuses=ended
+        )
+        for state in instance.all_instigator_state()
+    )

@@ -1,0 +1,1 @@
+"""A product in operation: what happened partition by partition, and what other policies give."""

@@ -1,0 +1,78 @@
+"""The loop against other policies, on the same rows, day by day."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from ai_assets.lifecycle.evaluation.bootstrap import Estimate, bootstrap, paired_difference
+from ai_assets.lifecycle.evaluation.metrics import scored
+
+LOOP = "loop"
+SCHEMA = {
+    "policy": pl.String,
+    "rows": pl.Int64,
+    "log_loss": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "difference": pl.Float64,
+    "difference_low": pl.Float64,
+    "difference_high": pl.Float64,
+}
+
+
+def compare_policies(
+    rows: pl.DataFrame, policies: Sequence[str], *, seed: int, resamples: int = 400
+) -> pl.DataFrame:
+    """Realised log loss of the loop and of each other policy.
+
+    Args:
+        rows: `label`, `event_time`, `loop` and a column of probabilities for each policy.
+        policies: names of those columns.
+        seed: of the bootstrap, which draws whole days.
+        resamples: how many times days are drawn.
+
+    Returns:
+        A row a policy, the loop first: `policy`, `rows`, `log_loss` with its interval `low` to
+        `high`, and `difference`: the loop's log loss minus the policy's, below 0 where the loop is
+        better, with its interval.
+    """
+    y, days = rows["label"].to_numpy(), rows["event_time"].dt.epoch("d").to_numpy()
+    loop = rows[LOOP].to_numpy()
+    table = []
+    for name in (LOOP, *policies):
+        p = rows[name].to_numpy()
+        own = bootstrap(scored(y, p), ("log_loss",), seed=seed, resamples=resamples, blocks=days)
+        against = Estimate(None)
+        if name != LOOP:
+            against = paired_difference(
+                y, loop, p, "log_loss", seed=seed, resamples=resamples, blocks=days
+            )
+        value = own["log_loss"]
+        found = [value.value, value.low, value.high, against.value, against.low, against.high]
+        table.append([name, rows.height, *found])
+    return pl.DataFrame(table, schema=SCHEMA, orient="row")
+
+
+def monthly_losses(rows: pl.DataFrame, policies: Sequence[str], *, seed: int) -> pl.DataFrame:
+    """Log loss of each policy in each partition.
+
+    Args:
+        rows: as `compare_policies`, with `partition`.
+        policies: names of the columns.
+        seed: of the bootstrap.
+
+    Returns:
+        A row a partition and policy: `partition`, `policy`, `log_loss`, `low`, `high`.
+    """
+    table = []
+    for (partition,), group in rows.group_by("partition", maintain_order=True):
+        y = group["label"].to_numpy()
+        days = group["event_time"].dt.epoch("d").to_numpy()
+        for name in (LOOP, *policies):
+            found = bootstrap(
+                scored(y, np.asarray(group[name])), ("log_loss",), seed=seed, blocks=days
+            )["log_loss"]
+            table.append([partition, name, found.value, found.low, found.high])
+    columns = ["partition", "policy", "log_loss", "low", "high"]
+    return pl.DataFrame(table, schema=columns, orient="row")

@@ -1,0 +1,69 @@
+"""Learning without a graph: split, fit what won, calibrate, refit; for backtests and benchmarks."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ai_assets.lifecycle.features.encoding import Encoding
+from ai_assets.lifecycle.learners.base import Dataset, Model, Task
+from ai_assets.lifecycle.learners.blend import BlendModel
+from ai_assets.lifecycle.schema.calibration import Calibration
+from ai_assets.lifecycle.training.calibration import fit_calibration
+from ai_assets.lifecycle.training.fitting import fit_model, refit_model
+from ai_assets.lifecycle.training.spec import Training
+from ai_assets.lifecycle.training.split import split_rows
+
+NOT_FEATURES = ("_row_id", "label", "event_time", "known_at")
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A model with what it needs to answer."""
+
+    model: Model
+    encoding: Encoding
+    calibration: Calibration
+
+    def score(self, features: pl.DataFrame) -> np.ndarray:
+        """Calibrated P(positive) of each row, float64 [n]."""
+        predicted = self.model.predict(self.encoding.transform(features))
+        return self.calibration.apply(predicted)[:, 0]
+
+
+def learn(
+    rows: pl.DataFrame,
+    weights: dict[str, float],
+    params: dict[str, dict[str, Any]],
+    training: Training,
+    task: Task,
+) -> Learned:
+    """Fit families with given parameters and weights, as the graph would on these rows.
+
+    Args:
+        rows: features with `_row_id`, `label` and, by time, `event_time`.
+        weights: what each family has to say; they sum to 1.
+        params: parameters of each family.
+        training: the product's declaration.
+        task: what is predicted.
+    """
+    times = rows["event_time"].to_numpy() if "event_time" in rows.columns else None
+    split = training.split
+    roles = split_rows(times, rows["_row_id"].to_numpy(), split.validation, split.test)
+    names = [name for name in NOT_FEATURES if name in rows.columns]
+    encoding = Encoding.fit(rows.filter(pl.Series(roles) == "train").drop(names))
+    data = Dataset(encoding.transform(rows), rows["label"].to_numpy(), None, encoding)
+    train, validation = data.take(roles == "train"), data.take(roles == "validation")
+    members = [
+        fit_model(name, train, validation, params[name], training=training, task=task)
+        for name in weights
+    ]
+    alone = len(members) == 1
+    judged: Model = members[0] if alone else BlendModel(task, members, list(weights.values()))
+    scores = judged.predict(validation.x)
+    calibration = fit_calibration(training.calibration, scores, validation.y)
+    if training.refit == "none":
+        return Learned(judged, encoding, calibration)
+    served = refit_model(judged, data, params, training=training, task=task)
+    return Learned(served, encoding, calibration)

@@ -1,0 +1,200 @@
+"""operations: the page that tells what happened, partition by partition, and how it compares."""
+
+import base64
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ai_assets.lifecycle.estimation.plot import estimates
+from ai_assets.lifecycle.estimation.quality import Told, estimate_quality, history
+from ai_assets.lifecycle.evaluation import plots
+from ai_assets.lifecycle.evaluation.bootstrap import Estimate
+from ai_assets.lifecycle.operations.page import Chapter, operations_page
+from ai_assets.lifecycle.operations.plot import drift_map, losses
+from ai_assets.lifecycle.operations.policies import LOOP, compare_policies, monthly_losses
+from ai_assets.lifecycle.product import Product
+from ai_assets.lifecycle.verdict.evidence import Verdict
+from ai_assets.stages import shown
+from ai_assets.stages.backtest import LINES
+from ai_assets.stages.binding import Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.training_data import read_json, save_folder
+
+SHOWN = ("log_loss", "roc_auc")
+
+
+def operations_stage(product: Product) -> Stage:
+    """The stage that draws the page."""
+    return Stage(
+        stage="operations",
+        asset="operations",
+        description="The product in operation: what was in production, how it did, what was "
+        "decided and why, and what other policies would have given.",
+        compute=draw_page,
+        kinds=frozenset({"html"}),
+        upstream=[
+            Upstream(name, partitioned=False)
+            for name in ("verdict", "performance", "release", "backtest")
+        ],
+        partitioned=False,
+    )
+
+
+def draw_page(run: StageRun) -> Outcome:
+    """Gather what happened from the lake and the ledgers, and write the page."""
+    told = chapters(run)
+    rows = scored_by_all(run)
+    seed = run.product.declaration.training.seed
+    policies = compare_policies(rows, LINES, seed=seed) if rows is not None else None
+    pictures = drawn(run, rows)
+    releases = run.tools.ledger.history(run.product.name).select(
+        "effective_from", "stable", "cause", "who", "why", "decision_id"
+    )
+    uris = {name: _uri(png) for name, png in pictures.items()}
+    page = operations_page(run.product.name, told, policies, uris, releases)
+    whole = run.at(None)
+    version = save_folder(whole, "operations", partial(_write, page, policies))
+    path = run.lake.artifact(run.name("operations"), None) / "operations.html"
+    return Outcome(
+        version,
+        {
+            "page": shown.path(path),
+            "partitions": len(told),
+            **({"policies": shown.table(policies)} if policies is not None else {}),
+            **{
+                name.replace(" ", "_"): shown.markdown(plots.as_markdown_image(png, name))
+                for name, png in pictures.items()
+            },
+            "estimates": shown.markdown("\n\n".join(said_of_estimates(run))),
+        },
+    )
+
+
+def watched_partitions(run: StageRun) -> list[str]:
+    """Partitions with a verdict on a release, oldest first."""
+    keys = sorted(run.lake.artifacts(run.name("verdict")))
+    return [key for key in keys if key is not None and verdict_of(run, key).bundle]
+
+
+def verdict_of(run: StageRun, key: str) -> Verdict:
+    """The verdict on a partition."""
+    path = run.lake.artifact(run.name("verdict"), key) / "verdict.json"
+    return Verdict.from_json(path.read_text(encoding="utf-8"))
+
+
+def chapters(run: StageRun) -> list[Chapter]:
+    """What happened in each watched partition."""
+    decisions = run.tools.decisions.history(run.product.name)
+    return [chapter(run, key, decisions) for key in watched_partitions(run)]
+
+
+def chapter(run: StageRun, key: str, decisions: pl.DataFrame) -> Chapter:
+    """What happened in one partition; of several decisions on it the last."""
+    verdict = verdict_of(run, key)
+    found = decisions.filter(pl.col("partition") == key)
+    decision: dict[str, Any] = found.row(-1, named=True) if found.height else {}
+    gate = gate_of(run, key) if decision.get("action") == "retrain" else {}
+    return Chapter(
+        partition=key,
+        bundle=verdict.bundle,
+        performance=performance_of(run, key),
+        cause=verdict.cause,
+        severity=verdict.severity,
+        words=verdict.words,
+        decision=decision.get("action", ""),
+        why=decision.get("why", ""),
+        gate=gate.get("words", ""),
+        passed=gate.get("passed"),
+    )
+
+
+def performance_of(run: StageRun, key: str) -> dict[str, str]:
+    """Realised metrics of a partition as text."""
+    rows = run.lake.scan(run.name("performance"), [key]).collect()
+    return {
+        row["metric"]: str(Estimate(row["realised"], row["realised_low"], row["realised_high"]))
+        for row in rows.iter_rows(named=True)
+        if row["metric"] in SHOWN and row["realised"] is not None
+    }
+
+
+def gate_of(run: StageRun, key: str) -> dict[str, Any]:
+    """What the gate said of the partition's challenger; empty if there is none."""
+    if key not in run.lake.artifacts(run.name("gate")):
+        return {}
+    found: dict[str, Any] = read_json(run.lake.artifact(run.name("gate"), key), "gate.json")
+    return found
+
+
+def scored_by_all(run: StageRun) -> pl.DataFrame | None:
+    """Rows that the loop and all other policies scored; None without a backtest."""
+    keys = [key for key in watched_partitions(run) if key in backtested(run)]
+    parts = []
+    for key in keys:
+        loop = run.lake.scan(run.name("predictions"), [key]).select(
+            "_row_id", pl.col("probability").alias(LOOP)
+        )
+        others = run.lake.scan(run.name("backtest"), [key])
+        joined = others.join(loop, on="_row_id", how="inner").sort("event_time", "_row_id")
+        parts.append(joined.with_columns(pl.lit(key).alias("partition")).collect())
+    return pl.concat(parts) if parts else None
+
+
+def backtested(run: StageRun) -> set[str]:
+    """Partitions that have a backtest; none before the first."""
+    name = run.name("backtest")
+    return set(run.lake.partitions(name)) if run.lake.exists(name) else set()
+
+
+def drawn(run: StageRun, rows: pl.DataFrame | None) -> dict[str, bytes]:
+    """The pictures by their captions."""
+    found: dict[str, bytes] = {}
+    if rows is not None:
+        seed = run.product.declaration.training.seed
+        found["realised log loss"] = losses(monthly_losses(rows, LINES, seed=seed))
+    for metric, told in told_by_metric(run).items():
+        if told:
+            found[f"{metric} before and after labels"] = estimates(history(told), metric)
+    numbers = [
+        run.lake.scan(run.name("drift"), [key])
+        .select(pl.lit(key).alias("partition"), "column", "psi")
+        .collect()
+        for key in watched_partitions(run)
+    ]
+    if numbers:
+        found["drift by column"] = drift_map(pl.concat(numbers), run.product.declaration.drift.psi)
+    return found
+
+
+def told_by_metric(run: StageRun) -> dict[str, list[Told]]:
+    """Estimates and realised values; an estimate cannot hold where the verdict is concept drift."""
+    told: dict[str, list[Told]] = {metric: [] for metric in SHOWN}
+    for key in watched_partitions(run):
+        concept = verdict_of(run, key).cause == "concept_drift"
+        rows = run.lake.scan(run.name("performance"), [key]).collect()
+        for row in rows.filter(pl.col("metric").is_in(SHOWN)).iter_rows(named=True):
+            told[row["metric"]].append(
+                Told(
+                    key,
+                    Estimate(row["estimate"], row["estimate_low"], row["estimate_high"]),
+                    Estimate(row["realised"], row["realised_low"], row["realised_high"]),
+                    row["valid"] and not concept,
+                )
+            )
+    return told
+
+
+def said_of_estimates(run: StageRun) -> list[str]:
+    """How far estimates were off, in sentences."""
+    return [str(estimate_quality(metric, told)) for metric, told in told_by_metric(run).items()]
+
+
+def _uri(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+
+
+def _write(page: str, policies: pl.DataFrame | None, folder: Path) -> None:
+    (folder / "operations.html").write_text(page, encoding="utf-8")
+    if policies is not None:
+        policies.write_csv(folder / "policies.csv")
