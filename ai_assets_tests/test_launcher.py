@@ -1,0 +1,163 @@
+"""The launcher tells a run whose process is gone from one that is at work."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import psutil
+import pytest
+from dagster._core.events import EngineEventData
+from dagster._core.launcher import WorkerStatus
+from dagster._core.storage.tags import GRPC_INFO_TAG
+
+from ai_assets.launcher import RunLauncher, Worker, is_here, why_gone
+
+ROOT = Path(__file__).resolve().parent.parent
+HERE = {GRPC_INFO_TAG: '{"host": "localhost", "socket": "/tmp/code-server"}'}
+ELSEWHERE = {GRPC_INFO_TAG: '{"host": "code_server", "port": 4000}'}
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as found:
+        yield found
+
+
+@pytest.fixture
+def launcher(instance: dg.DagsterInstance) -> RunLauncher:
+    made = RunLauncher()
+    made.register_instance(instance)
+    return made
+
+
+@pytest.fixture
+def child() -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that does nothing, for a while."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def a_run(instance: dg.DagsterInstance, pid: int | None, tags: dict[str, str]) -> dg.DagsterRun:
+    """A started run whose worker has said its number, as Dagster's worker does."""
+
+    @dg.job
+    def nothing() -> None: ...
+
+    run = instance.create_run_for_job(nothing, status=dg.DagsterRunStatus.STARTED, tags=tags)
+    if pid is not None:
+        words = f"Started process for run (pid: {pid})."
+        instance.report_engine_event(words, run, EngineEventData.in_process(pid))
+    return run
+
+
+def test_the_shipped_instance_uses_it_and_retries_only_what_is_tagged(state: Path) -> None:
+    (state / "dagster" / "dagster.yaml").write_bytes((ROOT / "dagster.yaml").read_bytes())
+
+    with dg.DagsterInstance.get() as shipped:
+        assert type(shipped.run_launcher) is RunLauncher
+        assert shipped.run_launcher.supports_check_run_worker_health
+        assert shipped.run_monitoring_enabled
+        assert shipped.run_retries_enabled
+        assert shipped.run_retries_max_retries == 0
+        assert not shipped.run_retries_retry_on_asset_or_op_failure
+
+
+def test_dagster_says_the_number_as_the_launcher_expects_it() -> None:
+    said = (Path(dg.__file__).parent / "_grpc" / "impl.py").read_text(encoding="utf-8")
+
+    assert 'f"Started process for run (pid: {pid})."' in said
+
+
+def test_a_process_at_work_is_running(launcher, instance, child) -> None:
+    found = launcher.check_run_worker_health(a_run(instance, child.pid, HERE))
+
+    assert (found.status, found.msg, found.run_worker_id) == (
+        WorkerStatus.RUNNING,
+        f"Process {child.pid} is alive.",
+        str(child.pid),
+    )
+
+
+def test_a_killed_process_has_failed_before_and_after_its_parent_took_note(
+    launcher, instance, child
+) -> None:
+    run = a_run(instance, child.pid, HERE)
+    child.kill()
+    wait_for_zombie(child.pid)
+
+    unnoticed = launcher.check_run_worker_health(run)
+    child.wait()
+    gone = launcher.check_run_worker_health(run)
+
+    assert (unnoticed.status, unnoticed.msg) == (
+        WorkerStatus.FAILED,
+        f"Process {child.pid} of the run has ended without a word.",
+    )
+    assert (gone.status, gone.msg) == (
+        WorkerStatus.FAILED,
+        f"Process {child.pid} of the run is gone.",
+    )
+
+
+def test_another_process_with_the_number_is_not_the_runs(child) -> None:
+    begun = psutil.Process(child.pid).create_time()
+
+    assert why_gone(Worker(child.pid, seen_at=begun + 1)) is None
+    assert why_gone(Worker(child.pid, seen_at=begun - 3600)) == (
+        f"Process {child.pid} of the run is gone; another process has its number now."
+    )
+
+
+def test_the_newest_process_of_a_run_counts(launcher, instance, child) -> None:
+    run = a_run(instance, gone_pid(), HERE)
+    instance.report_engine_event(f"Started process for run (pid: {child.pid}).", run)
+
+    assert launcher.check_run_worker_health(run).status == WorkerStatus.RUNNING
+
+
+def test_what_cannot_be_told_is_left_running(launcher, instance) -> None:
+    """Dagster would fail a run whose status is UNKNOWN."""
+    elsewhere = launcher.check_run_worker_health(a_run(instance, gone_pid(), ELSEWHERE))
+    by_hand = launcher.check_run_worker_health(a_run(instance, gone_pid(), {}))
+    silent = launcher.check_run_worker_health(a_run(instance, None, HERE))
+
+    words = "Its process runs on another machine, where this one cannot look."
+    assert (elsewhere.status, elsewhere.msg) == (WorkerStatus.RUNNING, words)
+    assert by_hand.status == WorkerStatus.RUNNING
+    assert (silent.status, silent.msg) == (
+        WorkerStatus.RUNNING,
+        "Its process has not told its number.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "here"),
+    [
+        ('{"host": "localhost", "port": 4000}', True),
+        ('{"host": "127.0.0.1", "port": 4000}', True),
+        ('{"host": "::1", "port": 4000}', True),
+        ('{"host": "localhost", "socket": "/tmp/s"}', True),
+        ('{"host": "10.0.0.7", "port": 4000}', False),
+        ('{"host": "code_server", "port": 4000}', False),
+    ],
+)
+def test_the_code_servers_address_tells_the_machine(instance, told: str, here: bool) -> None:
+    assert is_here(a_run(instance, None, {GRPC_INFO_TAG: told})) is here
+
+
+def gone_pid() -> int:
+    """The number of a process that has ended."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    return ended.pid
+
+
+def wait_for_zombie(pid: int) -> None:
+    deadline = time.monotonic() + 10
+    while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+        time.sleep(0.02)
