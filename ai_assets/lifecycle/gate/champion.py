@@ -119,7 +119,7 @@ def _whole(found: Estimate, sign: float, spec: Champion) -> tuple[bool, str]:
         worst = max(ends, key=lambda end: sign * end, default=found.value)
     what = "the interval" if spec.sure else "the difference"
     side = "below" if sign > 0 else "above"
-    return sign * worst < -spec.margin, f"{what} {side} {-sign * spec.margin:g}"
+    return sign * worst < -spec.margin, f"{what} {side} {0.0 - sign * spec.margin:g}"
 
 
 def _slice(found: Estimate, sign: float, spec: Champion) -> tuple[bool, str]:

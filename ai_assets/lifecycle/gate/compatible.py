@@ -46,6 +46,8 @@ def _narrower(old: Column, new: Column) -> Iterator[str]:
             yield f"allows only {new.allowed}, was free"
         elif gone:
             yield f"no longer allows {gone}"
+    if new.unknown == "reject" and old.unknown != "reject" and new.type == "string":
+        yield "is refused where training never saw its text, was scored as 'other'"
     if new.pattern is not None and new.pattern != old.pattern:
         yield f"must match {new.pattern!r}, was {_or(old.pattern, 'free')}"
 

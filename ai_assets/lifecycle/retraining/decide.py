@@ -136,7 +136,7 @@ def _asked(
         words = f"The model is {since} partitions old; the product retrains every {policy.every}."
         return True, "schedule", _rule("schedule", True, words)
     if verdict.cause == "none":
-        words = "Nothing is other than what the bundle learned from."
+        words = verdict.words
     elif limit is None:
         words = f"{verdict.cause} is not among the causes that retrain."
     else:

@@ -1,0 +1,183 @@
+"""Challenger against champion by value: better, not better, sure, and clearly worse in a slice."""
+
+import numpy as np
+import polars as pl
+import pytest
+from pydantic import ValidationError
+
+from ai_assets.lifecycle.evaluation.metrics import scored, values_of
+from ai_assets.lifecycle.gate.champion import compare, no_comparison
+from ai_assets.lifecycle.gate.spec import Champion, Gate
+
+ROWS = 2000
+_numbers = np.random.default_rng(0)
+TRUTH = _numbers.uniform(0.05, 0.95, ROWS)
+Y = (_numbers.uniform(0, 1, ROWS) < TRUTH).astype(np.float64)
+DULL = np.full(ROWS, Y.mean())
+GOOD = TRUTH
+DAYS = np.arange(ROWS) // 100
+NO_SLICES = pl.DataFrame()
+SHOPS = pl.DataFrame({"shop": ["east"] * 1000 + ["north"] * 900 + ["tiny"] * 100})
+
+
+def mixed(share: float) -> np.ndarray:
+    """Scores between the dull ones (0) and the truth (1)."""
+    return DULL + share * (GOOD - DULL)
+
+
+def test_a_better_challenger_passes_and_its_numbers_are_those_of_the_metric() -> None:
+    found = compare(Y, DULL, GOOD, Champion(), slices=NO_SLICES, blocks=None, seed=1)
+
+    assert found.passed
+    row = found.rows.row(0, named=True)
+    losses = [values_of(scored(Y, p), ("log_loss",))["log_loss"] for p in (DULL, GOOD)]
+    assert (row["rows"], row["count"], row["passed"]) == ("all", ROWS, True)
+    assert [row["champion"], row["challenger"]] == losses
+    assert row["difference"] == pytest.approx(losses[1] - losses[0])
+    assert row["low"] < row["difference"] < row["high"] < 0
+    assert row["allowed"] == "the difference below 0"
+    assert found.words.startswith(f"The challenger is better: log_loss {losses[1]:.4f} against")
+    assert "on 2,000 rows" in found.words
+
+
+def test_a_worse_challenger_fails_in_words() -> None:
+    found = compare(Y, GOOD, DULL, Champion(), slices=NO_SLICES, blocks=None, seed=1)
+
+    assert not found.passed
+    assert found.rows["passed"].to_list() == [False]
+    assert found.words.startswith("The challenger is not better enough: log_loss ")
+
+
+def test_an_equal_challenger_is_not_better_unless_a_little_worse_is_allowed() -> None:
+    strict = compare(Y, GOOD, GOOD, Champion(), slices=NO_SLICES, blocks=None, seed=1)
+    lenient = compare(Y, GOOD, GOOD, Champion(margin=-0.001), slices=NO_SLICES, blocks=None, seed=1)
+
+    assert strict.rows["difference"].to_list() == [0.0]
+    assert (strict.passed, lenient.passed) == (False, True)
+    assert lenient.rows["allowed"].to_list() == ["the difference below 0.001"]
+
+
+def test_the_difference_must_lie_beyond_the_margin() -> None:
+    found = compare(Y, DULL, GOOD, Champion(), slices=NO_SLICES, blocks=None, seed=1)
+    gain = -found.rows["difference"][0]
+
+    for margin, passed in ((gain * 0.99, True), (gain * 1.01, False)):
+        spec = Champion(margin=margin)
+        again = compare(Y, DULL, GOOD, spec, slices=NO_SLICES, blocks=None, seed=1)
+        assert again.passed is passed
+
+
+def test_sure_demands_the_whole_interval() -> None:
+    champion, challenger = mixed(0.97), mixed(1.0)
+    usual, sure = (
+        compare(Y, champion, challenger, spec, slices=NO_SLICES, blocks=DAYS, seed=1)
+        for spec in (Champion(), Champion(sure=True))
+    )
+
+    row = sure.rows.row(0, named=True)
+    assert row["difference"] < 0 < row["high"]
+    assert (usual.passed, sure.passed) == (True, False)
+    assert row["allowed"] == "the interval below 0"
+
+    clear = compare(Y, DULL, GOOD, Champion(sure=True), slices=NO_SLICES, blocks=DAYS, seed=1)
+    assert clear.rows["high"][0] < 0
+    assert clear.passed
+
+
+@pytest.mark.parametrize(("champion", "challenger", "passed"), [(0, 1, True), (1, 0, False)])
+def test_of_roc_auc_more_is_better(champion: int, challenger: int, passed: bool) -> None:
+    noise = np.random.default_rng(7).uniform(0, 1, ROWS)
+    scores = [noise, GOOD]
+    for sure in (False, True):
+        spec = Champion(metric="roc_auc", margin=0.05, sure=sure)
+        found = compare(
+            Y, scores[champion], scores[challenger], spec, slices=NO_SLICES, blocks=DAYS, seed=1
+        )
+
+        assert found.passed is passed
+        assert (found.rows["difference"][0] > 0.05) is passed
+        assert found.rows["allowed"][0].endswith("above 0.05")
+
+
+def worse_in_the_north(by: float) -> np.ndarray:
+    """Far better in the east, and moved away from the truth in the north."""
+    scores = GOOD.copy()
+    north = slice(1000, 1900)
+    scores[north] = np.clip(GOOD[north] + by * (1 - 2 * Y[north]), 0.01, 0.99)
+    return scores
+
+
+def test_clearly_worse_in_one_slice_fails_though_better_over_all() -> None:
+    champion = np.where(np.arange(ROWS) < 1000, 1 - GOOD, GOOD)
+    challenger = worse_in_the_north(0.15)
+
+    found = compare(Y, champion, challenger, Champion(), slices=SHOPS, blocks=DAYS, seed=1)
+
+    assert found.rows["rows"].to_list() == ["all", "shop = east", "shop = north"]
+    assert found.rows["count"].to_list() == [2000, 1000, 900]
+    assert found.rows["passed"].to_list() == [True, True, False]
+    assert found.rows["low"][2] > 0.02
+    assert found.rows["allowed"][2] == "not clearly worse by 0.02"
+    assert not found.passed
+    assert found.words.endswith("but clearly worse for shop = north.")
+
+
+def test_a_slice_may_be_worse_by_its_margin() -> None:
+    champion = np.where(np.arange(ROWS) < 1000, 1 - GOOD, GOOD)
+    challenger = worse_in_the_north(0.15)
+
+    spec = Champion(slice_margin=1.0)
+    found = compare(Y, champion, challenger, spec, slices=SHOPS, blocks=DAYS, seed=1)
+
+    assert found.rows["difference"][2] > 0.02
+    assert found.passed
+
+
+def test_slices_that_are_small_or_of_one_class_are_not_compared() -> None:
+    one_class = pl.DataFrame({"answer": ["late" if y else "in time" for y in Y]})
+
+    small = compare(Y, DULL, GOOD, Champion(slice_rows=950), slices=SHOPS, blocks=None, seed=1)
+    alike = compare(Y, DULL, GOOD, Champion(), slices=one_class, blocks=None, seed=1)
+
+    assert small.rows["rows"].to_list() == ["all", "shop = east"]
+    assert alike.rows["rows"].to_list() == ["all"]
+
+
+def test_rows_without_a_slice_belong_to_none() -> None:
+    shops = pl.DataFrame({"shop": [None] * 1000 + ["north"] * 1000})
+
+    found = compare(Y, DULL, GOOD, Champion(), slices=shops, blocks=None, seed=1)
+
+    assert found.rows["rows"].to_list() == ["all", "shop = north"]
+
+
+def test_where_the_metric_is_undefined_nobody_is_better() -> None:
+    spec = Champion(metric="roc_auc")
+    found = compare(np.ones(50), DULL[:50], GOOD[:50], spec, slices=NO_SLICES, blocks=None, seed=1)
+
+    assert not found.passed
+    assert found.rows["difference"].to_list() == [None]
+    assert "difference undefined" in found.words
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    first, again, other = (
+        compare(Y, DULL, GOOD, Champion(), slices=SHOPS, blocks=DAYS, seed=seed).rows
+        for seed in (1, 1, 2)
+    )
+
+    assert first.equals(again)
+    assert first["low"][0] != other["low"][0]
+
+
+def test_with_nobody_to_compare_with_the_challenger_passes_and_says_so() -> None:
+    found = no_comparison("There is no other bundle.")
+
+    assert (found.passed, found.words, found.rows.height) == (True, "There is no other bundle.", 0)
+
+
+def test_the_comparison_can_be_left_out_and_an_unknown_metric_is_refused() -> None:
+    assert Gate().champion == Champion(metric="log_loss", margin=0.0, sure=False)
+    assert Gate.model_validate({"champion": None}).champion is None
+    with pytest.raises(ValidationError, match="log_los"):
+        Champion(metric="log_los")
