@@ -19,6 +19,7 @@ from ai_assets.resources.state import state_root
 
 PRODUCT, FIRST, LAST = "flight_delay", "2013-03-01", "2013-12-01"
 TICK_SECONDS = "2"
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,8 +53,7 @@ def prepare(home: Path, fresh: bool) -> Path:
     if fresh and home.exists():
         shutil.rmtree(home)
     (home / "dagster").mkdir(parents=True, exist_ok=True)
-    settings = Path(__file__).resolve().parent.parent / "dagster.yaml"
-    shutil.copy(settings, home / "dagster" / "dagster.yaml")
+    shutil.copy(ROOT / "dagster.yaml", home / "dagster" / "dagster.yaml")
     return home
 
 
@@ -61,7 +61,7 @@ def made(instance: dg.DagsterInstance, last: str) -> Replay:
     """The replay of the flagship product up to a partition."""
     from ai_assets.definitions import defs
 
-    product = read_product(Path(__file__).resolve().parent / "products" / PRODUCT)
+    product = read_product(ROOT / "ai_assets" / "products" / PRODUCT)
     assert product.partitions is not None
     keys, key = [], FIRST
     while key < last:
@@ -74,7 +74,7 @@ def run(replay: Replay, environment: dict[str, str], log: Path, backtest: bool) 
     """First release, then partition by partition under the daemon, then the other policies."""
     if not replay.bootstrap():
         return False
-    with running_daemon("ai_assets.definitions", environment, log) as daemon:
+    with running_daemon(ROOT / "workspace.yaml", environment, log) as daemon:
         wait_for("the daemon", lambda: has_looked(replay.instance), daemon, log, 180)
         for key in replay.partitions:
             replay.month(key, daemon, log)

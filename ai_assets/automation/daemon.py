@@ -19,13 +19,18 @@ DONE = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunS
 
 @contextmanager
 def running_daemon(
-    module: str, environment: dict[str, str], log: Path
+    workspace: Path, environment: dict[str, str], log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `dagster-daemon` over a module's definitions while the block runs."""
-    command = [sys.executable, "-m", "dagster._daemon", "run", "-m", module]
+    """Run `dagster-daemon` over a workspace while the block runs.
+
+    It works in the log's folder: where it finds a `.env` file, Dagster lets that one replace the
+    environment that it was given, the place of its history included.
+    """
+    command = [sys.executable, "-m", "dagster._daemon", "run", "-w", str(workspace)]
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
+            cwd=log.parent,
             env={**os.environ, **environment},
             stdout=output,
             stderr=output,

@@ -45,10 +45,9 @@ def performance_stage(product: Product) -> Stage:
         "have arrived.",
         compute=judge_release,
         kinds=frozenset({"python", "deltalake"}),
-        upstream=[
-            Upstream("predictions", product.delay + 1),
-            Upstream("labels", product.delay + 1),
-        ],
+        # Earlier partitions are read where they are there; to depend on them would make the first
+        # partitions after a release wait for scores from before it.
+        upstream=[Upstream("predictions"), Upstream("labels")],
         guards=[AS_ESTIMATED],
         code=("estimation",),
         settings=product.declaration.label.model_dump_json()
