@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.gate.champion import Comparison, compare, no_comparison
@@ -109,10 +110,10 @@ def champion_of(run: StageRun, tag: str) -> Entry | None:
 
 
 def compared(run: StageRun, entry: Entry | None, tag: str) -> Comparison:
-    """Challenger and champion on the challenger's test rows.
+    """Challenger and champion on test rows that neither learned from.
 
-    The challenger answers through the graph that never saw them. A champion of the same or a later
-    partition may have learned from them: it cannot be judged by them.
+    The challenger answers through the graph that never saw the test rows. The champion learned from
+    rows up to the end of its own partition, so only what happened after that is compared.
     """
     spec = run.product.declaration.gate.champion
     if spec is None:
@@ -120,26 +121,37 @@ def compared(run: StageRun, entry: Entry | None, tag: str) -> Comparison:
     if entry is None:
         return no_comparison("There is no other bundle in production to compare with.")
     bundle = run.tools.bundles.load(entry.stable)
-    if bundle.partition is None or run.partition is None or bundle.partition >= run.partition:
+    data = load_training_data(run)
+    test = data.frame("test")
+    unseen = rows_unseen_by(run, bundle, test)
+    y, challenger = scores_of_test_rows(run, data)
+    if len(np.unique(y[unseen])) < 2:
         return no_comparison(
             f"{entry.stable} may have learned from these test rows, so it is not compared on them."
         )
-    data = load_training_data(run)
-    y, challenger = scores_of_test_rows(run, data)
+    blocks = days_of(test)
     return compare(
-        y,
-        champion_scores(run, bundle),
-        challenger,
+        y[unseen],
+        champion_scores(run, bundle, test)[unseen],
+        challenger[unseen],
         spec,
-        slices=slice_columns(run, data),
-        blocks=days_of(data.frame("test")),
+        slices=slice_columns(run, data).filter(unseen),
+        blocks=None if blocks is None else blocks[unseen],
         seed=run.product.declaration.training.seed,
     )
 
 
-def champion_scores(run: StageRun, bundle: Bundle) -> Any:
+def rows_unseen_by(run: StageRun, champion: Bundle, test: pl.DataFrame) -> np.ndarray:
+    """Which of the test rows [n] lie after all that the champion may have learned from."""
+    partitions = run.product.partitions
+    if partitions is None or champion.partition is None:
+        return np.zeros(test.height, dtype=bool)
+    learned = partitions.span(champion.partition).end
+    return (test["event_time"] >= learned).to_numpy()
+
+
+def champion_scores(run: StageRun, bundle: Bundle, test: pl.DataFrame) -> Any:
     """The champion's calibrated scores [n] of the test rows, by its own features and code."""
-    test = load_training_data(run).frame("test")
     if bundle.features_sql == run.product.features_sql:
         return Scorer(bundle).score_features(test).probability
     run.say("The champion has another feature query; running it over the window.")

@@ -60,24 +60,26 @@ def append_release(run: StageRun) -> Outcome:
     config = run.config or ReleaseConfig()
     ledger, product = run.tools.ledger, run.product.name
     history = ledger.history(product)
-    bundle = config.bundle or asked_bundle(run, config)
+    bundle = asked_bundle(run, config)
     effective = effective_from(run, bundle, history)
     before = ledger.as_of(product, effective)
     kept = why_kept(run, config, bundle)
     if kept is None:
         gate = check_releasable(run, bundle, history["stable"].to_list(), config.override_gate)
         if before is None or before.stable != bundle:
-            ledger.append(_entry(run, config, bundle, effective, before, gate))
+            entry = ledger.append(_entry(run, config, bundle, effective, before, gate))
             history = ledger.history(product)
-    current = ledger.as_of(product, effective)
-    follow_registry(run, current)
+            kept = why_not_anew(entry, bundle, history)
+    newest = history.row(-1, named=True) if history.height else None
+    if newest is not None:
+        follow_registry(run, newest["stable"])
     return Outcome(
         digest("\n".join(history["decision_id"].to_list())),
         {
-            "stable": current.stable if current else "none",
+            "stable": newest["stable"] if newest else "none",
             "outcome": kept or f"{bundle} is in production.",
-            "effective_from": str(current.effective_from if current else effective),
-            "decision": current.decision_id if current else "",
+            "effective_from": str(newest["effective_from"] if newest else effective),
+            "decision": newest["decision_id"] if newest else "",
             "releases": history.height,
             "history": shown.table(
                 history.select("effective_from", "stable", "cause", "who", "why", "decision_id")
@@ -87,13 +89,28 @@ def append_release(run: StageRun) -> Outcome:
 
 
 def asked_bundle(run: StageRun, config: ReleaseConfig) -> str:
-    """The bundle to release where none is named.
+    """The bundle to release: the one that is named, or that of the run's partition.
 
-    Under a decision it is the one of the run's partition, whether or not it passed its gate.
+    Under a decision it is that one whether or not it passed its gate.
+
+    Raises:
+        DataError: no bundle of that tag was built, or there is none to release.
     """
+    if config.bundle is not None:
+        return check_built(run, config.bundle)
     if config.decision is not None:
         return str(read_json(artifact(run, "bundle"), "bundle.json")["tag"])
     return gated_bundle(run)
+
+
+def check_built(run: StageRun, bundle: str) -> str:
+    """The tag, or DataError with the nearest one that was built."""
+    known = run.tools.bundles.tags(run.product.name)
+    if bundle not in known:
+        raise DataError(
+            f"bundle must be one that was built, but got {bundle!r}.{did_you_mean(bundle, known)}"
+        )
+    return bundle
 
 
 def why_kept(run: StageRun, config: ReleaseConfig, bundle: str) -> str | None:
@@ -111,11 +128,24 @@ def why_kept(run: StageRun, config: ReleaseConfig, bundle: str) -> str | None:
     return None
 
 
-def follow_registry(run: StageRun, current: Entry | None) -> None:
+def why_not_anew(entry: Entry, bundle: str, history: pl.DataFrame) -> str | None:
+    """Why a decision that was carried out before is not carried out again; None if it was now.
+
+    A decision releases once: where a person has gone back since, that stands.
+    """
+    newest = history.filter(pl.col("effective_from") <= entry.effective_from).row(-1, named=True)
+    if entry.stable == bundle and newest["decision_id"] == entry.decision_id:
+        return None
+    return (
+        f"Decision {entry.decision_id} was carried out before, with {entry.stable}; since then "
+        f"{newest['who']} has put {newest['stable']} into production: {newest['why']}."
+    )
+
+
+def follow_registry(run: StageRun, stable: str) -> None:
     """Let the aliases of MLflow's registry name what is in production."""
-    if current is not None:
-        source = str(run.tools.bundles.payload(current.stable))
-        run.tools.tracker.follow(run.product.name, current.stable, source)
+    source = str(run.tools.bundles.payload(stable))
+    run.tools.tracker.follow(run.product.name, stable, source)
 
 
 def gated_bundle(run: StageRun) -> str:
@@ -141,13 +171,8 @@ def check_releasable(
     """The gate's result for a bundle that may be released; one released before needs no new one.
 
     Raises:
-        DataError: no such bundle was built, or its gate was not passed and not overridden.
+        DataError: its gate was not passed and not overridden.
     """
-    known = run.tools.bundles.tags(run.product.name)
-    if bundle not in known:
-        raise DataError(
-            f"bundle must be one that was built, but got {bundle!r}.{did_you_mean(bundle, known)}"
-        )
     partition = run.tools.bundles.load(bundle).partition
     asset = run.name("gate")
     gate: dict[str, Any] = {}

@@ -63,7 +63,7 @@ def verdict_stage(product: Product) -> Stage:
 def conclude(run: StageRun) -> Outcome:
     """Gather all signals about the partition and name one cause."""
     entry = release_at_start(run)
-    verdict = judged(run, entry) if entry else _unwatched(run, "none", "Nothing was in production.")
+    verdict = judged(run, entry) if entry else _unwatched(run, "", "Nothing was in production.")
     told = json.loads(verdict.to_json())
     version = save_folder(run, "verdict", lambda folder: write_json(folder, "verdict.json", told))
     return Outcome(
@@ -71,7 +71,7 @@ def conclude(run: StageRun) -> Outcome:
         {
             "cause": verdict.cause,
             "words": verdict.words,
-            "bundle": verdict.bundle,
+            "bundle": verdict.bundle or "none",
             "verdict_id": verdict_id(verdict),
             "verdict": shown.json(told),
             "evidence": shown.table(evidence_frame(verdict)),

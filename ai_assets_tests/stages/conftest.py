@@ -1,6 +1,7 @@
 """A small product, written once and materialized once for all tests here."""
 
 import importlib.util
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,17 @@ def _beside(module: str, file: str) -> ModuleType:
 
 
 small = _beside("small_product", "small_product.py")
+LEARNING = (
+    "training_set",
+    "tuning",
+    "model/linear",
+    "model",
+    "compressed_model",
+    "evaluation",
+    "model_card",
+    "bundle",
+    "gate",
+)
 
 
 @pytest.fixture(scope="session")
@@ -35,17 +47,38 @@ def shared_world(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory):
     world = small.World.of(shared_folder, tmp_path_factory.mktemp("world"))
     data = ["raw/orders", "raw/visits", "cleaned/orders", "cleaned/visits", "rejected/orders"]
     watch = ("predictions", "drift", "drift_report", "performance", "verdict")
-    model = [
-        name
-        for name, stage in world.stages.items()
-        if stage.stage not in ("raw", "cleaned", "rejected", "online", "labels", "features")
-        and name not in watch
-    ]
     world.run("raw/shops", "cleaned/shops", "rejected/shops")
     world.runs["range"] = world.run(
         *data, "labels", "features", partition=small.JANUARY, last=small.MARCH
     )
     world.run("online/orders", "online/visits")
-    world.runs["model"] = world.run(*model, partition=small.FEBRUARY)
+    world.runs["model"] = world.run(*LEARNING, "release", partition=small.FEBRUARY)
     world.runs["watch"] = world.run(*watch, partition=small.MARCH)
     return world
+
+
+def copy_of(world: "small.World", folder: Path) -> "small.World":
+    """A materialized product of a test's own, sources included; its Dagster history is empty."""
+    shutil.copytree(world.home, folder / "home")
+    shutil.copytree(world.product.folder, folder / small.NAME)
+    return small.World.of(folder / small.NAME, folder / "home")
+
+
+@pytest.fixture
+def copied(shared_world: "small.World", tmp_path: Path) -> "small.World":
+    """The materialized small product of this test's own, sources included."""
+    return copy_of(shared_world, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def challenged_world(shared_world: "small.World", tmp_path_factory: pytest.TempPathFactory):
+    """The same with a challenger as of March beside the release as of February; only to be read."""
+    world = copy_of(shared_world, tmp_path_factory.mktemp("challenged"))
+    world.runs["challenger"] = world.run(*LEARNING, partition=small.MARCH)
+    return world
+
+
+@pytest.fixture
+def challenged(challenged_world: "small.World", tmp_path: Path) -> "small.World":
+    """The challenged product of this test's own."""
+    return copy_of(challenged_world, tmp_path)

@@ -159,6 +159,12 @@ class World:
     def of(cls, folder: Path, home: Path) -> "World":
         return cls(read_product(folder), home, dg.DagsterInstance.ephemeral())
 
+    def declared(self, **changes: Any) -> "World":
+        """The same world under another declaration, `changes` as in `write_product`."""
+        return World(
+            read_product(write_product(self.product.folder, **changes)), self.home, self.instance
+        )
+
     @cached_property
     def tools(self) -> Tools:
         lake = Lake(root=str(self.home / "lake"))

@@ -27,14 +27,6 @@ from ai_assets.stages.training_set import splits_apart
 DATA = ("raw/orders", "raw/visits", "cleaned/orders", "cleaned/visits")
 
 
-@pytest.fixture
-def copied(shared_world: World, tmp_path: Path) -> World:
-    """The materialized small product of this test's own, sources included."""
-    shutil.copytree(shared_world.home, tmp_path / "home")
-    shutil.copytree(shared_world.product.folder, tmp_path / "late_orders")
-    return World.of(tmp_path / "late_orders", tmp_path / "home")
-
-
 def ran(result: dg.ExecuteInProcessResult) -> set[str]:
     return {event.step_key for event in result.get_step_success_events()}
 
