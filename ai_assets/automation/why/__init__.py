@@ -1,0 +1,6 @@
+"""Why: the chain of evidence behind a release, a decision or a single prediction, from records."""
+
+from ai_assets.automation.why.chain import why_decision, why_release
+from ai_assets.automation.why.records import Records
+
+__all__ = ["Records", "why_decision", "why_release"]
