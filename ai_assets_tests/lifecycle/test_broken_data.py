@@ -289,3 +289,15 @@ def test_a_number_that_stays_for_a_day_is_no_surprise_on_a_day() -> None:
 
     assert reference["rooms"].value_peaks["temp"][0] > 0.5
     assert found == []
+
+
+def test_heavier_rain_in_the_same_steps_is_no_other_unit() -> None:
+    rain = np.random.default_rng(0).exponential(0.1, 4000).round(2)
+    heavier = (rain * 2.54).round(2)
+    reference = number_sketch(pl.Series("precip", rain))
+    column = Column(type="float64", unit="inch")
+
+    assert reference is not None and reference.grid == 0.01
+    assert best_fit(pl.Series("precip", heavier), reference, column, Causes()) is None
+    fit = best_fit(pl.Series("precip", rain * 2.54), reference, column, Causes())
+    assert fit is not None and fit.conversion.words == "inch to centimetre"

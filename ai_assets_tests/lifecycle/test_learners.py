@@ -150,3 +150,33 @@ def test_labels_of_one_class_are_refused():
 
 def test_shares_of_nothing_are_equal():
     assert shares(["a", "b"], np.zeros(2)) == {"a": 0.5, "b": 0.5}
+
+
+def test_a_row_just_above_a_threshold_takes_the_same_branch_in_the_graph():
+    # 0.1 as float32 is above 0.1 as a double: rounded to the nearest, a threshold between the two
+    # would become the very value that it keeps out.
+    random = np.random.default_rng(0)
+    steps = np.float32(0.1) * random.integers(1, 400, 3000).astype(np.float32)
+    x = np.stack([steps, random.normal(size=3000).astype(np.float32)], axis=1)
+    y = (random.random(3000) < 1 / (1 + np.exp(-np.sin(steps)))).astype(np.float64)
+    encoding = Encoding((EncodedColumn("a", "numeric"), EncodedColumn("b", "numeric")))
+    params = quick("lightgbm") | {"iterations": 150, "num_leaves": 63}
+    model = get_family("lightgbm").fit(
+        Dataset(x, y, None, encoding), None, params, task="binary", seed=0, threads=1
+    )
+    thresholds = np.concatenate(
+        [
+            np.array(line.removeprefix("threshold=").split(), dtype=float)
+            for line in model.text.splitlines()
+            if line.startswith("threshold=")
+        ]
+    )
+    # Rows right at the thresholds, on both sides.
+    near = thresholds.astype(np.float32)
+    sides = [np.nextafter(near, np.float32(side)) for side in (-np.inf, np.inf)]
+    rows = np.concatenate([near, *sides])
+    rows = np.stack([rows, np.zeros_like(rows)], axis=1)
+
+    given = run_session(open_session(model.to_onnx()), rows)
+
+    assert np.abs(given - model.predict(rows)).max() < 1e-5

@@ -60,11 +60,13 @@ class LightGbmModel:
 
     def to_onnx(self) -> bytes:
         """onnxmltools' conversion, reduced to the one output `y`."""
+        import lightgbm
         from onnxmltools import convert_lightgbm
         from onnxmltools.convert.common.data_types import FloatTensorType
 
         kind = FloatTensorType([None, len(self.names)])
-        model = convert_lightgbm(self.booster, initial_types=[("x", kind)], zipmap=False)
+        booster = lightgbm.Booster(model_str=thresholds_as_float32(self.text))
+        model = convert_lightgbm(booster, initial_types=[("x", kind)], zipmap=False)
         return _single_output(model, self.task, len(self.names), self.outputs)
 
     def save(self, folder: Path) -> None:
@@ -158,6 +160,25 @@ class LightGbm:
         """Read what `LightGbmModel.save` wrote."""
         text = (folder / "trees.txt").read_text(encoding="utf-8")
         return LightGbmModel(text=text, **read_json(folder / "model.json"))
+
+
+def thresholds_as_float32(text: str) -> str:
+    """The trees with each threshold lowered to the nearest float32 that is not above it.
+
+    A graph holds thresholds as float32. Rounded up, one could reach a value just above it, and
+    the row would take the other branch; rounded down, every float32 row goes where it went.
+    """
+    lines = []
+    for line in text.splitlines(keepends=True):
+        if line.startswith("threshold="):
+            wide = np.array(line.removeprefix("threshold=").split(), dtype=np.float64)
+            narrow = wide.astype(np.float32)
+            narrow = np.where(narrow > wide, np.nextafter(narrow, np.float32(-np.inf)), narrow)
+            line = "threshold=" + " ".join(repr(float(value)) for value in narrow) + "\n"
+        # The sizes of the trees in bytes are no longer theirs; without them LightGBM counts itself.
+        if not line.startswith("tree_sizes="):
+            lines.append(line)
+    return "".join(lines)
 
 
 def _settings(task: Task, outputs: int, seed: int, threads: int) -> dict[str, Any]:

@@ -32,6 +32,9 @@ COMMON = 0.05
 OFTEN_ZERO = 0.3
 # Correlation of the days' courses from which a number is taken to have one.
 SAME_DAY = 0.6
+# Steps that people record values in, and the share of values that must be on one.
+STEPS = (1000.0, 100.0, 10.0, 5.0, 1.0, 0.5, 0.1, 0.05, 0.01, 0.001)
+ON_GRID = 0.99
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,15 @@ class NumberSketch:
         spread: Standard deviation of those quantiles, so that tails do not count.
         zeros: Share of zeros among the values.
         common: Values of 5 % of the rows or more, as text, with their share.
+        grid: The coarsest step, of 1, 0.5, 0.1 and so on, that 99 % of the values are multiples of;
+            None if there is none.
     """
 
     quantiles: list[float]
     spread: float
     zeros: float
     common: dict[str, float]
+    grid: float | None = None
 
 
 @dataclass(frozen=True)
@@ -203,7 +209,21 @@ def number_sketch(column: pl.Series) -> NumberSketch | None:
         spread=float(points.std()) if len(points) else 0.0,
         zeros=zeros,
         common={repr(v): n / len(values) for v, n in common.iter_rows()},
+        grid=grid_of(free.to_numpy()),
     )
+
+
+def grid_of(values: np.ndarray) -> float | None:
+    """The coarsest step that 99 % of the values are multiples of."""
+    return next((step for step in STEPS if on_grid(values, step) >= ON_GRID), None)
+
+
+def on_grid(values: np.ndarray, step: float) -> float:
+    """Share of the values that are multiples of the step."""
+    if not len(values):
+        return 0.0
+    places = values / step
+    return float((np.abs(places - np.round(places)) < 1e-6 * np.maximum(1, np.abs(places))).mean())
 
 
 def quantiles_of(values: np.ndarray) -> np.ndarray:

@@ -16,8 +16,10 @@ from ai_assets.lifecycle.verdict.relations import BROKEN, KEPT, Relation, residu
 from ai_assets.lifecycle.verdict.sketch import (
     FEWEST,
     OFTEN_ZERO,
+    ON_GRID,
     NumberSketch,
     TableSketch,
+    on_grid,
 )
 from ai_assets.lifecycle.verdict.spec import Causes
 
@@ -183,7 +185,16 @@ def best_fit(
     best = mixed if mixed.near < full.near / 2 else full
     if best.near > MOST_NEAR * spec.unit_near or not _believed(best, points, spec):
         return None
-    return best
+    return best if best.conversion.drastic or left_grid(values, reference.grid) else None
+
+
+def left_grid(values: np.ndarray, grid: float | None) -> bool:
+    """Whether values are no longer recorded in the reference's steps.
+
+    Rain in hundredths of an inch stays so however much falls; in centimetres it does not. So a
+    small factor, which a season may bring as well, is believed only where the steps went with it.
+    """
+    return grid is None or on_grid(values, grid) < ON_GRID / 2
 
 
 def _believed(fit: Fit, points: int, spec: Causes) -> bool:
