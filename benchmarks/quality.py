@@ -21,14 +21,12 @@ from flights import MONTHS, labelled_months, product
 
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.learners.base import Dataset, Model
-from ai_assets.lifecycle.learners.blend import BlendModel
 from ai_assets.lifecycle.training.compete import Competition, compete
-from ai_assets.lifecycle.training.fitting import fit_model, refit_model
 from ai_assets.lifecycle.training.metrics import metric_value
 from ai_assets.lifecycle.training.split import split_rows
 from ai_assets.lifecycle.training.tuning import tune
+from ai_assets.lifecycle.training.whole import NOT_FEATURES, learn
 
-NOT_FEATURES = ("_row_id", "label", "event_time", "known_at")
 CHOSEN_ON, JUDGED = "2013-04-01", [f"2013-{month:02d}-01" for month in range(5, 10)]
 GOAL = 0.01
 
@@ -76,21 +74,6 @@ def choose() -> tuple[Competition, dict[str, Any]]:
     return result, params
 
 
-def ours(won: Competition, params: dict[str, Any], data: Dataset, roles: np.ndarray) -> Model:
-    """The product's model as of a month: stopped by validation, then refitted on the window."""
-    training = product().declaration.training
-    train, validation = data.take(roles == "train"), data.take(roles == "validation")
-    members = [
-        fit_model(name, train, validation, params[name], training=training, task="binary")
-        for name in won.weights
-    ]
-    alone = len(members) == 1
-    model = members[0] if alone else BlendModel("binary", members, list(won.weights.values()))
-    if training.refit == "none":
-        return model
-    return refit_model(model, data, params, training=training, task="binary")
-
-
 def untuned(data: Dataset, seed: int) -> Any:
     """LightGBM with 200 trees and its defaults."""
     import lightgbm
@@ -112,25 +95,28 @@ def bytes_of(model: Model) -> str:
 
 
 def roc_auc(y: np.ndarray, predicted: np.ndarray) -> float:
-    return metric_value("roc_auc", "binary", y, predicted)
+    return metric_value("roc_auc", "binary", y, predicted[:, None])
 
 
 def main() -> int:
     won, params = choose()
-    rows, seed = [], product().declaration.training.seed
+    training = product().declaration.training
+    scores = []
     for month in JUDGED:
-        learned_from = MONTHS[MONTHS.index(month) - 1]
-        _, data, roles = window(learned_from)
-        model, plain = ours(won, params, data, roles), untuned(data, seed)
+        rows, data, _ = window(MONTHS[MONTHS.index(month) - 1])
+        model = learn(rows, won.weights, params, training, "binary")
+        plain = untuned(data, training.seed)
         ahead = labelled_months()[month]
-        x, y = data.encoding.transform(ahead), ahead["label"].to_numpy()
-        rows.append((roc_auc(y, model.predict(x)), roc_auc(y, plain.predict(x)[:, None])))
+        y = ahead["label"].to_numpy()
+        theirs = plain.predict(data.encoding.transform(ahead))
+        scores.append((roc_auc(y, model.score(ahead)), roc_auc(y, theirs)))
         print(
-            f"{month[:7]}: ours {rows[-1][0]:.4f}, untuned LightGBM {rows[-1][1]:.4f}", flush=True
+            f"{month[:7]}: ours {scores[-1][0]:.4f}, untuned LightGBM {scores[-1][1]:.4f}",
+            flush=True,
         )
-    mean_ours, mean_plain = np.mean(rows, axis=0)
-    _, data, roles = window(CHOSEN_ON)
-    twice = [bytes_of(ours(won, params, data, roles)) for _ in range(2)]
+    mean_ours, mean_plain = np.mean(scores, axis=0)
+    rows, _, _ = window(CHOSEN_ON)
+    twice = [bytes_of(learn(rows, won.weights, params, training, "binary").model) for _ in range(2)]
     gain = float(mean_ours - mean_plain)
     return report(
         [

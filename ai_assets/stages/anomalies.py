@@ -52,7 +52,12 @@ def changed_rows(run: StageRun, table: str, anomaly: Anomaly) -> pl.DataFrame:
         ).collect()
         for name, spec in product.declaration.tables.items()
     }
-    return inject(anomaly.name, frames, product.declaration, seed=0)[table]
+    changed = inject(anomaly.name, frames, product.declaration, seed=0)[table]
+    # Raw rows have the source's types, an injection gives declared ones: a CSV's are all text.
+    own = frames[table].schema
+    return changed.with_columns(
+        pl.col(name).cast(own[name]) for name in changed.columns if name in own
+    )
 
 
 def versions_after(versions: dict[str, str], partition: str | None) -> dict[str, str]:

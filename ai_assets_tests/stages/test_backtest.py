@@ -1,0 +1,121 @@
+"""Other policies on the small product, its page, and searches that are taken over."""
+
+import os
+
+import numpy as np
+import polars as pl
+import pytest
+from small_product import APRIL, FEBRUARY, JANUARY, MARCH, World, write_product
+
+from ai_assets.lifecycle.errors import DataError, DeclarationError
+from ai_assets.lifecycle.evaluation.metrics import scored, values_of
+from ai_assets.stages.anomalies import ordered, versions_after
+from ai_assets.stages.backtest import previous
+from ai_assets.stages.tuning import fresh_search
+
+LEARN = ("training_set", "tuning", "model/linear", "model", "compressed_model")
+
+
+def test_a_backtest_scores_every_policy_with_what_was_known_before(shared_world: World) -> None:
+    shared_world.run("backtest", "operations", partition=MARCH)
+
+    rows = shared_world.rows("backtest", MARCH)
+    labels = shared_world.rows("labels", MARCH)
+    assert rows.height == labels["label"].drop_nulls().len()
+    for policy in ("never", "rolling", "expanding"):
+        p = rows[policy].to_numpy()
+        loss = values_of(scored(rows["label"].to_numpy(), p), ("log_loss",))["log_loss"]
+        assert loss is not None and loss < 0.5, policy
+        assert shared_world.metadata("backtest", MARCH)[f"log_loss/{policy}"] == loss
+    # The first release was made as of February, so both are the same model's answers.
+    assert np.allclose(rows["never"], rows["rolling"], atol=1e-6)
+
+
+def test_the_page_compares_the_loop_with_the_policies(shared_world: World) -> None:
+    shared_world.run("backtest", "operations", partition=MARCH)
+
+    folder = shared_world.tools.lake.artifact(shared_world.product.asset("operations"), None)
+    policies = pl.read_csv(folder / "policies.csv")
+    assert policies["policy"].to_list() == ["loop", "never", "rolling", "expanding"]
+    loop = policies.row(0, named=True)["log_loss"]
+    assert loop == pytest.approx(policies.row(1, named=True)["log_loss"], abs=1e-6)
+    page = (folder / "operations.html").read_text(encoding="utf-8")
+    assert "late_orders in operation" in page and MARCH in page
+
+
+def test_nothing_was_known_before_the_first_partition(shared_world: World) -> None:
+    with pytest.raises(DataError, match="first partition"):
+        previous(shared_world.step("backtest", JANUARY))
+
+
+@pytest.fixture(scope="module")
+def refreshed(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The product with searches that hold for two partitions, learned as of three months."""
+    home = tmp_path_factory.mktemp("refreshed")
+    folder = write_product(
+        home / "late_orders", training__tune={"trials": 2, "folds": 1, "refresh": 2}
+    )
+    world = World.of(folder, home / "home")
+    world.run("raw/shops", "cleaned/shops")
+    data = ("raw/orders", "raw/visits", "cleaned/orders", "cleaned/visits", "labels", "features")
+    world.run(*data, partition=JANUARY, last=APRIL)
+    for month in (FEBRUARY, MARCH, APRIL):
+        world.run("training_set", "tuning", partition=month)
+    return world
+
+
+def test_a_search_is_taken_over_until_it_is_too_old(refreshed: World) -> None:
+    assert "taken_from" not in refreshed.metadata("tuning", FEBRUARY)
+    assert refreshed.metadata("tuning", MARCH)["taken_from"] == FEBRUARY
+    assert refreshed.version("tuning", MARCH) == refreshed.version("tuning", FEBRUARY)
+    # In April the search of February is two partitions old: a new one is made.
+    assert "taken_from" not in refreshed.metadata("tuning", APRIL)
+
+
+def test_a_search_of_another_declaration_is_not_taken_over(refreshed: World) -> None:
+    run = refreshed.step("tuning", MARCH)
+    assert fresh_search(run) == FEBRUARY
+    run.product.declaration.training.__dict__["seed"] = 7
+    try:
+        assert fresh_search(run) is None
+    finally:
+        run.product.declaration.training.__dict__["seed"] = 0
+
+
+def test_no_anomaly_unless_one_is_ordered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AI_ASSETS_INJECT", raising=False)
+    assert ordered() is None
+    assert versions_after({"features": "a"}, MARCH) == {"features": "a"}
+
+
+def test_an_ordered_anomaly_changes_raw_rows_from_its_partition_on(
+    shared_world: World, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AI_ASSETS_INJECT", "value_stuck")
+    monkeypatch.setenv("AI_ASSETS_INJECT_FROM", FEBRUARY)
+    world = World.of(shared_world.product.folder, tmp_path_factory.mktemp("injected"))
+    world.run("raw/orders", "raw/visits", partition=JANUARY, last=FEBRUARY)
+
+    before = [world.rows(t, JANUARY).equals(shared_world.rows(t, JANUARY)) for t in RAW]
+    after = [world.rows(t, FEBRUARY).equals(shared_world.rows(t, FEBRUARY)) for t in RAW]
+    assert before == [True, True]
+    assert after.count(False) == 1
+    assert world.metadata("raw/orders", FEBRUARY)["injected"] == "value_stuck"
+    assert "injected" not in world.metadata("raw/orders", JANUARY)
+
+
+RAW = ("raw/orders", "raw/visits")
+
+
+def test_an_unknown_anomaly_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AI_ASSETS_INJECT", "value_stuk")
+    with pytest.raises(DeclarationError, match="value_stuck"):
+        ordered()
+    assert os.environ["AI_ASSETS_INJECT"] == "value_stuk"
+
+
+def test_changed_code_shows_in_the_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AI_ASSETS_INJECT", "upstream_code_changed")
+    monkeypatch.setenv("AI_ASSETS_INJECT_FROM", FEBRUARY)
+    assert versions_after({"features": "a"}, JANUARY) == {"features": "a"}
+    assert versions_after({"features": "a"}, MARCH) != {"features": "a"}
