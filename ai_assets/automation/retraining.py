@@ -1,23 +1,24 @@
 """The sensor that reads verdicts and decides; it computes nothing and reads nothing else."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
-import polars as pl
 
 from ai_assets.automation.ticks import tick_seconds
 from ai_assets.lifecycle.naming import bundle_partition
 from ai_assets.lifecycle.product import Product
-from ai_assets.lifecycle.retraining.decide import Costs, Decision, Past, decide
+from ai_assets.lifecycle.retraining.decide import Costs, Decision, Past, decide, decision_id
 from ai_assets.lifecycle.verdict.evidence import Verdict
 from ai_assets.resources.decisions import DecisionLog
 from ai_assets.resources.notify import Alert, Notifier
 
 WHO = "retraining sensor"
 VERDICTS_A_TICK = 500
+# Each new decision is a commit to the lake, and a tick has a minute.
+MOST_NEW = 10
 MOST_BACK = 1000
 DECISION_TAG = "ai_assets/decision"
 LEARNING = (
@@ -64,33 +65,36 @@ def learning_keys(assets: list[dg.AssetsDefinition]) -> list[dg.AssetKey]:
 def tick(
     context: dg.SensorEvaluationContext, product: Product, keys: list[dg.AssetKey]
 ) -> dg.SensorResult:
-    """Decide on every verdict since the cursor, oldest first."""
+    """Decide on the verdicts since the cursor, oldest first, as many as fit into a tick."""
     records = newer_verdicts(context, product)
     if not records:
         return dg.SensorResult(skip_reason="No new verdict.")
-    decisions: DecisionLog = context.resources.decisions
-    history = decisions.history(product.name)
-    requests, said = [], []
+    log: DecisionLog = context.resources.decisions
+    decided = log.decided(product.name)
+    requests: dict[str, dg.RunRequest] = {}
+    said, before, cursor = [], 0, context.cursor
     for record in records:
         verdict = verdict_of(record)
-        if verdict is None or not verdict.bundle:
-            continue
-        decision, known = decision_on(context, product, verdict, history)
-        if not known:
-            row = decisions.record(
-                decision, evidence_of(verdict, record), who=WHO, recorded_at=datetime.now(UTC)
-            )
-            history = pl.concat([history, pl.DataFrame([row], schema=history.schema)])
-            tell(context.resources.notifier, verdict, decision)
-        said.append(f"{verdict.partition or 'all'}: {decision.action}. {decision.why}")
-        if decision.acts:
-            requests.append(request_of(product, decision, keys))
+        if verdict is not None and verdict.bundle:
+            known = decided.get(decision_id(verdict))
+            if known is None and len(said) == MOST_NEW:
+                break
+            if known is not None:
+                before += 1
+            else:
+                known = decide_anew(context, product, verdict, record, decided)
+                said.append(f"{verdict.partition or 'all'}: {known['action']}. {known['why']}")
+            if known["action"] == "retrain":
+                requests[known["decision_id"]] = request_of(product, known, keys)
+        cursor = str(record.storage_id)
+    if before:
+        said.append(f"{before} verdicts had been decided on before.")
     for words in said:
         context.log.info(words)
     return dg.SensorResult(
-        run_requests=requests,
-        skip_reason=None if requests else "; ".join(said) or "No verdict on a release.",
-        cursor=str(records[-1].storage_id),
+        run_requests=list(requests.values()),
+        skip_reason=None if requests else " ".join(said) or "No verdict on a release.",
+        cursor=cursor,
     )
 
 
@@ -117,36 +121,51 @@ def verdict_of(record: dg.EventLogRecord) -> Verdict | None:
     return Verdict.from_json(json.dumps(value.value))
 
 
-def decision_on(
-    context: dg.SensorEvaluationContext, product: Product, verdict: Verdict, history: pl.DataFrame
-) -> tuple[Decision, bool]:
-    """The decision on a verdict, and whether it had been recorded before."""
+def decide_anew(
+    context: dg.SensorEvaluationContext,
+    product: Product,
+    verdict: Verdict,
+    record: dg.EventLogRecord,
+    decided: dict[str, dict[str, Any]],
+) -> dict[str, Any]:
+    """Decide on a verdict that has no decision, tell people, and write the decision down.
+
+    People are told first: a process that dies in between tells them again, and the notifier sends
+    an alert once. The other way round nobody would hear of it.
+
+    Returns:
+        What is now recorded; it is added to `decided`.
+    """
     decision = decide(
         verdict,
         product.declaration.retrain,
-        retrainings=past_retrainings(product, verdict, history),
+        retrainings=past_retrainings(product, verdict, decided),
         since_trained=age(product, verdict),
         costs=costs(context, product, verdict),
     )
-    known = history.filter(pl.col("decision_id") == decision.decision_id)
-    if known.is_empty():
-        return decision, False
-    row = known.row(0, named=True)
-    told = Decision(
-        decision.decision_id, product.name, verdict.partition, row["action"], row["cause"],
-        row["severity"], row["why"],
-    )  # fmt: skip
-    return told, True
+    tell(context.resources.notifier, verdict, decision)
+    log: DecisionLog = context.resources.decisions
+    now, evidence = datetime.now(UTC), evidence_of(verdict, record)
+    row = log.record(decision, evidence, who=WHO, recorded_at=now)
+    decided[decision.decision_id] = row
+    return row
 
 
-def past_retrainings(product: Product, verdict: Verdict, history: pl.DataFrame) -> list[Past]:
-    """Retrainings decided before, by how many partitions ago; those too old to matter left out."""
-    rows = history.filter(pl.col("action") == "retrain")
-    policy = product.declaration.retrain
+def past_retrainings(
+    product: Product, verdict: Verdict, decided: Mapping[str, dict[str, Any]]
+) -> list[Past]:
+    """Retrainings decided before, by how many partitions ago; those too old to matter left out.
+
+    Without partitions each verdict counts as one.
+    """
+    policy, rows = product.declaration.retrain, list(decided.values())
     ago = partitions_back(product, verdict.partition, max(policy.within, policy.cooldown))
     if ago is None:
-        return [Past(place) for place in reversed(range(rows.height))]
-    return [Past(ago[partition]) for partition in rows["partition"] if partition in ago]
+        return [
+            Past(len(rows) - place) for place, row in enumerate(rows) if row["action"] == "retrain"
+        ]
+    partitions = [row["partition"] for row in rows if row["action"] == "retrain"]
+    return [Past(ago[partition]) for partition in partitions if partition in ago]
 
 
 def partitions_back(product: Product, partition: str | None, most: int) -> dict[str, int] | None:
@@ -158,18 +177,23 @@ def partitions_back(product: Product, partition: str | None, most: int) -> dict[
 
 
 def age(product: Product, verdict: Verdict) -> int | None:
-    """Partitions since the newest one that the judged bundle learned from."""
-    ago = partitions_back(product, verdict.partition, MOST_BACK)
+    """Partitions since the newest one that the judged bundle learned from, or more than counted."""
+    ago = partitions_back(product, verdict.partition, most_back(product))
     trained = trained_as_of(product, verdict)
-    return None if ago is None or trained is None else ago[trained]
+    return None if ago is None else ago.get(trained or "", len(ago))
 
 
 def trained_as_of(product: Product, verdict: Verdict) -> str | None:
     """The partition that the judged bundle was trained as of."""
     if product.partitions is None or verdict.partition is None:
         return None
-    keys = product.partitions.window(verdict.partition, MOST_BACK + 1)
+    keys = product.partitions.window(verdict.partition, most_back(product) + 1)
     return bundle_partition(verdict.bundle, keys)
+
+
+def most_back(product: Product) -> int:
+    """How many partitions before a verdict's a bundle is looked for."""
+    return max(MOST_BACK, product.declaration.retrain.every or 0)
 
 
 def costs(context: dg.SensorEvaluationContext, product: Product, verdict: Verdict) -> Costs:
@@ -217,19 +241,21 @@ def evidence_of(verdict: Verdict, record: dg.EventLogRecord) -> dict[str, Any]:
     }
 
 
-def request_of(product: Product, decision: Decision, keys: list[dg.AssetKey]) -> dg.RunRequest:
+def request_of(
+    product: Product, decided: Mapping[str, Any], keys: list[dg.AssetKey]
+) -> dg.RunRequest:
     """The run that trains, judges and, if the gate says so, releases a challenger."""
-    release = {"who": WHO, "why": decision.why, "decision": decision.decision_id}
+    release = {"who": WHO, "why": decided["why"], "decision": decided["decision_id"]}
     name = "__".join(product.asset("release").key)
     return dg.RunRequest(
-        run_key=decision.decision_id,
-        partition_key=decision.partition,
+        run_key=decided["decision_id"],
+        partition_key=decided["partition"],
         asset_selection=keys,
         run_config={"ops": {name: {"config": release}}},
         tags={
-            DECISION_TAG: decision.decision_id,
+            DECISION_TAG: decided["decision_id"],
             "ai_assets/does": "retrain",
-            "ai_assets/cause": decision.cause,
+            "ai_assets/cause": decided["cause"],
             "dagster/max_retries": str(product.declaration.retrain.retries),
         },
     )

@@ -5,6 +5,9 @@ what is there. A record is written once, also when several processes write it at
 commit carries the record's id as an application transaction, and Delta refuses a commit whose
 transaction another one has written since it looked (Delta protocol, "Transaction Identifiers").
 This holds on object stores too, where no lock does.
+
+A commit is a file, and reading thousands of small ones takes seconds. Every so many of them they
+are put together into one; that changes no record, so Delta allows it of an append-only table.
 """
 
 import time
@@ -20,6 +23,7 @@ from ai_assets.lifecycle.naming import AssetName
 from ai_assets.resources.lake import Lake
 
 INSTANT = pl.Datetime("us", "UTC")
+MOST_FILES = 100
 _ATTEMPTS = 20
 _TYPES: dict[Any, str] = {
     pl.String: "string",
@@ -57,6 +61,7 @@ class AppendOnly:
             if known := self._known(table, record[self.key]):
                 return known
             if self._commit(table, record):
+                _put_together(table)
                 return dict(record)
             time.sleep(0.01 * (attempt + 1))
         raise DataError(f"{self.name.path} is too busy to append to.")
@@ -64,7 +69,7 @@ class AppendOnly:
     def read(self) -> pl.DataFrame:
         """All records; none before the first."""
         table = self._open()
-        return pl.DataFrame(schema=self.schema) if table is None else self._rows(table)
+        return pl.DataFrame(schema=self.schema) if table is None else self._rows(table).collect()
 
     @property
     def _uri(self) -> str:
@@ -107,11 +112,14 @@ class AppendOnly:
         columns = self.schema.items()
         return Schema([Column(n, PrimitiveType(_TYPES[t]), nullable=True) for n, t in columns])
 
-    def _rows(self, table: Any) -> pl.DataFrame:
-        return pl.scan_delta(table).select(self.schema.names()).collect().cast(self.schema)
+    def _rows(self, table: Any) -> pl.LazyFrame:
+        return pl.scan_delta(table).select(self.schema.names()).cast(self.schema)
 
     def _known(self, table: Any, key: str) -> dict[str, Any] | None:
-        found = self._rows(table).filter(pl.col(self.key) == key)
+        """The record of that id. Whether there is one, the log knows without reading any."""
+        if table.transaction_version(str(key)) is None:
+            return None
+        found = self._rows(table).filter(pl.col(self.key) == key).collect()
         return found.row(0, named=True) if found.height else None
 
     def _commit(self, table: Any, record: Mapping[str, Any]) -> bool:
@@ -126,3 +134,15 @@ class AppendOnly:
         except CommitFailedError:
             return False
         return True
+
+
+def _put_together(table: Any) -> None:
+    """Let one file take the place of many small ones, now and then."""
+    from deltalake.exceptions import CommitFailedError
+
+    if table.get_add_actions().num_rows < MOST_FILES:
+        return
+    try:
+        table.optimize.compact()
+    except CommitFailedError:
+        return  # another process did

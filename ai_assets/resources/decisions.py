@@ -68,6 +68,11 @@ class DecisionLog(dg.ConfigurableResource):
         """All decisions in the order in which they were recorded."""
         return self._records(product).read().sort("recorded_at", "decision_id")
 
+    def decided(self, product: str) -> dict[str, dict[str, Any]]:
+        """What was decided, without the evidence, by id in the order of recording."""
+        rows = self._records(product).read().drop("evidence").sort("recorded_at", "decision_id")
+        return {row["decision_id"]: row for row in rows.iter_rows(named=True)}
+
     def find(self, product: str, decision_id: str) -> dict[str, Any] | None:
         """The decision with that id, its evidence as data; None if there is none."""
         found = self.history(product).filter(pl.col("decision_id") == decision_id)

@@ -108,12 +108,17 @@ def verdict_id(verdict: Verdict) -> str:
     return hashlib.sha256(verdict.to_json().encode()).hexdigest()[:16]
 
 
+def decision_id(verdict: Verdict) -> str:
+    """Names the decision on a verdict: deciding again on the same verdict is the same decision."""
+    told = json.dumps([verdict.product, verdict.partition, verdict_id(verdict)])
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
 def _decision(
     verdict: Verdict, action: Action, cause: str, why: str, reasons: list[dict[str, Any]]
 ) -> Decision:
-    told = json.dumps([verdict.product, verdict.partition, verdict_id(verdict)])
     return Decision(
-        decision_id=hashlib.sha256(told.encode()).hexdigest()[:16],
+        decision_id=decision_id(verdict),
         product=verdict.product,
         partition=verdict.partition,
         action=action,
