@@ -4,8 +4,9 @@ import argparse
 import json
 import sys
 
-from ai_assets.automation.why import Records, why_decision, why_release
+from ai_assets.automation.why import Records, why_decision, why_prediction, why_release
 from ai_assets.automation.why.words import chain_text
+from ai_assets.automation.why.words_of_prediction import prediction_text
 from ai_assets.lifecycle.errors import UserError
 
 
@@ -35,6 +36,10 @@ def parser() -> argparse.ArgumentParser:
     decision = kinds.add_parser("decision", help="why a partition led to retraining, or did not")
     decision.add_argument("product")
     decision.add_argument("which", metavar="ID|PARTITION")
+    prediction = kinds.add_parser("prediction", help="why a row got its answer")
+    prediction.add_argument("product")
+    prediction.add_argument("row_id", metavar="ROW", help="_row_id in the table of predictions")
+    prediction.add_argument("--partition", help="where to look for it; default: everywhere")
     for kind in kinds.choices.values():
         kind.add_argument("--json", action="store_true", help="for programs, with all there is")
     return top
@@ -43,13 +48,15 @@ def parser() -> argparse.ArgumentParser:
 def answer(asked: argparse.Namespace) -> str:
     """What is printed."""
     records = Records.of(asked.product)
-    if asked.kind == "release":
-        chain = why_release(records, asked.at)
+    if asked.kind == "prediction":
+        told = why_prediction(records, asked.row_id, asked.partition)
+    elif asked.kind == "release":
+        told = why_release(records, asked.at)
     else:
-        chain = why_decision(records, asked.which)
+        told = why_decision(records, asked.which)
     if asked.json:
-        return json.dumps(chain, indent=2, ensure_ascii=False) + "\n"
-    return chain_text(chain)
+        return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    return prediction_text(told) if asked.kind == "prediction" else chain_text(told)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ partition or the one before, and a writer that is killed leaves nothing that any
 is refused when another came first; it is then tried again upon the newer table.
 """
 
+import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
 PARTITION = "_partition"
 WHOLE = "_all"
 ADMIT = "AI_ASSETS_ADMIT_NEW_COLUMNS"
+_COMMITS = {
+    "version": pl.Int64,
+    "at": pl.Int64,
+    "partition": pl.String,
+    "rows": pl.Int64,
+    "digest": pl.String,
+}
 Rows = pl.LazyFrame | pl.DataFrame | Iterable[pl.DataFrame]
 
 
@@ -173,6 +181,22 @@ class Lake(dg.ConfigurableResource):
             MissingPartitionsError: the table is not in the lake.
         """
         return self._table(name, None).version()
+
+    def commits(self, name: AssetName) -> pl.DataFrame:
+        """Who wrote what when: a row a commit and partition that it replaced, oldest first.
+
+        Columns: `version`, `at` (UTC), `partition`, `rows`, `digest`.
+
+        Raises:
+            MissingPartitionsError: the table is not in the lake.
+        """
+        rows = [
+            (commit["version"], commit["timestamp"], key, told["rows"], told["digest"])
+            for commit in self._table(name, None).history()
+            for key, told in json.loads(commit.get("ai_assets", "{}")).items()
+        ]
+        frame = pl.DataFrame(rows, schema=_COMMITS, orient="row").sort("version", "partition")
+        return frame.with_columns(pl.from_epoch("at", "ms").dt.replace_time_zone("UTC"))
 
     def digest(
         self, name: AssetName, partition: str | None = None, version: int | None = None

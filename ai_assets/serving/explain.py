@@ -58,7 +58,10 @@ class Explainer:
 
     def explain(self, rows: pl.DataFrame) -> list[Explanation]:
         """An explanation for each request row."""
-        features = self._scorer.features(rows)
+        return self.explain_features(self._scorer.features(rows))
+
+    def explain_features(self, features: pl.DataFrame) -> list[Explanation]:
+        """An explanation for each row of features that were made before."""
         matrix = self._encoding.transform(features)
         given = self._shown(features).to_dicts()
         exact = self._exact(matrix)

@@ -1,6 +1,7 @@
 """Why: the chain of evidence behind a release, a decision or a single prediction, from records."""
 
 from ai_assets.automation.why.chain import why_decision, why_release
+from ai_assets.automation.why.prediction import why_prediction
 from ai_assets.automation.why.records import Records
 
-__all__ = ["Records", "why_decision", "why_release"]
+__all__ = ["Records", "why_decision", "why_prediction", "why_release"]

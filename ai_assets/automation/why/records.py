@@ -114,14 +114,19 @@ def moment_of(given: str) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def unknown(what: str, given: str, known: Sequence[str]) -> DataError:
-    """The error for an id that no record has: what is meant, perhaps, and the newest there are."""
+def unknown(what: str, given: str, known: Sequence[str], some: str = "The newest") -> DataError:
+    """The error for an id that no record has: what is meant, perhaps, and some there are.
+
+    Args:
+        what: kind of record, for people.
+        given: the id.
+        known: ids that there are, oldest first.
+        some: what the last of them are.
+    """
     if not known:
         return DataError(f"There is no {what} {given!r}: none has been recorded yet.")
-    newest = ", ".join(reversed(known[-_SHOWN:]))
-    return DataError(
-        f"There is no {what} {given!r}.{did_you_mean(given, known)} The newest: {newest}."
-    )
+    last = ", ".join(reversed(known[-_SHOWN:]))
+    return DataError(f"There is no {what} {given!r}.{did_you_mean(given, known)} {some}: {last}.")
 
 
 def plain(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,96 @@
+"""The story of one prediction as text for people."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ai_assets.automation.why.words import cell, facts, table
+
+_MOST_IDS = 5
+
+
+def prediction_text(story: Mapping[str, Any]) -> str:
+    """What `why_prediction` found, a paragraph a link."""
+    parts = [*_answer(story), *_features(story), *_request(story["request"])]
+    for origin in story["stands_on"]:
+        parts += _origin(origin)
+    return "\n".join([*parts, story["note"]]) + "\n"
+
+
+def _answer(story: Mapping[str, Any]) -> Iterator[str]:
+    answer, release = story["answer"], story["release"]
+    yield f"Prediction of row {story['row_id']} of {story['product']}"
+    agrees = abs(story["scored_again"] - answer["probability"]) < 1e-6
+    yield from facts(
+        {
+            "partition": story["partition"],
+            "answer": f"{answer['predicted']}, probability {answer['probability']:.4f}",
+            "scored again": "the same" if agrees else f"{story['scored_again']:.4f}: NOT the same",
+            "bundle": answer["bundle"],
+            "release": answer["release_id"],
+            "released": _released(release) if release else "not in the ledger",
+            "recorded": _version(story["written"], "predictions"),
+        }
+    )
+    yield ""
+
+
+def _features(story: Mapping[str, Any]) -> Iterator[str]:
+    told = story["explanation"]
+    yield f"Features, the strongest contribution first ({told['space']}, {told['method']})"
+    rows = [
+        {
+            "feature": part["feature"],
+            "value": part["value"],
+            "contribution": f"{part['contribution']:+.3f}",
+            "importance": part["importance"],
+            "made of": ", ".join(part["made_of"]),
+        }
+        for part in told["contributions"]
+    ]
+    yield from table(rows, ["feature", "value", "contribution", "importance", "made of"])
+    yield f"    base {told['base']:+.3f}, together {told['output']:+.3f}"
+    if story["not_reproduced"]:
+        yield f"    Not reproduced from the rows below: {', '.join(story['not_reproduced'])}."
+    yield ""
+
+
+def _request(request: Mapping[str, Any]) -> Iterator[str]:
+    yield f"Request row, in {_version(request['cleaned'])}"
+    for row in request["cleaned"]["rows"]:
+        yield f"    {_row(row)}"
+    yield f"  as its source gave it, in {_version(request['raw'])}"
+    for row in request["raw"]["rows"]:
+        yield f"    {_row(row)}"
+    yield ""
+
+
+def _origin(origin: Mapping[str, Any]) -> Iterator[str]:
+    rows = len(origin["cleaned"]["rows"])
+    if not rows:
+        yield from (f"{origin['table']}: no row of it changes any feature.", "")
+        return
+    spread = f" from {origin['first']} to {origin['last']}" if origin["first"] else ""
+    yield f"{origin['table']}: {rows} rows{spread}, in {_version(origin['cleaned'])}"
+    yield f"  as their source gave them: {_version(origin['raw'])}"
+    for kind in origin["sets"]:
+        which = " and ".join(f"{name} = {cell(value)}" for name, value in kind["like"].items())
+        ids = kind["row_ids"]
+        more = f" and {len(ids) - _MOST_IDS} more (--json)" if len(ids) > _MOST_IDS else ""
+        yield f"  {len(ids)} rows with {which or 'any values'} make {', '.join(kind['features'])}"
+        yield f"    {', '.join(map(str, ids[-_MOST_IDS:]))}{more}"
+    yield ""
+
+
+def _version(told: Mapping[str, Any], asset: str | None = None) -> str:
+    words = f"{asset or told['asset']}, version {told['version']} of {told['written']}"
+    if told["written_anew_in"] is None:
+        return words
+    return f"{words} (written anew since, in version {told['written_anew_in']})"
+
+
+def _released(release: Mapping[str, Any]) -> str:
+    return f"from {release['effective_from']} on, by {release['who']}: {release['why']}"
+
+
+def _row(row: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {cell(value)}" for name, value in row.items())
