@@ -1,6 +1,7 @@
 """`make replay`: a year of flight_delay as production would have seen it, driven by the daemon."""
 
 import argparse
+import json
 import os
 import shutil
 import sys
@@ -19,6 +20,7 @@ from ai_assets.resources.state import state_root
 
 PRODUCT, FIRST, LAST = "flight_delay", "2013-03-01", "2013-12-01"
 TICK_SECONDS = "2"
+TIMES = "times.json"
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -41,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"Replaying {PRODUCT} up to {asked.last}. State: {home}", flush=True)
             if not run(replay, environment, home / "daemon.log", asked.backtest):
                 return 1
-            say(replay, time.monotonic() - started)
+            say(replay, time.monotonic() - started, home)
     except (UserError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -82,14 +84,18 @@ def run(replay: Replay, environment: dict[str, str], log: Path, backtest: bool) 
     return replay.backtest() if backtest else True
 
 
-def say(replay: Replay, seconds: float) -> None:
-    """Print where the page is and where the time went."""
+def say(replay: Replay, seconds: float, home: Path) -> None:
+    """Print where the page is and where the time went, and keep the latter."""
     lake = Lake()
+    runs, starting = replay.starts()
+    told = {"seconds": seconds, "runs": runs, "starting": starting, **replay.clock.seconds}
+    (home / TIMES).write_text(json.dumps(told), encoding="utf-8")
     asset = AssetName(PRODUCT, "operations")
     if replay.instance.get_latest_materialization_event(dg.AssetKey(asset.key)):
         print(f"\nThe page   {lake.artifact(asset, None) / 'operations.html'}")
     table = ", ".join(f"{name} {spent:.0f} s" for name, spent in replay.clock.seconds.items())
     print(f"Time       {seconds / 60:.1f} min: {table}")
+    print(f"           {runs} runs by the daemon; {starting:.0f} s went into starting them")
 
 
 def _parser() -> argparse.ArgumentParser:

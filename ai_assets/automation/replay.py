@@ -138,9 +138,28 @@ class Replay:
         last = self.partitions[-1]
         yield Step("the page", name, ("operations",), last, last)
 
+    def starts(self) -> tuple[int, float]:
+        """How many runs the daemon started, and the seconds from asking until their first step.
+
+        That is queueing, a new process and its imports: what a run costs before it does anything.
+        """
+        records = [r for r in self.instance.get_run_records() if by_daemon(r)]
+        waits = [
+            record.start_time - record.create_timestamp.timestamp()
+            for record in records
+            if record.start_time is not None
+        ]
+        return len(records), sum(waits)
+
     def tell(self, key: str) -> None:
         """Say what happened in a partition."""
         for row in self.decision(key).tail(1).iter_rows(named=True):
             print(f"  {key}: {row['action']}. {row['why']}", flush=True)
         if not self.decided(key):
             print(f"  {key}: no verdict; a run failed. The alert says why.", flush=True)
+
+
+def by_daemon(record: dg.RunRecord) -> bool:
+    """Whether a condition or a sensor asked for the run, not the replay's driver."""
+    tags = record.dagster_run.tags
+    return "dagster/from_automation_condition" in tags or "ai_assets/decision" in tags
