@@ -25,8 +25,8 @@ def why_release(records: Records, at: str | None = None) -> dict[str, Any]:
     decision = next(
         (d for d in records.decided() if d["decision_id"] == entry["decision_id"]), None
     )
-    gate = json.loads(entry["gate"]) if entry["gate"] else None
     place = releases.index(entry)
+    gate, asked_for = _gate_on_record(releases[: place + 1])
     return {
         "asked": "release",
         "product": records.name,
@@ -36,6 +36,7 @@ def why_release(records: Records, at: str | None = None) -> dict[str, Any]:
         "note": None if decision else BY_HAND,
         **_judged(records, decision),
         "gate": gate,
+        "gate_asked_for": asked_for,
         "bundle": records.bundle_facts(entry["stable"]),
     }
 
@@ -91,6 +92,17 @@ def _release(records: Records, releases: list[dict[str, Any]], at: str | None) -
             f"release is in production from {first} on."
         )
     return before[-1]
+
+
+def _gate_on_record(releases: list[dict[str, Any]]) -> tuple[dict[str, Any] | None, str | None]:
+    """The gate's answer to the last release's bundle, and the release that it was asked for.
+
+    Going back to a bundle asks no gate: what counts is the answer from its earlier release.
+    """
+    for entry in reversed(releases):
+        if entry["stable"] == releases[-1]["stable"] and entry["gate"]:
+            return json.loads(entry["gate"]), entry["release_id"]
+    return None, None
 
 
 def _told(decision: dict[str, Any]) -> dict[str, Any]:

@@ -64,6 +64,8 @@ def _release_first(chain: Mapping[str, Any]) -> Iterator[str]:
         yield from _decision(chain["decision"])
         yield from _verdict(chain)
     yield from _gate(chain["gate"])
+    if chain["gate_asked_for"] not in (None, release["release_id"]):
+        yield from (f"The gate was asked for release {chain['gate_asked_for']} of it.", "")
     yield from _bundle(chain["bundle"])
 
 
