@@ -72,7 +72,8 @@ def tick(
     log: DecisionLog = context.resources.decisions
     decided = log.decided(product.name)
     requests: dict[str, dg.RunRequest] = {}
-    said, before, cursor = [], 0, context.cursor
+    said: list[str] = []
+    before, cursor = 0, context.cursor
     for record in records:
         verdict = verdict_of(record)
         if verdict is not None and verdict.bundle:
