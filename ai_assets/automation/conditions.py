@@ -30,7 +30,7 @@ def condition(product: Product, stage: Stage) -> dg.AutomationCondition | None:
     if stage.stage == "raw":
         return new_partition() if stage.partitioned and product.partitions else None
     if stage.stage == "online":
-        return newest_rows()
+        return newest_rows(product)
     if stage.stage in FOLLOWING:
         return follows(dg.AssetKey(product.asset("release").key))
     return None
@@ -48,22 +48,32 @@ def follows(release: dg.AssetKey) -> dg.AutomationCondition:
     one, so predictions do not wait for it and are not made anew.
     """
     eager = dg.AutomationCondition.eager().without(dg.AutomationCondition.in_latest_time_window())
-    sound = dg.AutomationCondition.all_deps_blocking_checks_passed()
+    passed = dg.AutomationCondition.all_deps_blocking_checks_passed()
+    sound = passed & ~dg.AutomationCondition.any_deps_match(failed())
     released = dg.AssetSelection.assets(release)
     return (eager & sound).ignore(released).with_label("upstream_is_new_and_sound")
 
 
-def newest_rows() -> dg.AutomationCondition:
-    """Let the server's tables follow the newest partition; older ones may be missing."""
+def newest_rows(product: Product) -> dg.AutomationCondition:
+    """Let the server's tables follow new rows, unless those that they would hold are broken.
+
+    Older partitions may be missing or have failed: the tables do not reach back to them.
+    """
     moved = dg.AutomationCondition.any_deps_updated().since_last_handled()
     busy = dg.AutomationCondition.any_deps_in_progress() | dg.AutomationCondition.in_progress()
-    sound = dg.AutomationCondition.any_deps_match(
-        dg.AutomationCondition.newly_updated() & _failed()
-    )
-    return (moved & ~busy & ~sound).with_label("newer_rows_are_there")
+    wrong = failed()
+    if product.partitions is not None:
+        back = (1 + product.reach) * product.partitions.longest
+        wrong = wrong & dg.AutomationCondition.in_latest_time_window(lookback_delta=back)
+    broken = dg.AutomationCondition.any_deps_match(wrong)
+    return (moved & ~busy & ~broken).with_label("newer_rows_are_there_and_sound")
 
 
-def _failed() -> dg.AutomationCondition:
-    return dg.AutomationCondition.any_checks_match(
-        dg.AutomationCondition.check_failed(), blocking_only=True
-    )
+def failed() -> dg.AutomationCondition:
+    """A blocking check of the partition has failed, and it is not about to be made anew.
+
+    Dagster's `all_deps_blocking_checks_passed` is content with one partition of a window, so that
+    an earlier one that passed would let the one that failed through.
+    """
+    last = dg.AutomationCondition.check_failed() & ~dg.AutomationCondition.will_be_requested()
+    return dg.AutomationCondition.any_checks_match(last, blocking_only=True)

@@ -63,6 +63,11 @@ class Partitions(Section):
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.timezone)
 
+    @property
+    def longest(self) -> timedelta:
+        """No partition is longer."""
+        return _LONGEST[self.every]
+
     def span(self, key: str) -> Span:
         """The stretch of time that a partition key names."""
         local = datetime.strptime(key, KEY_FORMATS[self.every])
