@@ -4,7 +4,13 @@ from typing import Any
 
 import polars as pl
 
-from ai_assets.lifecycle.estimation.confidence import ESTIMATED, belief, estimated, realised
+from ai_assets.lifecycle.estimation.confidence import (
+    ESTIMATED,
+    FEWEST_LABELS,
+    belief,
+    estimated,
+    realised,
+)
 from ai_assets.lifecycle.estimation.plot import estimates
 from ai_assets.lifecycle.estimation.quality import Told, history
 from ai_assets.lifecycle.evaluation import plots
@@ -96,11 +102,22 @@ def _estimates(run: StageRun, rows: pl.DataFrame, bundle: str) -> dict[str, Esti
     times = run.lake.scan(run.name("labels"), [run.partition] if run.partition else None)
     if "event_time" in times.collect_schema():
         rows = rows.join(times.select("_row_id", "event_time").collect(), on="_row_id", how="left")
-    before = arrived_outcomes(run, back=1).of(bundle) if run.partition else _no_outcomes()
+    before = newest_outcomes(run, bundle) if run.partition else _no_outcomes()
     p = rows["probability"].to_numpy()
     q = belief(p, before.p, before.y)
     seed = run.product.declaration.training.seed
     return estimated(p, q, seed=seed, blocks=days_of(rows))
+
+
+def newest_outcomes(run: StageRun, bundle: str) -> Outcomes:
+    """Rows whose labels arrived in the partition before, which tell how scores keep their promise.
+
+    A bundle's own where it scored enough of them. Where it is new, those of the bundle before it:
+    models of one product overstate themselves alike when they look ahead.
+    """
+    everybody = arrived_outcomes(run, back=1)
+    own = everybody.of(bundle)
+    return own if own.rows.height >= FEWEST_LABELS else everybody
 
 
 def _no_outcomes() -> Outcomes:

@@ -69,6 +69,7 @@ def drift_map(numbers: pl.DataFrame, limit: float) -> bytes:
     )
     picture = axes.imshow(grid, aspect="auto", cmap="YlOrRd", vmin=0, vmax=2 * limit)
     axes.set_xticks(np.arange(len(keys)), keys, rotation=30, ha="right")
+    axes.grid(visible=False)
     axes.set_yticks(np.arange(len(names)), names, fontsize=7)
     figure.colorbar(picture, ax=axes, fraction=0.03)
     return as_png(figure, axes, legend=None)
