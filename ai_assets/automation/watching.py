@@ -49,13 +49,13 @@ def waiting_alerts(context: dg.SensorEvaluationContext, notifier: Notifier) -> d
 
 def failure_alert(context: dg.RunFailureSensorContext) -> Alert:
     """The alert about a failed run, with what its failed steps and checks said."""
-    run = context.dagster_run
-    words = [step_words(event) for event in context.get_step_failure_events()]
+    run, failures = context.dagster_run, context.get_step_failure_events()
+    words = [*map(step_words, failures), *check_words(context.instance, run.run_id)]
     message = context.failure_event.message or "a run failed"
     keys = sorted(run.asset_selection or [], key=str)
-    product = keys[0].path[0] if keys else context.dagster_run.job_name
+    steps = [step_name(event).split("/")[0] for event in failures]
     return Alert(
-        product=product,
+        product=keys[0].path[0] if keys else next(iter(steps), run.job_name),
         partition=run.tags.get("dagster/partition"),
         kind="failed_run",
         severity="error",
@@ -69,6 +69,22 @@ def failure_alert(context: dg.RunFailureSensorContext) -> Alert:
 def step_words(event: dg.DagsterEvent) -> str:
     """What a failed step said, without the stack."""
     error = event.step_failure_data.error
-    cause = (error.cause or error) if error else None
-    said = cause.message.strip() if cause else "failed"
-    return f"{(event.step_key or '').replace('__', '/')}: {said}"
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return f"{step_name(event)}: {error.message.strip() if error else 'failed'}"
+
+
+def step_name(event: dg.DagsterEvent) -> str:
+    """The asset that the step makes."""
+    return (event.step_key or "").replace("__", "/")
+
+
+def check_words(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+    """What the run's blocking checks said that failed."""
+    records = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    found = [r.dagster_event.asset_check_evaluation_data for r in records if r.dagster_event]
+    return [
+        f"{check.asset_key.to_user_string()}, check {check.check_name}: {check.description}"
+        for check in found
+        if check.blocking and not check.passed and check.severity == dg.AssetCheckSeverity.ERROR
+    ]
