@@ -1,5 +1,6 @@
 """Watching a release: performance before and with labels, and the cause of what has changed."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -99,16 +100,10 @@ def test_a_calm_month_has_no_cause(shared_world: World) -> None:
     assert (metadata["cause"], metadata["severity"]) == ("none", 0.0)
     assert metadata["bundle"] == shared_world.metadata("bundle", FEBRUARY)["tag"]
     assert metadata["labelled"] is True
-    assert Verdict.from_json(pl_json(metadata["verdict"])).partition == MARCH
+    assert Verdict.from_json(json.dumps(metadata["verdict"])).partition == MARCH
     run = shared_world.runs["watch"]
     assert finding(run, "data_is_sound") == (True, "Nothing about the data looks broken.")
     assert finding(run, "as_the_release_learned")[0]
-
-
-def pl_json(value: object) -> str:
-    import json
-
-    return json.dumps(value)
 
 
 def test_before_a_release_there_is_nothing_to_judge(copied: World) -> None:
@@ -132,7 +127,7 @@ def injected(world: World, name: str, seed: int = 1) -> Verdict:
     for table, path in files.items():
         changed[table].write_csv(path, datetime_format="%Y-%m-%dT%H:%M:%S%z")
     world.runs["april"] = world.run(*DATA, *WATCH, partition=APRIL, raises=False)
-    return Verdict.from_json(pl_json(world.metadata("verdict", APRIL)["verdict"]))
+    return Verdict.from_json(json.dumps(world.metadata("verdict", APRIL)["verdict"]))
 
 
 @pytest.mark.parametrize("name", ["nulls_spread", "unit_changed", "value_stuck"])
@@ -145,18 +140,40 @@ def test_broken_data_is_named_and_blocks(copied: World, name: str) -> None:
     assert not copied.runs["april"].success
 
 
-@pytest.mark.parametrize(
-    ("name", "cause"),
-    [("numeric_shifted", "covariate_drift"), ("base_rate_shifted", "concept_drift")],
-)
-def test_drift_is_named_and_warns(copied: World, name: str, cause: str) -> None:
-    verdict = injected(copied, name)
-
-    assert verdict.cause == cause
-    run = copied.runs["april"]
+def assert_warned(world: World, verdict: Verdict) -> None:
+    run = world.runs["april"]
     assert run.success
     assert finding(run, "data_is_sound")[0]
     assert finding(run, "as_the_release_learned") == (False, verdict.words)
+
+
+def test_another_relation_of_outcome_to_inputs_is_a_changed_concept(copied: World) -> None:
+    verdict = injected(copied, "base_rate_shifted")
+
+    assert verdict.cause == "concept_drift"
+    assert_warned(copied, verdict)
+    assert not finding(copied.runs["april"], "as_estimated")[0]
+
+
+def test_heavier_orders_that_are_late_as_heavy_ones_were_are_covariate_drift(
+    copied: World,
+) -> None:
+    file = copied.product.folder / "orders" / f"{APRIL[:7]}.csv"
+    weight = pl.col("weight").cast(pl.Float64, strict=False)
+    heavier = 5 + weight / 2
+    later = (4 * (heavier - weight)).round().cast(pl.Int64)
+    orders = pl.read_csv(file, infer_schema=False).with_columns(
+        delay=(pl.col("delay").cast(pl.Int64) + later).cast(pl.String),
+        weight=heavier.round(2).cast(pl.String),
+    )
+    orders.sample(fraction=1.0, seed=1, shuffle=True).write_csv(file)
+
+    copied.runs["april"] = copied.run(*DATA, *WATCH, partition=APRIL, raises=False)
+
+    verdict = Verdict.from_json(json.dumps(copied.metadata("verdict", APRIL)["verdict"]))
+    assert verdict.cause == "covariate_drift"
+    assert "weight" in {evidence.subject.split(".")[-1] for evidence in verdict.evidence}
+    assert_warned(copied, verdict)
 
 
 def test_a_month_in_which_nothing_was_injected_is_calm(copied: World) -> None:
