@@ -5,6 +5,8 @@ that starts work demands that upstream blocking checks passed: a blocking check 
 run that it fails in, and the next tick would go on behind it.
 """
 
+from functools import cache
+
 import dagster as dg
 
 from ai_assets.lifecycle.product import Product
@@ -36,11 +38,13 @@ def condition(product: Product, stage: Stage) -> dg.AutomationCondition | None:
     return None
 
 
+@cache
 def new_partition() -> dg.AutomationCondition:
     """Read the source when a partition has just ended; those before are filled by hand."""
     return dg.AutomationCondition.on_missing().with_label("a_partition_has_ended")
 
 
+@cache
 def follows(release: dg.AssetKey) -> dg.AutomationCondition:
     """Follow what is upstream, whatever the partition: a month made anew is followed as well.
 

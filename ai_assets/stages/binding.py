@@ -8,6 +8,7 @@ a range of partitions calls the function once a partition, so memory stays that 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -324,14 +325,22 @@ def dagster_partitions(partitions: Partitions | None) -> dg.TimeWindowPartitions
     """The Dagster form of the declared partitions; both give the same keys (a test holds it)."""
     if partitions is None:
         return None
+    return _windows(partitions.every, partitions.start, partitions.end, partitions.timezone)
+
+
+@lru_cache
+def _windows(
+    every: str, start: date, end: date | None, timezone: str
+) -> dg.TimeWindowPartitionsDefinition:
+    """One definition for all assets that are cut alike: Dagster then compares them at a glance."""
     cron = {"month": "0 0 1 * *", "week": "0 0 * * 0", "day": "0 0 * * *", "hour": "0 * * * *"}
-    form = KEY_FORMATS[partitions.every]
+    form = KEY_FORMATS[every]
     return dg.TimeWindowPartitionsDefinition(
-        start=partitions.start.strftime(form),
-        end=partitions.end.strftime(form) if partitions.end else None,
-        cron_schedule=cron[partitions.every],
+        start=start.strftime(form),
+        end=end.strftime(form) if end else None,
+        cron_schedule=cron[every],
         fmt=form,
-        timezone=partitions.timezone,
+        timezone=timezone,
     )
 
 
