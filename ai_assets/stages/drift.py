@@ -69,7 +69,7 @@ def measure_drift(run: StageRun) -> Outcome:
         rows = scored_features(run, bundle)
         spec = run.product.declaration.drift
         numbers, joint = drift_numbers(reference, rows, spec), joint_drift(reference, rows, spec)
-    written = run.lake.replace(run.name("drift"), numbers, run.partition)
+    written = run.lake.replace(run.name("drift"), numbers, run.partition, admit_new_columns=True)
     drifted = numbers.filter(pl.col("drifted"))["column"].to_list()
     psi = dict(numbers.filter(pl.col("psi").is_not_null()).select("column", "psi").iter_rows())
     picture = plots.drift(numbers, run.product.declaration.drift.psi) if numbers.height else b""

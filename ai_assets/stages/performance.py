@@ -73,7 +73,9 @@ def judge_release(run: StageRun) -> Outcome:
     judged = _judged(run, outcomes)
     valid = not _contradicted(run, outcomes)
     frame = _frame(found, judged, entry.stable, rows.height, outcomes.rows.height, valid)
-    written = run.lake.replace(run.name("performance"), frame, run.partition)
+    written = run.lake.replace(
+        run.name("performance"), frame, run.partition, admit_new_columns=True
+    )
     return Outcome(
         written.digest,
         {
@@ -91,7 +93,9 @@ def judge_release(run: StageRun) -> Outcome:
 
 def _nothing(run: StageRun, rows: int) -> Outcome:
     frame = pl.DataFrame(schema=SCHEMA)
-    written = run.lake.replace(run.name("performance"), frame, run.partition)
+    written = run.lake.replace(
+        run.name("performance"), frame, run.partition, admit_new_columns=True
+    )
     words = f"Only {rows} rows were scored; performance is judged from {FEWEST} on."
     finding = Finding(True, words)
     return Outcome(written.digest, {"numbers": words}, {AS_ESTIMATED.name: finding})
