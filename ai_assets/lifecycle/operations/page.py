@@ -29,7 +29,7 @@ th, td { text-align: left; padding: .45rem .6rem; border-bottom: 1px solid #ddd;
   vertical-align: top; }
 th { background: #f4f4f7; position: sticky; top: 0; }
 td:last-child { min-width: 16rem; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .badge { color: #fff; border-radius: .6rem; padding: .1rem .5rem; white-space: nowrap; }
 .small { color: #666; font-size: .82rem; } img { max-width: 100%; }
 code { font-size: .82rem; } .good { color: #2e7d32; } .bad { color: #c62828; }
