@@ -87,7 +87,9 @@ def test_the_calendar_asks_once_the_model_is_old_enough(age: int, action: str) -
     assert decision.action == action
     assert decision.cause == ("schedule" if action == "retrain" else "none")
     if action == "retrain":
-        assert decision.why == (f"The model is {age} partitions old; the product retrains every 3.")
+        assert decision.why == (
+            f"The model is {age} partitions old; the product retrains every 3 partitions."
+        )
         assert list(answers(decision)) == ["schedule", "cooldown", "budget", "cost"]
 
 

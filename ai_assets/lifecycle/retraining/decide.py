@@ -138,7 +138,8 @@ def _asked(
         words = f"{verdict.cause} with severity {verdict.severity:.2f} (from {limit:g} on)."
         return True, verdict.cause, _rule("cause", True, f"{words} {verdict.words}")
     if policy.every is not None and since is not None and since >= policy.every:
-        words = f"The model is {since} partitions old; the product retrains every {policy.every}."
+        words = f"The model is {_count(since)} old; the product retrains every "
+        words += "partition." if policy.every == 1 else f"{_count(policy.every)}."
         return True, "schedule", _rule("schedule", True, words)
     if verdict.cause == "none":
         words = verdict.words
@@ -147,6 +148,10 @@ def _asked(
     else:
         words = f"{verdict.cause} with severity {verdict.severity:.2f} is below {limit:g}."
     return False, verdict.cause, _rule("cause", False, words)
+
+
+def _count(partitions: int) -> str:
+    return f"{partitions} partition{'' if partitions == 1 else 's'}"
 
 
 def _cooldown(policy: Retrain, past: Sequence[Past]) -> dict[str, Any]:
