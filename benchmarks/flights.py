@@ -4,13 +4,12 @@ from functools import lru_cache
 from pathlib import Path
 
 import polars as pl
-import yaml
 
 import ai_assets.products
 from ai_assets.lifecycle.cleaning import clean
 from ai_assets.lifecycle.features.query import run_features
 from ai_assets.lifecycle.labels import label_rows
-from ai_assets.lifecycle.product import Product, TabularDeclaration
+from ai_assets.lifecycle.product import Product, read_product
 from ai_assets.lifecycle.sources import read_source
 
 FOLDER = Path(ai_assets.products.__file__).parent / "flight_delay"
@@ -20,8 +19,7 @@ MONTHS = [f"2013-{month:02d}-01" for month in range(1, 13)]
 @lru_cache
 def product() -> Product:
     """flight_delay as declared."""
-    declared = yaml.safe_load((FOLDER / "defs.yaml").read_text(encoding="utf-8"))["attributes"]
-    return Product("flight_delay", FOLDER, TabularDeclaration.model_validate(declared))
+    return read_product(FOLDER)
 
 
 @lru_cache

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.cleaning import CleaningCounts
-from ai_assets.lifecycle.drift.numbers import drift_numbers, joint_drift
+from ai_assets.lifecycle.drift.numbers import joint_drift
 from ai_assets.lifecycle.drift.profile import Profile
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.retraining.decide import verdict_id
@@ -105,10 +105,11 @@ def signals(run: StageRun, entry: Entry, known: Watched) -> Signals:
     payload = run.tools.bundles.payload(entry.stable)
     reference = Profile.from_json((payload / "reference.json").read_text(encoding="utf-8"))
     rows = scored_features(run, bundle)
+    own = [run.partition] if run.partition else None
     return Signals(
         tables={name: observed(run, name, known) for name in declared.tables},
         request=declared.request,
-        features=drift_numbers(reference, rows, declared.drift),
+        features=run.lake.scan(run.name("drift"), own).collect(),
         joint=joint_drift(reference, rows, declared.drift),
         code_then=known.code,
         code_now=versions_after(code_versions(product), run.partition),

@@ -13,7 +13,7 @@ import polars as pl
 import yaml
 
 from ai_assets.lifecycle.naming import AssetName
-from ai_assets.lifecycle.product import Product, TabularDeclaration
+from ai_assets.lifecycle.product import Product, read_product
 from ai_assets.resources.bundles import BundleStore
 from ai_assets.resources.decisions import DecisionLog
 from ai_assets.resources.lake import Lake
@@ -138,12 +138,6 @@ def write_month(folder: Path, month: str, seed: int) -> None:
     for name, rows in {"orders": pl.concat([orders, twice, broken]), "visits": visits}.items():
         (folder / name).mkdir(exist_ok=True)
         rows.write_csv(folder / name / f"{month[:7]}.csv")
-
-
-def read_product(folder: Path) -> Product:
-    """The product that a folder declares."""
-    content = yaml.safe_load((folder / "defs.yaml").read_text(encoding="utf-8"))
-    return Product(NAME, folder, TabularDeclaration.model_validate(content["attributes"]))
 
 
 @dataclass

@@ -11,8 +11,9 @@ from ai_assets.lifecycle.estimation.confidence import realised
 from ai_assets.lifecycle.evaluation.bootstrap import Estimate
 from ai_assets.lifecycle.injection import inject
 from ai_assets.lifecycle.verdict.evidence import Verdict
-from ai_assets.stages.outcomes import arrived_outcomes
-from ai_assets.stages.performance import as_estimated
+from ai_assets.stages.binding import StageRun
+from ai_assets.stages.outcomes import Outcomes, arrived_outcomes
+from ai_assets.stages.performance import as_estimated, newest_outcomes
 from ai_assets.stages.verdict import as_learned, sound
 
 DATA = ("raw/orders", "raw/visits", "cleaned/orders", "cleaned/visits", "rejected/orders")
@@ -191,3 +192,22 @@ def test_findings_of_a_verdict_both_ways() -> None:
     assert (sound(broken).passed, sound(broken).warn) == (False, False)
     assert (as_learned(broken).passed, as_learned(broken).warn) == (False, True)
     assert as_learned(broken).metadata == {"cause": "broken_data"}
+
+
+@pytest.mark.parametrize(("rows_of_its_own", "heard"), [(200, 200), (199, 399)])
+def test_a_new_bundle_is_believed_as_the_one_before_it_kept_its_promise(
+    shared_world: World, monkeypatch: pytest.MonkeyPatch, rows_of_its_own: int, heard: int
+) -> None:
+    bundles = ["new"] * rows_of_its_own + ["old"] * 200
+    arrived = Outcomes(pl.DataFrame({"bundle": bundles}))
+    asked: list[int] = []
+
+    def stub(run: StageRun, back: int) -> Outcomes:
+        asked.append(back)
+        return arrived
+
+    monkeypatch.setattr("ai_assets.stages.performance.arrived_outcomes", stub)
+    found = newest_outcomes(shared_world.step("performance", MARCH), "new")
+
+    assert found.rows.height == heard
+    assert asked == [1]  # the partition before: nothing of the one that is estimated
