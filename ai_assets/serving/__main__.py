@@ -18,6 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         app = create_app(given.bundle or find_bundle())
+        app.state.server.wait()
     except UserError as error:
         print(error, file=sys.stderr)
         return 1

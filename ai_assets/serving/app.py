@@ -1,4 +1,7 @@
-"""The FastAPI app of a bundle. BentoML mounts it, and an ASGI server runs it as it is."""
+"""The ASGI app of a bundle. BentoML mounts it, and an ASGI server runs it as it is.
+
+Starlette alone answers. FastAPI writes the pages that people read, and is imported for them.
+"""
 
 import asyncio
 import json
@@ -9,104 +12,125 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI, Request, Response
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from ai_assets.serving.batching import MicroBatcher
-from ai_assets.serving.bundle import Bundle, load_bundle
-from ai_assets.serving.metrics import Metrics
-from ai_assets.serving.online import OnlineTables
-from ai_assets.serving.openapi import documented, operation
+from ai_assets.serving.openapi import PAGES, Pages
 from ai_assets.serving.problems import Refused
-from ai_assets.serving.request import RequestReader
 from ai_assets.serving.settings import Settings
+from ai_assets.serving.start import Start
 
 if TYPE_CHECKING:
+    from ai_assets.serving.bundle import Bundle
     from ai_assets.serving.engine import Answer, Engine
+    from ai_assets.serving.request import RequestReader
+    from ai_assets.serving.start import Loaded
 
 _EXPLAIN_COST = 64
 Handler = Callable[[Request], Awaitable[dict[str, Any]]]
 
 
-def create_app(folder: Path | str, settings: Settings | None = None) -> FastAPI:
-    """The app that serves a bundle.
+def create_app(folder: Path | str, settings: Settings | None = None) -> Starlette:
+    """The app that serves a bundle. It loads what answers when it starts, or `begin` is called.
 
     Raises:
         BundleError: the bundle does not verify; there is then nothing to serve.
     """
     settings = settings or Settings.from_environment()
-    server = Server(load_bundle(folder, settings.trusted_key or None), settings)
-    bundle = server.bundle
+    server = Server(Start(folder, settings), settings)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await asyncio.to_thread(lambda: server.engine.warm())
-        server.start()
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await asyncio.to_thread(server.wait)
+        server.open()
         yield
-        await server.stop()
+        await server.close()
 
-    app = FastAPI(
-        title=bundle.product,
-        description=bundle.description,
-        version=bundle.tag.partition(":")[2],
+    answers = [
+        Route(f"/{name}", handler, methods=["POST"]) for name, handler in server.answers.items()
+    ]
+    shown = [Route(f"/{name}", handler, methods=["GET"]) for name, handler in server.shown.items()]
+    pages = Pages(server)
+    app = Starlette(
+        routes=[*answers, *shown, *(Route(path, pages, methods=["GET"]) for path in PAGES)],
         lifespan=lifespan,
+        exception_handlers={HTTPException: _refused},
     )
     app.state.server = server
-    for route in ("predict", "explain"):
-        handler = server.answering(route, getattr(server, route))
-        app.add_api_route(
-            f"/{route}",
-            handler,
-            methods=["POST"],
-            summary=getattr(server, route).__doc__,
-            operation_id=route,
-            openapi_extra=operation(server.reader),
-        )
-    for name in ("healthz", "livez", "readyz", "metrics", "model_card", "schema"):
-        handler = getattr(server, name)
-        app.add_api_route(f"/{name}", handler, methods=["GET"], summary=handler.__doc__)
-    documented(app, server.reader, bundle.decision)
     return app
 
 
 class Server:
     """The handlers, and what they share."""
 
-    def __init__(self, bundle: Bundle, settings: Settings) -> None:
-        self.bundle = bundle
+    def __init__(self, start: Start, settings: Settings) -> None:
+        self.product = str(start.manifest["product"])
         self.settings = settings
-        self.reader = RequestReader(bundle, max_rows=settings.max_rows)
-        self._metrics = Metrics(bundle)
+        self._start = start
         self._batcher: MicroBatcher[Any, Answer] = MicroBatcher(
             lambda rows: self.engine.score(rows),
             max_rows=settings.batch_rows,
             max_waiting=settings.max_waiting,
         )
+        self.answers = {
+            name: self._answering(name, handler)
+            for name, handler in (("predict", self.predict), ("explain", self.explain))
+        }
+        self.shown: dict[str, Callable[..., Awaitable[Response]]] = {
+            "healthz": self.healthz,
+            "livez": self.livez,
+            "readyz": self.readyz,
+            "metrics": self.metrics,
+            "model_card": self.model_card,
+            "schema": self.schema,
+        }
 
-    @cached_property
-    def engine(self) -> "Engine":
-        """What answers. Only a worker makes it: BentoML's supervisor needs no library it loads."""
-        from ai_assets.serving.engine import Engine
+    def begin(self) -> None:
+        """Load what answers, in the background."""
+        self._start.begin()
 
-        return Engine(
-            self.bundle,
-            self.reader,
-            OnlineTables(self.settings.lake, self.bundle.online),
-            self._metrics,
-            threads=self.settings.threads,
-            check_s=self.settings.check_seconds,
-        )
+    def wait(self) -> None:
+        """Return when all is there that answers.
 
-    def start(self) -> None:
+        Raises:
+            BundleError: a file of the bundle cannot be read.
+        """
+        _ = self._loaded
+
+    def open(self) -> None:
         """Take requests."""
         self._batcher.open()
         self.engine.start()
 
-    async def stop(self) -> None:
+    async def close(self) -> None:
         """Answer what waits, and end."""
         await self._batcher.close()
         await asyncio.to_thread(self.engine.stop)
 
-    def answering(self, route: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    @cached_property
+    def _loaded(self) -> "Loaded":
+        return self._start.wait()
+
+    @property
+    def bundle(self) -> "Bundle":
+        """What is served."""
+        return self._loaded.bundle
+
+    @property
+    def reader(self) -> "RequestReader":
+        """Reads the bodies of requests."""
+        return self._loaded.reader
+
+    @property
+    def engine(self) -> "Engine":
+        """What scores."""
+        return self._loaded.engine
+
+    def _answering(self, route: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         """A handler whose refusals become answers, and whose answers are counted."""
 
         async def answer(request: Request) -> Response:
@@ -119,7 +143,7 @@ class Server:
                 status = refused.status
                 return _json(refused.content(), status, dict(refused.headers))
             finally:
-                self._metrics.answered(route, status, began, self._batcher.waiting)
+                self._loaded.metrics.answered(route, status, began, self._batcher.waiting)
 
         return answer
 
@@ -146,15 +170,15 @@ class Server:
         )
         return {"bundle": self.bundle.tag, "model": self.bundle.partition, "explanations": found}
 
-    async def healthz(self) -> Response:
+    async def healthz(self, _: Request) -> Response:
         """Whether the process runs."""
         return Response(media_type="text/plain")
 
-    async def livez(self) -> Response:
+    async def livez(self, _: Request) -> Response:
         """Whether the process runs."""
         return Response(media_type="text/plain")
 
-    async def readyz(self) -> Response:
+    async def readyz(self, _: Request) -> Response:
         """Whether rows can be scored now; if not, why."""
         try:
             await self._batcher.call(self.engine.ready, 0)
@@ -162,15 +186,15 @@ class Server:
             return _json(refused.content(), refused.status, dict(refused.headers))
         return Response(media_type="text/plain")
 
-    async def metrics(self) -> Response:
+    async def metrics(self, _: Request) -> Response:
         """Metrics in Prometheus' text format."""
-        return Response(self._metrics.text(), media_type="text/plain; version=0.0.4")
+        return Response(self._loaded.metrics.text(), media_type="text/plain; version=0.0.4")
 
-    async def model_card(self) -> Response:
+    async def model_card(self, _: Request) -> Response:
         """The model card."""
         return Response(self.bundle.model_card, media_type="text/markdown")
 
-    async def schema(self) -> Response:
+    async def schema(self, _: Request) -> Response:
         """What a row must be, as JSON Schema, with the bundle and its answers."""
         decision = self.bundle.decision
         return _json(
@@ -191,6 +215,12 @@ class Server:
                 raise Refused(413, f"The body must be at most {most} bytes.")
             parts.append(part)
         return b"".join(parts)
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    """A path or a method that there is not, told as every refusal is."""
+    assert isinstance(error, HTTPException)
+    return _json(Refused(error.status_code, error.detail).content(), error.status_code)
 
 
 def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

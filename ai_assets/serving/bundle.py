@@ -97,7 +97,15 @@ def load_bundle(folder: Path | str, trusted_key: str | None = None) -> Bundle:
     Raises:
         BundleError: names the file that is missing, changed, not signed or of another format.
     """
-    manifest, files = signature.verified(Path(folder), trusted_key)
+    return read_bundle(*signature.verified(Path(folder), trusted_key))
+
+
+def read_bundle(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Bundle:
+    """Read a bundle from files that were verified.
+
+    Raises:
+        BundleError: names the file that is missing or of another format.
+    """
     for name in REQUIRED:
         if name not in files:
             raise BundleError(f"{name} is missing from the bundle.")

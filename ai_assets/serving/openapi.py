@@ -1,15 +1,23 @@
 """The page that people read before they call: the product's own fields, units and examples."""
 
-from typing import Any
+import asyncio
+import threading
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
+from starlette.types import Receive, Scope, Send
 
-from ai_assets.lifecycle.schema.decision import Decision
-from ai_assets.serving.request import RequestReader
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from ai_assets.lifecycle.schema.decision import Decision
+    from ai_assets.serving.app import Server
+    from ai_assets.serving.request import RequestReader
+
+PAGES = ("/openapi.json", "/docs.json", "/docs", "/docs/oauth2-redirect", "/redoc")
 
 
-def operation(reader: RequestReader) -> dict[str, Any]:
+def operation(reader: "RequestReader") -> dict[str, Any]:
     """What OpenAPI says of a route that takes rows.
 
     Written out in place: BentoML's own page takes over paths and leaves shared schemas behind.
@@ -44,33 +52,64 @@ def operation(reader: RequestReader) -> dict[str, Any]:
     }
 
 
-def documented(app: FastAPI, reader: RequestReader, decision: Decision) -> None:
-    """Make the app's OpenAPI page name the request and the answers."""
+class Pages:
+    """The pages of FastAPI, made when somebody first asks for one.
 
-    def page() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            content = get_openapi(
-                title=app.title,
-                version=app.version,
-                description=app.description,
-                routes=app.routes,
-            )
-            schemas = content.setdefault("components", {}).setdefault("schemas", {})
-            schemas |= {
-                "Row": reader.model.model_json_schema(),
-                "Answers": _answers(decision),
-            }
-            answers = {"schema": {"$ref": "#/components/schemas/Answers"}}
-            content["paths"]["/predict"]["post"]["responses"]["200"]["content"] = {
-                "application/json": answers
-            }
-            app.openapi_schema = content
-        return app.openapi_schema
+    BentoML's own page reads `/docs.json`, and finds what `/openapi.json` says.
+    """
 
-    app.openapi = page  # type: ignore[method-assign]
+    def __init__(self, server: "Server") -> None:
+        self._server = server
+        self._making = threading.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as an ASGI app."""
+        app = await asyncio.to_thread(self._made)
+        await app(scope, receive, send)
+
+    def _made(self) -> "FastAPI":
+        with self._making:
+            return self._app
+
+    @cached_property
+    def _app(self) -> "FastAPI":
+        return documentation(self._server)
 
 
-def _answers(decision: Decision) -> dict[str, Any]:
+def documentation(server: "Server") -> "FastAPI":
+    """An app that says what the server's routes take and answer. Its routes are only described."""
+    from fastapi import FastAPI
+
+    bundle, reader = server.bundle, server.reader
+    app = FastAPI(
+        title=bundle.product,
+        description=bundle.description,
+        version=bundle.tag.partition(":")[2],
+    )
+    for name, answer in server.answers.items():
+        app.add_api_route(
+            f"/{name}",
+            answer,
+            methods=["POST"],
+            summary=getattr(server, name).__doc__,
+            operation_id=name,
+            openapi_extra=operation(reader),
+        )
+    for name, show in server.shown.items():
+        app.add_api_route(f"/{name}", show, methods=["GET"], summary=show.__doc__)
+    content = app.openapi()
+    content.setdefault("components", {}).setdefault("schemas", {}).update(
+        Row=reader.model.model_json_schema(), Answers=_answers(bundle.decision)
+    )
+    content["paths"]["/predict"]["post"]["responses"]["200"]["content"] = {
+        "application/json": {"schema": {"$ref": "#/components/schemas/Answers"}}
+    }
+    app.openapi = lambda: content  # type: ignore[method-assign]
+    app.add_api_route("/docs.json", lambda: content, methods=["GET"], include_in_schema=False)
+    return app
+
+
+def _answers(decision: "Decision") -> dict[str, Any]:
     label: dict[str, Any] = {"type": "string", "enum": list(decision.classes)}
     words = f"Probability of '{decision.positive}'"
     if decision.task == "regression":

@@ -1,7 +1,7 @@
 """The BentoML service: the app of the bundle beside it, mounted at the root.
 
-Made at import, in BentoML's supervisor too: a bundle that cannot be served ends everything there,
-and BentoML's own page can list the app's routes.
+`start` says what happens when. A bundle that does not verify ends everything in BentoML's
+supervisor already.
 """
 
 import bentoml
@@ -10,9 +10,11 @@ from ai_assets.serving.app import create_app
 from ai_assets.serving.place import find_bundle
 
 app = create_app(find_bundle())
+if bentoml.server_context.worker_index is not None:
+    app.state.server.begin()
 
 
-@bentoml.service(name=app.title, traffic={"timeout": 60})
+@bentoml.service(name=app.state.server.product, traffic={"timeout": 60})
 @bentoml.asgi_app(app, path="/")
 class Service:
     """Everything is in the app."""
