@@ -9,9 +9,12 @@ BentoML imports the service twice: in its supervisor, which answers nothing, and
 3. The worker takes requests when all of it is there (`Start.wait`), and has rehearsed an answer.
 """
 
+import gc
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from ai_assets.serving.engine import Engine
     from ai_assets.serving.metrics import Metrics
     from ai_assets.serving.request import RequestReader
+
+_SWITCH_S = 0.0005
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +80,12 @@ class Start:
 
     def _run(self) -> None:
         try:
-            self._loaded.set_result(self._load())
+            with _starting():
+                loaded = self._load()
         except BaseException as error:  # whoever waits must hear of it
             self._loaded.set_exception(error)
+        else:
+            self._loaded.set_result(loaded)
 
     def _load(self) -> Loaded:
         from ai_assets.serving.bundle import read_bundle
@@ -100,3 +108,22 @@ class Start:
         )
         engine.warm()
         return Loaded(bundle, reader, metrics, engine)
+
+
+@contextmanager
+def _starting() -> Iterator[None]:
+    """Python as it is best while two threads import libraries.
+
+    What is imported stays, so looking for garbage among it only costs time, now and later. A thread
+    that returns from a file or from DuckDB waits for Python's lock no longer than the interval.
+    """
+    collects, interval = gc.isenabled(), sys.getswitchinterval()
+    gc.disable()
+    sys.setswitchinterval(_SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+        gc.freeze()
+        if collects:
+            gc.enable()

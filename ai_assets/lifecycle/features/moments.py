@@ -37,6 +37,7 @@ def with_moments(
     is_request: bool,
     horizon: timedelta | None = None,
     ahead: bool = False,
+    connection: "duckdb.DuckDBPyConnection | None" = None,
 ) -> Frame:
     """The frame with the moments at which its values become known. Moments it has are kept.
 
@@ -47,6 +48,7 @@ def with_moments(
             absent are filled with null, and rows are known ahead of time.
         horizon: how long before a row's time the answer is given.
         ahead: rows are known ahead of time although they are history (the request table's own).
+        connection: computes moments given as SQL; by default one that this thread keeps.
 
     Raises:
         DataError: an instant has no time zone, or the time column is missing.
@@ -54,7 +56,7 @@ def with_moments(
     """
     frame, missing = with_cheap_moments(frame, table, is_request=is_request, ahead=ahead)
     if missing:
-        frame = _evaluated(frame, missing)
+        frame = _evaluated(frame, missing, connection or _connection())
     columns = frame.collect_schema().names()
     if is_request and PREDICTION_TIME not in columns and table.time and horizon is not None:
         moment = pl.col(_time_column(table, columns)).cast(INSTANT) - horizon
@@ -105,12 +107,13 @@ def _as_declared(frame: Frame, table: Table) -> Frame:
     return frame.with_columns(casts) if casts else frame
 
 
-def _evaluated(frame: Frame, moments: Mapping[str, str]) -> pl.DataFrame:
+def _evaluated(
+    frame: Frame, moments: Mapping[str, str], connection: "duckdb.DuckDBPyConnection"
+) -> pl.DataFrame:
     """The moments by SQL, beside the row's own columns."""
     import duckdb
 
     rows = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
-    connection = _connection()
     connection.register("rows", rows)
     found = []
     try:

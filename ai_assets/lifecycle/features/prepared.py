@@ -58,14 +58,16 @@ class PreparedQuery:
         memory_limit: str = MEMORY_LIMIT,
         file: str = "features.sql",
     ) -> None:
-        check_one_select(sql, file)
         self._sql = sql
         self._specs = specs
         self._request_table = request_table
         self._horizon = horizon
         self._memory_limit = memory_limit
         self._file = file
-        self._plan: Plan = plan or hoist(sql)
+        if plan is None:
+            check_one_select(sql, file)
+            plan = hoist(sql)
+        self._plan: Plan = plan
         self._snapshot = self._open(tables)
 
     def run(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -111,10 +113,20 @@ class PreparedQuery:
 
     def _open(self, tables: Mapping[str, Frame]) -> _Snapshot:
         connection = connect(self._memory_limit, threads=1)
-        for name, frame in tables.items():
-            ahead = name == self._request_table
-            known = with_moments(frame, self._specs[name], is_request=False, ahead=ahead)
-            connection.register("_given", known)
+        check_one_select(self._sql, self._file, connection)
+        # All moments before any table: their SQL reads the row's own columns, and nothing else.
+        known = {
+            name: with_moments(
+                frame,
+                self._specs[name],
+                is_request=False,
+                ahead=name == self._request_table,
+                connection=connection,
+            )
+            for name, frame in tables.items()
+        }
+        for name, frame in known.items():
+            connection.register("_given", frame)
             connection.execute(f'CREATE TABLE "{name}" AS SELECT * FROM _given')
             connection.unregister("_given")
         for statement in self._plan.statements:

@@ -18,12 +18,17 @@ _UNKNOWN_NAME = re.compile(
 )
 
 
-def check_one_select(sql: str, file: str) -> None:
-    """Raise a DeclarationError unless the text is exactly one SELECT (WITH allowed)."""
+def check_one_select(
+    sql: str, file: str, connection: "duckdb.DuckDBPyConnection | None" = None
+) -> None:
+    """Raise a DeclarationError unless the text is exactly one SELECT (WITH allowed).
+
+    Without a connection DuckDB opens one of its own, which costs more than the look.
+    """
     import duckdb
 
     try:
-        statements = duckdb.extract_statements(sql)
+        statements = (connection or duckdb).extract_statements(sql)
     except duckdb.Error as error:
         raise _declaration_error(error, sql, file, []) from error
     kinds = [str(statement.type).rpartition(".")[2] for statement in statements]
