@@ -1,1 +1,1 @@
-"""What runs inside a bundle: one FastAPI app, under BentoML or an ASGI server directly."""
+"""What runs inside a bundle: one ASGI app, under BentoML or an ASGI server directly."""

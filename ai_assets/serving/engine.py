@@ -1,9 +1,11 @@
 """The bundle at work: scorer and time-varying tables, kept up to date in the background."""
 
+import json
 import logging
 import threading
 import time
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from pydantic import BaseModel
@@ -91,12 +93,20 @@ class Engine:
         self._ready_snapshots()
 
     def warm(self) -> None:
-        """Read the tables and the model, so that the first request need not wait for them."""
+        """Read the tables and the model, so that the first request need not wait for them.
+
+        The documented example is then scored once, which prepares the statement that answers.
+        """
         try:
             self.scorer.open_model()
             self.refresh()
         except (OnlineError, BundleError) as error:
             _LOG.warning("Not ready: %s", error)
+            return
+        example = json.dumps(self._reader.example()).encode()
+        # The examples of some products are incomplete; nobody asked, so nobody is refused.
+        with suppress(Refused, DataError, DeclarationError):
+            self.scorer.predict(self._reader.frame(self._reader.rows(example)))
 
     def explain(self, rows: list[BaseModel]) -> list[dict[str, Any]]:
         """For each row the contributions of its features."""

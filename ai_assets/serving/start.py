@@ -9,6 +9,7 @@ BentoML imports the service twice: in its supervisor, which answers nothing, and
 3. The worker takes requests when all of it is there (`Start.wait`), and has rehearsed an answer.
 """
 
+import atexit
 import gc
 import sys
 import threading
@@ -125,5 +126,7 @@ def _starting() -> Iterator[None]:
     finally:
         sys.setswitchinterval(interval)
         gc.freeze()
+        # DuckDB's bindings report what Python does not free at its end as leaks.
+        atexit.register(gc.unfreeze)
         if collects:
             gc.enable()

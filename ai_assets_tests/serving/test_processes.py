@@ -73,6 +73,7 @@ def test_a_bento_answers_over_http_and_shows_our_metrics(
         refused = client.post("/predict", json={**small.ROW, "place": "EWK"})
         metrics = client.get("/metrics").text
         card = client.get("/model_card").text
+        page = client.get("/docs.json").json()
 
     assert answer.status_code == 200
     assert len(answer.json()["predictions"]) == 2
@@ -80,6 +81,7 @@ def test_a_bento_answers_over_http_and_shows_our_metrics(
     assert 'route="predict",status="200"' in metrics
     assert "bentoml_service_request_total" in metrics
     assert card == "# Trips\n"
+    assert page["paths"]["/predict"]["post"]["requestBody"]
 
 
 @pytest.mark.slow
