@@ -1,8 +1,8 @@
 """How quickly features are made, and what memory it takes.
 
 `raw`, `cleaned`, `rejected` and `features` of flight_delay run as assets over a range of partitions
-in one run of the graph. The speed is that of the whole year; rows are flights, and the start of the
-process and its imports do not count. The memory is looked at with each flight of January and
+in one run of the graph, on the instance of `dagster.yaml`. The speed is that of the whole year; rows
+are flights, and the start of the process and its imports do not count. The memory is looked at with each flight of January and
 February resampled 10 and 100 times: what matters is the size of a partition, and two of them also
 read history across their border. Each measurement is a process of its own.
 """
@@ -102,7 +102,7 @@ def graph(last: str, folder: str = "") -> dict[str, float]:
     """Run the assets from January to `last`; flights are those of the folder, if one is given."""
     import dagster as dg
     from flights import MONTHS, product
-    from overhead import QUIET, own_state
+    from overhead import QUIET, own_state, shipped_instance
 
     from ai_assets.lifecycle.product import Product
     from ai_assets.lifecycle.schema.tables import Source
@@ -119,8 +119,7 @@ def graph(last: str, folder: str = "") -> dict[str, float]:
         declared = flights.declaration.model_copy(update={"tables": tables})
         flights = Product(flights.name, flights.folder, declared)
     stages = [stage for stage in tabular_stages(flights) if stage.stage in STAGES]
-    with own_state() as state, tempfile.TemporaryDirectory(dir=state) as history:
-        instance = dg.DagsterInstance.local_temp(history)
+    with own_state() as state, shipped_instance(state) as instance:
         definitions = dg.Definitions(
             assets=[bind(flights, stage) for stage in stages], resources=default_resources()
         )

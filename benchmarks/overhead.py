@@ -64,12 +64,19 @@ def as_script(flights: Product, stages: list[Stage]) -> float:
         return time.perf_counter() - started
 
 
-def as_graph(flights: Product, stages: list[Stage]) -> float:
-    """Seconds to run the same as assets in one run, on the instance of `dagster.yaml`."""
-    with own_state() as folder, tempfile.TemporaryDirectory(dir=folder) as history:
+@contextmanager
+def shipped_instance(state: Path) -> Iterator[dg.DagsterInstance]:
+    """An empty instance as `dagster.yaml` has it, below the state folder."""
+    with tempfile.TemporaryDirectory(dir=state) as history:
         shutil.copy(ROOT / "dagster.yaml", history)
         os.environ["DAGSTER_HOME"] = history
-        instance = dg.DagsterInstance.from_config(history)
+        with dg.DagsterInstance.from_config(history) as instance:
+            yield instance
+
+
+def as_graph(flights: Product, stages: list[Stage]) -> float:
+    """Seconds to run the same as assets in one run, on the instance of `dagster.yaml`."""
+    with own_state() as folder, shipped_instance(folder) as instance:
         definitions = dg.Definitions(
             assets=[bind(flights, stage) for stage in stages], resources=default_resources()
         )

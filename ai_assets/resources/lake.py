@@ -25,6 +25,9 @@ from ai_assets.resources.artifacts import ArtifactVersion
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
+    from ai_assets.resources.replacement import Replacement
+    from ai_assets.resources.snapshot import Snapshot
+
 PARTITION = "_partition"
 WHOLE = "_all"
 ADMIT = "AI_ASSETS_ADMIT_NEW_COLUMNS"
@@ -84,12 +87,9 @@ class Lake(dg.ConfigurableResource):
             DataError: the columns differ from those of the table, or there is no column at all.
         """
         key = partition or WHOLE
-        batches = _batches(frame)
-        written = self.replace_many_from(
-            name, (b.with_columns(pl.lit(key).alias(PARTITION)) for b in batches), [key],
-            admit_new_columns=admit_new_columns,
-        )  # fmt: skip
-        return written[key]
+        table = self.replacing(name, [key], admit_new_columns=admit_new_columns)
+        table.add(key, frame)
+        return table.commit()[key]
 
     def replace_many(
         self,
@@ -104,36 +104,20 @@ class Lake(dg.ConfigurableResource):
         Raises:
             DataError: rows of a partition that is not listed, or as `replace`.
         """
-        return self.replace_many_from(
-            name, _batches(frame), partitions, admit_new_columns=admit_new_columns
-        )
+        table = self.replacing(name, partitions, admit_new_columns=admit_new_columns)
+        for batch in batches(frame):
+            for key, part in _by_partition(batch, partitions, name):
+                table.add(key, part)
+        return table.commit()
 
-    def replace_many_from(
-        self,
-        name: AssetName,
-        batches: Iterator[pl.DataFrame],
-        keys: list[str],
-        *,
-        admit_new_columns: bool | None = None,
-    ) -> dict[str, TableVersion]:
-        """As `replace_many`, from an iterator that gives at least one frame, empty or not."""
-        from ai_assets.resources import delta
+    def replacing(
+        self, name: AssetName, partitions: list[str], *, admit_new_columns: bool | None = None
+    ) -> "Replacement":
+        """New content of partitions, to which rows are added until it is committed at once."""
+        from ai_assets.resources.replacement import Replacement
 
         admit = _admitted() if admit_new_columns is None else admit_new_columns
-        uri = self.uri(name)
-        files = delta.DataFiles(uri, self.storage_options, keys)
-        digests = {key: Digest() for key in keys}
-        for batch in batches:
-            for key, part in _by_partition(delta.storable(batch, name.path), keys, name):
-                files.write(key, part)
-                digests[key].add(part)
-        written = files.finish(name.path)
-        content = {key: (d.rows, d.hexdigest()) for key, d in digests.items()}
-        metadata = {key: {"rows": rows, "digest": said} for key, (rows, said) in content.items()}
-        version = delta.commit(
-            uri, self.storage_options, written, keys, metadata, admit=admit, name=name.path
-        )
-        return {key: TableVersion(version, rows, said) for key, (rows, said) in content.items()}
+        return Replacement(name, self.uri(name), self.storage_options, partitions, admit=admit)
 
     def scan(
         self,
@@ -148,14 +132,17 @@ class Lake(dg.ConfigurableResource):
         Raises:
             MissingPartitionsError: the table, or one of the partitions, is not in the lake.
         """
-        from ai_assets.resources import delta
+        return self.snapshot(name, version).scan(partitions, with_partition=with_partition)
 
-        table = self._table(name, version)
-        files = delta.files(table)
-        if partitions is not None:
-            self._check_present(name, partitions, set(files))
-            files = {key: files[key] for key in partitions}
-        return delta.scan(table, files, self.storage_options, with_partition=with_partition)
+    def snapshot(self, name: AssetName, version: int | None = None) -> "Snapshot":
+        """A version of the table (the newest for None), opened once for several looks at it.
+
+        Raises:
+            MissingPartitionsError: the table is not in the lake.
+        """
+        from ai_assets.resources.snapshot import Snapshot
+
+        return Snapshot(name, self._table(name, version), self.storage_options)
 
     def partitions(self, name: AssetName) -> list[str]:
         """The keys that are in the lake, sorted; empty partitions too. Never raises."""
@@ -204,7 +191,7 @@ class Lake(dg.ConfigurableResource):
         """The digest of a partition's content (of all rows for None), as `replace` gave it."""
         rows = self.scan(name, None if partition is None else [partition], version)
         digest = Digest()
-        for batch in _batches(rows):
+        for batch in batches(rows):
             digest.add(batch)
         return digest.hexdigest()
 
@@ -265,14 +252,6 @@ class Lake(dg.ConfigurableResource):
             )
         return table
 
-    def _check_present(self, name: AssetName, wanted: list[str], there: set[str]) -> None:
-        missing = sorted(set(wanted) - there)
-        if missing:
-            raise MissingPartitionsError(
-                f"{name.path} lacks {len(missing)} partition(s): {', '.join(missing)}."
-                f"{did_you_mean(missing[0], there)}"
-            )
-
 
 def _is_remote(root: str) -> bool:
     return "://" in root
@@ -282,7 +261,7 @@ def _admitted() -> bool:
     return os.environ.get(ADMIT, "").lower() in ("1", "true", "yes")
 
 
-def _batches(frame: Rows) -> Iterator[pl.DataFrame]:
+def batches(frame: Rows) -> Iterator[pl.DataFrame]:
     """Frames whose union is the frame; at least one where the columns are known."""
     if isinstance(frame, pl.DataFrame):
         yield frame

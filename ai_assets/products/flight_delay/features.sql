@@ -284,9 +284,10 @@ SELECT
     w.precip_6h,
     w.visib_min_3h
 FROM asked AS r
+-- These two first: they sort the rows, which are narrow still.
+ASOF LEFT JOIN aircraft AS l ON l.tailnum = r.tailnum AND l.scheduled < r.prediction_time
+ASOF LEFT JOIN observed AS w ON w.origin = r.origin AND w.known_at <= r.prediction_time
 LEFT JOIN origin_hours AS o ON o.origin = r.origin AND o.full_hour = r.full_hour
 LEFT JOIN carrier_hours AS c ON c.origin = r.origin AND c.carrier = r.carrier AND c.full_hour = r.full_hour
 LEFT JOIN dest_hours AS d ON d.dest = r.dest AND d.full_hour = r.full_hour
 LEFT JOIN planes AS p ON p.tailnum = r.tailnum
-ASOF LEFT JOIN aircraft AS l ON l.tailnum = r.tailnum AND l.scheduled < r.prediction_time
-ASOF LEFT JOIN observed AS w ON w.origin = r.origin AND w.known_at <= r.prediction_time
