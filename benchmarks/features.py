@@ -1,10 +1,11 @@
 """How quickly features are made, and what memory it takes.
 
 `raw`, `cleaned`, `rejected` and `features` of flight_delay run as assets over a range of partitions
-in one run of the graph, on the instance of `dagster.yaml`. The speed is that of the whole year; rows
-are flights, and the start of the process and its imports do not count. The memory is looked at with each flight of January and
-February resampled 10 and 100 times: what matters is the size of a partition, and two of them also
-read history across their border. Each measurement is a process of its own.
+in one run of the graph, on the instance of `dagster.yaml`. The speed is that of the whole year;
+rows are flights, and the start of the process and its imports do not count. The memory is looked at
+with each flight of January and February resampled 10 and 100 times: what matters is the size of a
+partition, and two of them also read history across their border. Each measurement is a process of
+its own.
 """
 
 import json

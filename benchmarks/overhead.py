@@ -60,7 +60,7 @@ def as_script(flights: Product, stages: list[Stage]) -> float:
         )
         started = time.perf_counter()
         for stage in stages:
-            stage.compute(StageRun(flights, PARTITION, tools))
+            list(stage.outcomes([StageRun(flights, PARTITION, tools)]))
         return time.perf_counter() - started
 
 

@@ -1,12 +1,13 @@
 """How a stage's named function becomes a Dagster asset of a product.
 
 A stage module gives a `Stage`: what the asset is, what it depends on, what its checks guard, and a
-plain function from `StageRun` to `Outcome`. `bind` turns it into an `AssetsDefinition`; a run over
-a range of partitions calls the function once a partition, so memory stays that of one partition.
+plain function from `StageRun` to `Outcome`. `bind` turns it into an `AssetsDefinition`. A run over
+a range of partitions calls the function once a partition; a stage that does better with all of them
+at hand gives `together`, which takes them in order and must not hold more than a few in memory.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import lru_cache
@@ -21,7 +22,7 @@ from ai_assets.lifecycle.partitions import KEY_FORMATS, Partitions, Span
 from ai_assets.lifecycle.product import Product
 from ai_assets.resources.bundles import BundleStore
 from ai_assets.resources.decisions import DecisionLog
-from ai_assets.resources.lake import Lake
+from ai_assets.resources.lake import WHOLE, Lake
 from ai_assets.resources.ledger import ReleaseLedger
 from ai_assets.resources.signer import Signer
 from ai_assets.resources.tracking import ExperimentTracker
@@ -110,6 +111,11 @@ class StageRun:
     def name(self, asset: str) -> AssetName:
         return self.product.asset(asset)
 
+    def key_in(self, table: str) -> str:
+        """Under which key the lake has what this run works on of a declared table."""
+        cut = self.product.is_partitioned(table)
+        return self.partition if cut and self.partition is not None else WHOLE
+
     def at(self, partition: str | None) -> "StageRun":
         """The same work's view of another partition."""
         return replace(self, partition=partition)
@@ -127,7 +133,8 @@ class Stage:
     stage: str
     asset: str
     description: str
-    compute: Callable[[StageRun], Outcome]
+    compute: Callable[[StageRun], Outcome] | None = None
+    together: Callable[[Sequence[StageRun]], Iterable[Outcome]] | None = None
     kinds: frozenset[str] = frozenset()
     upstream: Sequence[Upstream] = ()
     guards: Sequence[Guard] = ()
@@ -136,6 +143,13 @@ class Stage:
     code: Sequence[str] = ()
     settings: str = ""
     config: type[dg.Config] | None = None
+
+    def outcomes(self, runs: Sequence[StageRun]) -> Iterator[Outcome]:
+        """What the stage did for each partition of a run, in order."""
+        if self.together is not None:
+            yield from self.together(runs)
+        elif self.compute is not None:
+            yield from map(self.compute, runs)
 
 
 def bind(
@@ -196,12 +210,13 @@ def _run_stage(
 ) -> Iterator[Any]:
     tools = Tools(**{name: getattr(context.resources, name) for name in Tools.__annotations__})
     keys = _partition_keys(context, product, stage)
+    run_id, log = context.run.run_id, context.log
+    runs = [StageRun(product, key, tools, run_id, config, log) for key in keys]
     outcomes: dict[str | None, Outcome] = {}
-    for number, key in enumerate(keys, start=1):
-        run = StageRun(product, key, tools, context.run.run_id, config, context.log)
-        outcomes[key] = stage.compute(run)
-        if len(keys) > 1:
-            context.log.info(f"{stage.asset}: {key} done, {number} of {len(keys)}")
+    for number, (key, outcome) in enumerate(zip(keys, stage.outcomes(runs), strict=True), start=1):
+        outcomes[key] = outcome
+        if len(keys) > 1 and stage.together is None:
+            log.info(f"{stage.asset}: {key} done, {number} of {len(keys)}")
     yield from _report(context, product, stage, outcomes)
 
 

@@ -1,12 +1,15 @@
 """cleaned/<table>: rows that meet the contract; rejected/<table>: the others, with the rule."""
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import polars as pl
 
 from ai_assets.lifecycle.cleaning import CleaningCounts, clean
+from ai_assets.lifecycle.cleaning.identity import Digest
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.tables import Table
+from ai_assets.resources.lake import TableVersion
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
 
@@ -28,7 +31,7 @@ def cleaned_stage(product: Product, name: str, table: Table) -> Stage:
         stage="cleaned",
         asset=f"cleaned/{name}",
         description=f"{table.description or name} Rows that meet the contract, typed.",
-        compute=partial(apply_contract, name=name, table=table),
+        together=partial(apply_contract, name=name, table=table),
         kinds=frozenset({"polars", "deltalake"}),
         upstream=[Upstream(f"raw/{name}", partitioned=product.is_partitioned(name))],
         guards=[ACCOUNTED, WITHIN_LIMIT],
@@ -45,7 +48,7 @@ def rejected_stage(product: Product, name: str, table: Table) -> Stage:
         stage="rejected",
         asset=f"rejected/{name}",
         description=f"Rows of {name} that break the contract, with the rule they broke.",
-        compute=partial(show_rejected, name=name),
+        together=partial(show_rejected, name=name),
         kinds=frozenset({"polars", "deltalake"}),
         upstream=[Upstream(f"cleaned/{name}", partitioned=product.is_partitioned(name))],
         partitioned=product.is_partitioned(name),
@@ -54,45 +57,68 @@ def rejected_stage(product: Product, name: str, table: Table) -> Stage:
     )
 
 
-def apply_contract(run: StageRun, name: str, table: Table) -> Outcome:
-    """Split a partition into good and rejected rows and write both."""
-    partition = run.partition if run.product.is_partitioned(name) else None
-    raw = run.lake.scan(run.name(f"raw/{name}"), [partition] if partition else None)
-    cleaned = clean(raw, table)
-    written = run.lake.replace(run.name(f"cleaned/{name}"), cleaned.good, partition)
-    rejected = run.lake.replace(run.name(f"rejected/{name}"), cleaned.rejected, partition)
-    raw_rows = raw.select(pl.len()).collect().item()
-    counts = cleaned.counts
+def apply_contract(runs: Sequence[StageRun], name: str, table: Table) -> list[Outcome]:
+    """Split each partition into good and rejected rows; write those of all in a commit a table."""
+    product, lake = runs[0].product, runs[0].lake
+    keys = [run.key_in(name) for run in runs]
+    raw = lake.snapshot(product.asset(f"raw/{name}"))
+    good = lake.replacing(product.asset(f"cleaned/{name}"), keys)
+    bad = lake.replacing(product.asset(f"rejected/{name}"), keys)
+    seen = []
+    for key in keys:
+        rows = raw.scan([key])
+        cleaned = clean(rows, table)
+        good.add(key, cleaned.good)
+        bad.add(key, cleaned.rejected)
+        raw_rows = rows.select(pl.len()).collect().item()
+        seen.append((raw_rows, cleaned.counts, cleaned.good.collect_schema()))
+    written, rejected = good.commit(), bad.commit()
+    return [
+        _kept_to_contract(written[key], rejected[key].rows, *account, table.max_rejected)
+        for key, account in zip(keys, seen, strict=True)
+    ]
+
+
+def _kept_to_contract(
+    written: TableVersion,
+    rejected: int,
+    raw_rows: int,
+    counts: CleaningCounts,
+    schema: pl.Schema,
+    max_rejected: float,
+) -> Outcome:
     return Outcome(
         written.digest,
         {
-            **shown.rows_and_columns(cleaned.good, written.rows),
+            **shown.rows_and_columns(schema, written.rows),
             "rejected": counts.rejected,
             "duplicates": counts.duplicates,
             "rejected_share": counts.rejected / max(counts.raw, 1),
             "rules_broken": shown.table(rules_broken(counts)),
         },
         {
-            ACCOUNTED.name: accounted(raw_rows, written.rows, rejected.rows, counts.duplicates),
-            WITHIN_LIMIT.name: within_limit(counts.rejected, counts.raw, table.max_rejected),
+            ACCOUNTED.name: accounted(raw_rows, written.rows, rejected, counts.duplicates),
+            WITHIN_LIMIT.name: within_limit(counts.rejected, counts.raw, max_rejected),
         },
     )
 
 
-def show_rejected(run: StageRun, name: str) -> Outcome:
-    """Report the quarantine of a partition: how many rows, which rules, some examples."""
-    partition = run.partition if run.product.is_partitioned(name) else None
-    asset = run.name(f"rejected/{name}")
-    rows = run.lake.scan(asset, [partition] if partition else None).collect()
-    by_rule = rows.group_by("_rule").len("rows").sort("rows", "_rule", descending=[True, False])
-    return Outcome(
-        str(run.lake.digest(asset, partition)),
-        {
-            **shown.rows_and_columns(rows, rows.height),
-            "by_rule": shown.table(by_rule),
-            "examples": shown.table(rows.head(10)),
-        },
-    )
+def show_rejected(runs: Sequence[StageRun], name: str) -> Iterator[Outcome]:
+    """Report the quarantine of each partition: how many rows, which rules, some examples."""
+    quarantine = runs[0].lake.snapshot(runs[0].name(f"rejected/{name}"))
+    for run in runs:
+        rows = quarantine.scan([run.key_in(name)]).collect()
+        by_rule = rows.group_by("_rule").len("rows").sort("rows", "_rule", descending=[True, False])
+        digest = Digest()
+        digest.add(rows)
+        yield Outcome(
+            digest.hexdigest(),
+            {
+                **shown.rows_and_columns(rows, rows.height),
+                "by_rule": shown.table(by_rule),
+                "examples": shown.table(rows.head(10)),
+            },
+        )
 
 
 def rules_broken(counts: CleaningCounts) -> pl.DataFrame:

@@ -1,19 +1,23 @@
 """features: what a model sees of each request row, by the same SQL offline and online."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from ai_assets.lifecycle.features.history import open_history
-from ai_assets.lifecycle.features.leakage import Leak, leaks_in
-from ai_assets.lifecycle.features.lineage import column_lineage, late_features
-from ai_assets.lifecycle.features.query import batched_features
+from ai_assets.lifecycle.features.leakage import Leak
+from ai_assets.lifecycle.features.lineage import Origin, column_lineage, late_features
+from ai_assets.lifecycle.features.partitions import Part, Query, features_of_partitions
 from ai_assets.lifecycle.partitions import missing_partitions
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.durations import format_duration
 from ai_assets.lifecycle.schema.tables import Table
+from ai_assets.resources.lake import WHOLE
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
+
+if TYPE_CHECKING:
+    from ai_assets.resources.snapshot import Snapshot
 
 NO_LATE_COLUMNS = Guard(
     "no_late_column_of_the_request",
@@ -38,7 +42,7 @@ def features_stage(product: Product) -> Stage:
         asset="features",
         description="What is known of each request row when the answer is given: "
         f"{format_duration(product.declaration.horizon)} before the event.",
-        compute=compute_features,
+        together=compute_features,
         kinds=frozenset({"duckdb", "sql", "deltalake"}),
         upstream=upstream,
         guards=[NO_LATE_COLUMNS, NOTHING_TOO_EARLY],
@@ -48,62 +52,89 @@ def features_stage(product: Product) -> Stage:
     )
 
 
-def compute_features(run: StageRun) -> Outcome:
-    """Run the feature query over the partition and its history; guard against what is too early."""
-    product, declared = run.product, run.product.declaration
-    request, tables = request_and_history(run)
-    asked = (product.features_sql, request)
-    names = (declared.tables, declared.request)
-    with open_history(tables, request, *names) as history:
-        batches = batched_features(
-            history, *asked, product.request_table, declared.horizon, declared.features
-        )
-        written = run.lake.replace(run.name("features"), batches, run.partition)
-        # After the query has run: what DuckDB says of a typo names its line and nearest column.
-        lineage = column_lineage(product.features_sql, schemas(product))
-        features = run.lake.scan(run.name("features"), [run.partition] if run.partition else None)
-        leaks = leaks_in(history, *asked, *names, declared.horizon, honest=features)
-    late = late_features(lineage, list(product.request_table.late_columns))
-    return Outcome(
-        written.digest,
-        {
-            **shown.rows_and_columns(features, written.rows),
-            "dagster/column_lineage": shown.column_lineage(product, lineage),
-            "features": features.collect_schema().len() - 1,
-            "query": shown.markdown(f"```sql\n{product.features_sql}\n```"),
-        },
-        {
-            NO_LATE_COLUMNS.name: no_late_columns(late),
-            NOTHING_TOO_EARLY.name: nothing_too_early(leaks),
-        },
+def compute_features(runs: Sequence[StageRun]) -> list[Outcome]:
+    """Run the feature query over each partition and its history, and its guards."""
+    product, lake, declared = runs[0].product, runs[0].lake, runs[0].product.declaration
+    opened = {name: open_cleaned(runs[0], name) for name in declared.tables}
+    parts = {run.partition or WHOLE: Part(*request_and_history(run, opened)) for run in runs}
+    query = Query(
+        product.features_sql,
+        declared.tables,
+        declared.request,
+        declared.horizon,
+        declared.features,
     )
+    stored = lake.replacing(product.asset("features"), list(parts))
+    leaks = features_of_partitions(query, parts, stored.add)
+    written = stored.commit()
+    # After the query has run: what DuckDB says of a typo names its line and nearest column.
+    lineage = column_lineage(product.features_sql, schemas(product))
+    schema = lake.scan(product.asset("features"), []).collect_schema()
+    about = about_the_query(product, lineage, schema)
+    timely = no_late_columns(late_features(lineage, list(product.request_table.late_columns)))
+    return [
+        Outcome(
+            written[key].digest,
+            {**shown.rows_and_columns(schema, written[key].rows), **about},
+            {
+                NO_LATE_COLUMNS.name: timely,
+                NOTHING_TOO_EARLY.name: nothing_too_early(leaks[key]),
+            },
+        )
+        for key in parts
+    ]
 
 
-def request_and_history(run: StageRun) -> tuple[pl.LazyFrame, dict[str, pl.LazyFrame]]:
+def about_the_query(
+    product: Product, lineage: Mapping[str, list[Origin]], schema: pl.Schema
+) -> dict[str, Any]:
+    """What the UI shows of the query, the same for each partition."""
+    return {
+        "dagster/column_lineage": shown.column_lineage(product, lineage),
+        "features": len(schema) - 1,
+        "query": shown.markdown(f"```sql\n{product.features_sql}\n```"),
+    }
+
+
+def open_cleaned(run: StageRun, name: str) -> "Snapshot | None":
+    """A cleaned table; None while it is not in the lake."""
+    asset = run.name(f"cleaned/{name}")
+    return run.lake.snapshot(asset) if run.lake.exists(asset) else None
+
+
+def request_and_history(
+    run: StageRun, opened: Mapping[str, "Snapshot | None"] | None = None
+) -> tuple[pl.LazyFrame, dict[str, pl.LazyFrame]]:
     """The partition's request rows, and every table as far back as the lookback reaches.
+
+    Args:
+        run: the partition.
+        opened: the cleaned tables, where they are open already.
 
     Raises:
         MissingPartitionsError: a partition that the lookback reaches is not in the lake.
     """
     declared = run.product.declaration
-    tables = {name: _history(run, name) for name in declared.tables}
-    own = [run.partition] if run.partition else None
-    return run.lake.scan(run.name(f"cleaned/{declared.request}"), own), tables
+    opened = opened or {name: open_cleaned(run, name) for name in declared.tables}
+    tables = {name: _history(run, name, opened[name]) for name in declared.tables}
+    request = opened[declared.request]
+    assert request is not None, "the history stands"
+    return request.scan([run.partition] if run.partition else None), tables
 
 
-def _history(run: StageRun, name: str) -> pl.LazyFrame:
+def _history(run: StageRun, name: str, table: "Snapshot | None") -> pl.LazyFrame:
     product, asset = run.product, run.name(f"cleaned/{name}")
     span = run.span
     if span is None or not product.is_partitioned(name):
-        return run.lake.scan(asset)
+        return run.lake.scan(asset) if table is None else table.scan()
     assert product.partitions is not None and run.partition is not None
     needed = product.partitions.window(run.partition, 1 + product.reach)
-    there = set(run.lake.partitions(asset))
-    if missing := [key for key in needed if key not in there]:
+    missing = [key for key in needed if table is None or key not in table.files]
+    if table is None or missing:
         raise missing_partitions(asset.path, missing, f"+key:{asset.path}")
     reach = span.start - product.declaration.lookback - product.declaration.horizon
     time = product.declaration.tables[name].time
-    return run.lake.scan(asset, needed).filter(pl.col(str(time)) >= reach)
+    return table.scan(needed).filter(pl.col(str(time)) >= reach)
 
 
 def schemas(product: Product) -> dict[str, list[str]]:

@@ -1,5 +1,6 @@
 """raw/<table>: the source's rows, as the source has them."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import polars as pl
@@ -22,7 +23,7 @@ def raw_stage(product: Product, name: str, table: Table) -> Stage:
         stage="raw",
         asset=f"raw/{name}",
         description=f"{table.description or name} As the source has it.",
-        compute=partial(copy_source, name=name, table=table),
+        together=partial(copy_sources, name=name, table=table),
         kinds=frozenset({_KINDS.get(table.source.kind, table.source.kind), "polars"}),
         guards=[HAS_ROWS],
         partitioned=product.is_partitioned(name),
@@ -32,28 +33,37 @@ def raw_stage(product: Product, name: str, table: Table) -> Stage:
     )
 
 
-def copy_source(run: StageRun, name: str, table: Table) -> Outcome:
-    """Read the partition's rows from the source and replace the partition in the lake."""
+def copy_sources(runs: Sequence[StageRun], name: str, table: Table) -> list[Outcome]:
+    """Read each partition's rows from the source and replace all the partitions in the lake."""
+    product, lake = runs[0].product, runs[0].lake
+    keys = [run.key_in(name) for run in runs]
+    found = []
+    stored = lake.replacing(product.asset(f"raw/{name}"), keys)
+    for run, key in zip(runs, keys, strict=True):
+        rows, injected = source_rows(run, name, table)
+        check_columns(rows, table, name)
+        kept = rows.select(pl.exclude(*table.ignore)) if table.ignore else rows
+        stored.add(key, kept)
+        found.append((kept.collect_schema(), injected))
+    written = stored.commit()
+    return [
+        Outcome(
+            written[key].digest,
+            {**shown.rows_and_columns(schema, written[key].rows), **injected},
+            {HAS_ROWS.name: has_rows(name, run.partition, written[key].rows)},
+        )
+        for run, key, (schema, injected) in zip(runs, keys, found, strict=True)
+    ]
+
+
+def source_rows(run: StageRun, name: str, table: Table) -> tuple[pl.LazyFrame, dict[str, str]]:
+    """The partition's rows, changed by the ordered anomaly if any, and what to say of that."""
     span = run.span if run.product.is_partitioned(name) else None
-    rows = read_source(
-        table.source, span, table=table, folder=run.product.folder, partition=run.partition
-    )
     anomaly = ordered()
-    changed = anomaly is not None and span is not None and anomaly.applies_to(run.partition)
-    if anomaly is not None and changed:
-        rows = changed_rows(run, name, anomaly).lazy()
-    check_columns(rows, table, name)
-    kept = rows.select(pl.exclude(*table.ignore)) if table.ignore else rows
-    partition = run.partition if span is not None else None
-    written = run.lake.replace(run.name(f"raw/{name}"), kept, partition)
-    return Outcome(
-        written.digest,
-        {
-            **shown.rows_and_columns(kept, written.rows),
-            **({"injected": anomaly.name} if anomaly and changed else {}),
-        },
-        {"has_rows": has_rows(name, partition, written.rows)},
-    )
+    if anomaly is not None and span is not None and anomaly.applies_to(run.partition):
+        return changed_rows(run, name, anomaly).lazy(), {"injected": anomaly.name}
+    folder = run.product.folder
+    return read_source(table.source, span, table=table, folder=folder, partition=run.partition), {}
 
 
 def has_rows(name: str, partition: str | None, rows: int) -> Finding:

@@ -12,9 +12,9 @@ from ai_assets.lifecycle.product import Product
 _ROWS_SHOWN = 40
 
 
-def rows_and_columns(frame: pl.LazyFrame | pl.DataFrame, rows: int) -> dict[str, Any]:
+def rows_and_columns(frame: pl.LazyFrame | pl.DataFrame | pl.Schema, rows: int) -> dict[str, Any]:
     """Row count (plotted over time by the UI) and column schema."""
-    schema = frame.collect_schema()
+    schema = frame if isinstance(frame, pl.Schema) else frame.collect_schema()
     columns = [dg.TableColumn(name, str(dtype)) for name, dtype in schema.items()]
     return {
         "dagster/row_count": rows,

@@ -5,7 +5,12 @@ import polars as pl
 import pytest
 
 from ai_assets.lifecycle.features.history import open_history
-from ai_assets.lifecycle.features.leakage import _changed_after, leaking_features, leaks_in
+from ai_assets.lifecycle.features.leakage import (
+    _changed_after,
+    asked_at_cuts,
+    leaking_features,
+    leaks_in,
+)
 from ai_assets.lifecycle.features.query import batched_features
 from ai_assets_tests.lifecycle.feature_worlds import (
     HORIZON,
@@ -70,9 +75,10 @@ def knowing_features(sql: str) -> list[str]:
     request = trips()
     with open_history(tables(), request, SPECS, "trips") as history:
         batches = batched_features(history, sql, request, SPECS["trips"], HORIZON)
-        honest = pl.concat(list(batches)).lazy()
+        honest = pl.concat(list(batches))
+        asked = asked_at_cuts(request, SPECS["trips"], HORIZON)
         leaks = leaks_in(
-            history, sql, request, SPECS, "trips", HORIZON, honest=honest, reach=timedelta(hours=9)
+            history, sql, asked, SPECS, "trips", HORIZON, honest=honest, reach=timedelta(hours=9)
         )
     return [leak.feature for leak in leaks]
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from polars.testing import assert_frame_equal
 from small_product import (
     APRIL,
     FEBRUARY,
@@ -18,6 +19,7 @@ from small_product import (
 
 MODEL = ("training_set", "tuning", "model/linear", "model", "compressed_model", "evaluation")
 DATA = ("raw/orders", "raw/visits", "cleaned/orders", "cleaned/visits", "labels", "features")
+REJECTED = ("rejected/orders", "rejected/visits")
 LOOKUPS = ("raw/shops", "cleaned/shops")
 RELEASE = ("model_card", "bundle", "gate", "release")
 
@@ -36,17 +38,35 @@ def test_the_same_sources_give_the_same_data_versions(shared_world: World, tmp_p
     assert graph_of(again) == graph_of(shared_world)
 
 
-def test_a_partition_of_a_range_has_the_version_that_it_has_alone(
+def test_a_partition_of_a_range_is_what_it_is_alone(shared_world: World, tmp_path: Path) -> None:
+    again = World.of(shared_world.product.folder, tmp_path)
+    again.run(*LOOKUPS)
+    again.run(*DATA, *REJECTED, partition=JANUARY, last=MARCH)
+    of_range = {asset: again.version(asset, FEBRUARY) for asset in (*DATA, *REJECTED)}
+    rows = {asset: again.rows(asset, FEBRUARY) for asset in of_range}
+
+    again.run(*DATA, *REJECTED, partition=FEBRUARY)
+
+    assert {asset: again.version(asset, FEBRUARY) for asset in of_range} == of_range
+    assert again.version("features", JANUARY) != of_range["features"]
+    for asset, of_one in rows.items():
+        assert_frame_equal(again.rows(asset, FEBRUARY), of_one)
+    # Visits end on the 28th, and a partition looks two days back: those of January are not seen.
+    early = rows["features"].join(again.rows("cleaned/orders", FEBRUARY), on="_row_id")
+    assert early.sort("placed")["load"].first() is None
+
+
+def test_a_range_replaces_its_partitions_of_a_table_at_once(
     shared_world: World, tmp_path: Path
 ) -> None:
     again = World.of(shared_world.product.folder, tmp_path)
-    again.run("raw/orders", "cleaned/orders", "labels", partition=JANUARY, last=MARCH)
-    of_range = {asset: again.version(asset, FEBRUARY) for asset in ("raw/orders", "labels")}
+    again.run(*LOOKUPS)
+    again.run(*DATA, *REJECTED, partition=JANUARY, last=MARCH)
 
-    again.run("raw/orders", "cleaned/orders", "labels", partition=FEBRUARY)
-
-    assert {asset: again.version(asset, FEBRUARY) for asset in of_range} == of_range
-    assert again.version("labels", JANUARY) != of_range["labels"]
+    for asset in ("raw/orders", "cleaned/orders", "rejected/orders", "features"):
+        commits = again.tools.lake.commits(again.product.asset(asset))
+        assert commits["partition"].to_list() == [JANUARY, FEBRUARY, MARCH], asset
+        assert commits["version"].n_unique() == 1, asset
 
 
 def digest_of(world: World, asset: str) -> str:

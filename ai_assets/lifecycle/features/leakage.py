@@ -1,6 +1,6 @@
 """The proof that no feature knows too early: change what is not yet known, nothing may move."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -24,6 +24,8 @@ from ai_assets.lifecycle.schema.tables import Table
 
 if TYPE_CHECKING:
     import duckdb
+
+Asked = Mapping[datetime, pl.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -71,32 +73,52 @@ def leaking_features(
     with open_history(
         tables, request, specs, request_table, memory_limit=memory_limit
     ) as connection:
+        asked = asked_at_cuts(request, specs[request_table], horizon, cuts, rows_per_cut)
         return leaks_in(
             connection,
             sql,
-            request,
+            asked,
             specs,
             request_table,
             horizon,
-            cuts=cuts,
-            rows_per_cut=rows_per_cut,
             seed=seed,
             reach=reach,
             file=file,
         )
 
 
+def asked_at_cuts(
+    request: Frame, table: Table, horizon: timedelta, cuts: int = 4, rows_per_cut: int = 500
+) -> Asked:
+    """For each cut moment the rows that are asked about, with their moments."""
+    times = _prediction_times(request, table, horizon)
+    moments = _cut_moments(times, cuts)
+    nearest = {cut: _nearest(times, cut, rows_per_cut)[ROW_ID] for cut in moments}
+    if not nearest:
+        return {}
+    ids = row_ids_of(nearest.values())
+    rows = request.lazy().filter(pl.col(ROW_ID).is_in(ids.implode())).collect(engine="streaming")
+    rows = request_frame(rows, table, horizon)
+    return {
+        cut: wanted.to_frame().join(rows, on=ROW_ID, maintain_order="left")
+        for cut, wanted in nearest.items()
+    }
+
+
+def row_ids_of(parts: Iterable[pl.Series]) -> pl.Series:
+    """The row ids of several cuts, each once."""
+    return pl.concat([pl.Series(ROW_ID, [], pl.Int64), *parts]).unique()
+
+
 def leaks_in(
     connection: "duckdb.DuckDBPyConnection",
     sql: str,
-    request: Frame,
+    asked: Asked,
     specs: Mapping[str, Table],
     request_table: str,
     horizon: timedelta,
     *,
-    honest: pl.LazyFrame | None = None,
-    cuts: int = 4,
-    rows_per_cut: int = 500,
+    honest: pl.DataFrame | None = None,
     seed: int = 0,
     reach: timedelta = timedelta(days=3),
     file: str = "features.sql",
@@ -104,23 +126,18 @@ def leaks_in(
     """As `leaking_features`, over a history that is loaded already (see `open_history`).
 
     Args:
-        honest: the features of the request over the whole history, if they are known. Where those
-            of the changed stretch are the same, nothing needs to be computed from the honest one.
+        asked: the cut moments and their rows (see `asked_at_cuts`).
+        honest: the features of the rows asked about over the whole history, if they are known.
+            Where those of the changed stretch are the same, nothing needs to be computed from the
+            honest one.
     """
-    asked = _asked(request, specs[request_table], horizon, cuts, rows_per_cut)
-    if not asked:
-        return []
-    known = None
-    if honest is not None:
-        ids = pl.concat([rows[ROW_ID] for rows in asked.values()]).unique()
-        known = honest.filter(pl.col(ROW_ID).is_in(ids.implode())).collect(engine="streaming")
     world = _World(sql, specs, request_table, max(reach, 3 * horizon), file)
 
     found: dict[str, Leak] = {}
     with beside(connection) as cursor:
         for number, (cut, rows) in enumerate(asked.items()):
             rng = np.random.default_rng([seed, number])
-            for leak in _leaks_at(cursor, world, cut, rows, known, rng):
+            for leak in _leaks_at(cursor, world, cut, rows, honest, rng):
                 found.setdefault(leak.feature, leak)
     return list(found.values())
 
@@ -167,24 +184,6 @@ def _features(
     """The features over these frames; on a cursor they hide the loaded tables of their names."""
     register(cursor, frames)
     return in_request_order(fetch(cursor, world.sql, world.file), row_ids, world.file)
-
-
-def _asked(
-    request: Frame, table: Table, horizon: timedelta, cuts: int, rows_per_cut: int
-) -> dict[datetime, pl.DataFrame]:
-    """For each cut moment the rows that are asked about, with their moments."""
-    times = _prediction_times(request, table, horizon)
-    moments = _cut_moments(times, cuts)
-    nearest = {cut: _nearest(times, cut, rows_per_cut)[ROW_ID] for cut in moments}
-    if not nearest:
-        return {}
-    ids = pl.concat(list(nearest.values())).unique()
-    rows = request.lazy().filter(pl.col(ROW_ID).is_in(ids.implode())).collect(engine="streaming")
-    rows = request_frame(rows, table, horizon)
-    return {
-        cut: wanted.to_frame().join(rows, on=ROW_ID, maintain_order="left")
-        for cut, wanted in nearest.items()
-    }
 
 
 def _prediction_times(request: Frame, table: Table, horizon: timedelta) -> pl.DataFrame:
