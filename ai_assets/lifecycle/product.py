@@ -13,6 +13,7 @@ from ai_assets.lifecycle.drift.spec import Drift
 from ai_assets.lifecycle.errors import DeclarationError, did_you_mean, must_be
 from ai_assets.lifecycle.gate.spec import Gate
 from ai_assets.lifecycle.naming import AssetName, check_product_name
+from ai_assets.lifecycle.operations.spec import Backtest
 from ai_assets.lifecycle.partitions import Partitions
 from ai_assets.lifecycle.retraining.spec import Retrain
 from ai_assets.lifecycle.schema.durations import Duration, parse_duration
@@ -85,6 +86,9 @@ class TabularDeclaration(Section):
     )
     retrain: Retrain = Field(
         default_factory=Retrain, description="When a verdict, or the calendar, starts a retraining."
+    )
+    backtest: Backtest = Field(
+        default_factory=Backtest, description="What the loop is compared with."
     )
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ from ai_assets.lifecycle.evaluation.metrics import scored, values_of
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.calibration import Calibration
-from ai_assets.lifecycle.training.whole import learn
+from ai_assets.lifecycle.training.whole import Learned, learn
 from ai_assets.serving.scoring import Scorer
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Outcome, Stage, StageRun, Upstream
@@ -22,12 +22,12 @@ LINES = ("never", "rolling", "expanding")
 
 def backtest_stage(product: Product) -> Stage:
     """The stage that replays the other policies on one partition."""
-    window = product.declaration.training.window
+    rolling = rolling_window(product)
     return Stage(
         stage="backtest",
         asset="backtest",
         description="What other policies would have answered: the first release for ever, the "
-        f"model of the {window} partitions before, one of all partitions before.",
+        f"model of the {rolling} partitions before, one of all partitions before.",
         compute=replay_policies,
         kinds=frozenset({"python", "deltalake"}),
         upstream=[
@@ -36,8 +36,14 @@ def backtest_stage(product: Product) -> Stage:
             Upstream("compressed_model", 1, until=1),
         ],
         code=("training", "learners"),
-        settings=product.declaration.training.model_dump_json(),
+        settings=product.declaration.training.model_dump_json() + str(rolling),
     )
+
+
+def rolling_window(product: Product) -> int:
+    """Partitions that the policy `rolling` learns from."""
+    declared = product.declaration
+    return declared.backtest.rolling or declared.training.window
 
 
 def replay_policies(run: StageRun) -> Outcome:
@@ -46,8 +52,8 @@ def replay_policies(run: StageRun) -> Outcome:
     before = previous(run)
     answers = {
         "never": first_release(run, rows),
-        "rolling": as_of(before, rows),
-        "expanding": of_everything(before, rows),
+        "rolling": of_newest(before, rows, rolling_window(run.product)),
+        "expanding": of_newest(before, rows, None),
     }
     frame = rows.select("_row_id", "event_time", "label").with_columns(
         pl.Series(name, p) for name, p in answers.items()
@@ -110,6 +116,20 @@ def first_release(run: StageRun, rows: pl.DataFrame) -> np.ndarray:
     return Scorer(bundle).score_features(rows).probability
 
 
+def of_newest(before: StageRun, rows: pl.DataFrame, length: int | None) -> np.ndarray:
+    """Scores [n] of the model of the newest `length` partitions, or of all up to `before`.
+
+    Where those are the ones that the product's own model learned from, it is asked; otherwise its
+    families learn anew, with its parameters.
+    """
+    there = before.lake.partitions(before.name("features"))
+    known = sorted(key for key in there if key <= str(before.partition))
+    keys = known[-length:] if length else known
+    if keys == before.product.window(before.partition):
+        return as_of(before, rows)
+    return learned_from(before, keys).score(rows)
+
+
 def as_of(before: StageRun, rows: pl.DataFrame) -> np.ndarray:
     """Scores [n] of the compressed model of the partition before, released or not."""
     folder = artifact(before, "compressed_model")
@@ -119,24 +139,19 @@ def as_of(before: StageRun, rows: pl.DataFrame) -> np.ndarray:
     return calibration.apply(run_session(session, encoding.transform(rows)))[:, 0]
 
 
-def of_everything(before: StageRun, rows: pl.DataFrame) -> np.ndarray:
-    """Scores [n] of a model that learned from all partitions up to the one before."""
-    declared, name = before.product.declaration, before.name("features")
-    keys = [key for key in before.lake.partitions(name) if key <= str(before.partition)]
-    learned_from = _joined(before, keys)
+def learned_from(before: StageRun, keys: list[str]) -> Learned:
+    """What the product's families learn from some partitions, of labels that had arrived."""
+    declared = before.product.declaration
     assert before.span is not None
-    learned_from = learned_from.filter(pl.col("known_at") <= before.span.end).sort(
-        "event_time", "_row_id"
-    )
-    before.say(f"learning from {learned_from.height:,} rows of {len(keys)} partitions")
-    learned = learn(
-        learned_from,
+    rows = _joined(before, keys).filter(pl.col("known_at") <= before.span.end)
+    before.say(f"learning from {rows.height:,} rows of {len(keys)} partitions")
+    return learn(
+        rows.sort("event_time", "_row_id"),
         read_json(artifact(before, "model"), "winner.json")["weights"],
         read_json(artifact(before, "tuning"), "params.json"),
         declared.training,
         declared.label.task,
     )
-    return learned.score(rows)
 
 
 def _text(path: Path) -> str:

@@ -99,6 +99,24 @@ def test_an_ignored_feature_changes_no_prediction(family):
     assert model.importances()[first] == 0
 
 
+def test_a_feature_can_be_ignored_by_one_family_alone():
+    first = DATA.encoding.names[0]
+    training = Training(threads=1, ignore_features={"linear": [first]})
+    used = {
+        family: fit_model(
+            family, DATA, DATA, get_family(family).defaults(), training=training, task="binary"
+        ).importances()[first]
+        for family in ("linear", "lightgbm")
+    }
+    assert used["linear"] == 0
+    assert used["lightgbm"] > 0
+
+
+def test_only_families_ignore_features():
+    with pytest.raises(ValueError, match="a family in ignore_features must be one of"):
+        Training(ignore_features={"lineal": ["x"]})
+
+
 def test_an_ignored_feature_must_exist():
     training = Training(threads=1, ignore_features=["nothing"])
     with pytest.raises(DeclarationError, match="ignore_features"):

@@ -9,8 +9,11 @@ from small_product import APRIL, FEBRUARY, JANUARY, MARCH, World, write_product
 
 from ai_assets.lifecycle.errors import DataError, DeclarationError
 from ai_assets.lifecycle.evaluation.metrics import scored, values_of
+from ai_assets.lifecycle.training.whole import Learned
+from ai_assets.stages import backtest
 from ai_assets.stages.anomalies import ordered, versions_after
-from ai_assets.stages.backtest import previous
+from ai_assets.stages.backtest import labelled_rows, learned_from, of_newest, previous
+from ai_assets.stages.binding import StageRun
 from ai_assets.stages.tuning import fresh_search
 
 LEARN = ("training_set", "tuning", "model/linear", "model", "compressed_model")
@@ -29,6 +32,28 @@ def test_a_backtest_scores_every_policy_with_what_was_known_before(shared_world:
         assert shared_world.metadata("backtest", MARCH)[f"log_loss/{policy}"] == loss
     # The first release was made as of February, so both are the same model's answers.
     assert np.allclose(rows["never"], rows["rolling"], atol=1e-6)
+
+
+def test_the_rolling_policy_learns_from_as_many_partitions_as_declared(
+    shared_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = previous(shared_world.step("backtest", MARCH))
+    rows = labelled_rows(shared_world.step("backtest", MARCH))
+    learned: list[list[str]] = []
+
+    def learn(run: StageRun, keys: list[str]) -> Learned:
+        learned.append(keys)
+        return learned_from(run, keys)
+
+    monkeypatch.setattr(backtest, "learned_from", learn)
+    answers = [of_newest(before, rows, length) for length in (1, 2, None)]
+
+    # January and February are the product's own window: its model answers as it is.
+    assert learned == [[FEBRUARY]]
+    assert np.array_equal(answers[1], answers[2])
+    assert np.abs(answers[0] - answers[1]).max() > 0.001
+    losses = [values_of(scored(rows["label"].to_numpy(), p), ("log_loss",)) for p in answers]
+    assert all(loss["log_loss"] < 0.5 for loss in losses)
 
 
 def test_the_page_compares_the_loop_with_the_policies(shared_world: World) -> None:

@@ -28,7 +28,7 @@ def load_model(name: str, folder: Path, training: Training) -> Model:
     return load_blend(folder) if name == BLEND else declared_family(name, training).load(folder)
 
 
-def learnable(data: Dataset, training: Training, task: Task) -> Dataset:
+def learnable(data: Dataset, family: str, training: Training, task: Task) -> Dataset:
     """The rows as a family may learn from them: ignored features constant, classes weighted.
 
     A constant column has no split, no scale and no category of its own, so that whatever value it
@@ -37,14 +37,14 @@ def learnable(data: Dataset, training: Training, task: Task) -> Dataset:
     Raises:
         DeclarationError: an ignored feature does not exist.
     """
-    names, x = data.encoding.names, data.x
-    for name in training.ignore_features:
+    names, x, ignored = data.encoding.names, data.x, training.ignored_by(family)
+    for name in ignored:
         if name not in names:
             raise DeclarationError(must_be("ignore_features", names, name))
-    if training.ignore_features:
+    if ignored:
         x = x.copy()
         for position, column in enumerate(data.encoding.columns):
-            if column.name in training.ignore_features:
+            if column.name in ignored:
                 x[:, position] = 0.0 if column.kind == "numeric" else UNSEEN
     return weighted(Dataset(x, data.y, data.weight, data.encoding), training, task)
 
@@ -75,7 +75,7 @@ def fit_model(
 ) -> Model:
     """Fit on train rows; validation rows, never weighted by class, say when to stop."""
     return declared_family(family, training).fit(
-        learnable(train, training, task),
+        learnable(train, family, training, task),
         validation,
         params,
         task=task,
@@ -110,7 +110,7 @@ def refit_model(
         ]
         return BlendModel(task, members, model.weights)
     return declared_family(model.family, training).fit(
-        learnable(everything, training, task),
+        learnable(everything, model.family, training, task),
         None,
         params[model.family] | {"iterations": model.iterations},
         task=task,

@@ -105,10 +105,11 @@ class Training(Section):
         description="full: fit the winner again on all rows of the window, for as many iterations. "
         "It learns from the latest rows, and no row is left to judge that very model.",
     )
-    ignore_features: list[str] = Field(
+    ignore_features: list[str] | dict[str, list[str]] = Field(
         default_factory=list,
-        description="Features that models must not learn from, though requests have them: for "
-        "example a level that the season moves, which says another thing next month.",
+        description="Features that models must not learn from, though requests have them; for all "
+        "families, or by family: `linear: [temp]`. For example a level that the season moves: "
+        "trees stop at what they have seen, a linear model and a network go on beyond it.",
     )
     seed: int = Field(0, ge=0, description="Seed of everything random.")
     threads: int = Field(
@@ -145,12 +146,25 @@ class Training(Section):
                     raise ValueError(must_be(f"a parameter of {name}", allowed, parameter))
         return given
 
+    @field_validator("ignore_features")
+    @classmethod
+    def _families_ignore(cls, given: Any) -> Any:
+        for name in given if isinstance(given, dict) else ():
+            if name not in FAMILIES:
+                raise ValueError(must_be("a family in ignore_features", FAMILIES, name))
+        return given
+
     @field_validator("metric")
     @classmethod
     def _metric_exists(cls, given: str | None) -> str | None:
         if given is not None and given not in metric_names():
             raise ValueError(must_be("metric", metric_names(), given))
         return given
+
+    def ignored_by(self, family: str) -> list[str]:
+        """The features that a family must not learn from."""
+        given = self.ignore_features
+        return given.get(family, []) if isinstance(given, dict) else given
 
     def metric_for(self, task: str) -> str:
         """The metric that decides.

@@ -151,7 +151,9 @@ class _Judge:
         self.given = training.parameters.get(family, {})
         self.training, self.task, self.metric, self.started = training, task, metric, started
         self.predicted: dict[int, list[np.ndarray]] = {}
-        self.folds = [(learnable(data.take(a), training, task), data.take(b)) for a, b in folds]
+        self.folds = [
+            (learnable(data.take(a), family, training, task), data.take(b)) for a, b in folds
+        ]
 
     def __call__(self, trial: Any) -> float:
         import optuna
