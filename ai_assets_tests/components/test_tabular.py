@@ -51,7 +51,7 @@ def test_an_unknown_field_and_a_wrong_value_are_found_by_file_and_line(project: 
     text = file.read_text(encoding="utf-8")
     file.write_text(
         text.replace("  horizon: 2 hours", "  horizn: 2 hours").replace(
-            "    window: 3", "    window: three"
+            "    window: 12", "    window: three"
         ),
         encoding="utf-8",
     )

@@ -1,5 +1,7 @@
 """Rows are split once, time never leaks, and a row's role does not depend on its neighbours."""
 
+from datetime import timedelta
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.training.cross_validation import make_folds
+from ai_assets.lifecycle.training.spec import Split
 from ai_assets.lifecycle.training.split import split_rows, uniform
 
 TIMES = st.lists(st.integers(0, 50), min_size=8, max_size=200).filter(lambda t: len(set(t)) >= 6)
@@ -26,6 +29,38 @@ def test_distinct_times_are_split_by_the_declared_shares():
     times = np.datetime64("2013-01-01") + np.arange(100)
     roles = split_rows(times, np.arange(100), 0.15, 0.2)
     assert [(roles == r).sum() for r in ("train", "validation", "test")] == [65, 15, 20]
+
+
+def test_parts_may_be_lengths_of_time_whatever_the_window():
+    for days in (100, 300):
+        times = np.datetime64("2013-01-01", "us") + np.arange(days * 4) * np.timedelta64(6, "h")
+        roles = split_rows(times, np.arange(len(times)), timedelta(days=7), timedelta(days=14))
+        assert [(roles == r).sum() for r in ("validation", "test")] == [7 * 4, 14 * 4]
+
+
+def test_lengths_of_time_must_leave_rows_to_train_on():
+    times = np.datetime64("2013-01-01", "us") + np.arange(20) * np.timedelta64(1, "D")
+    with pytest.raises(DataError, match=r"less than the window's 19 days.*asks for 20 days"):
+        split_rows(times, np.arange(20), timedelta(days=10), timedelta(days=10))
+
+
+def test_lengths_of_time_need_times():
+    with pytest.raises(DataError, match="rows that all have one"):
+        split_rows(None, np.arange(20), timedelta(days=1), timedelta(days=1))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"validation": "7 days"}, "both be shares or both lengths of time"),
+        ({"validation": "0 days", "test": "7 days"}, "longer than 0 seconds"),
+        ({"validation": 0.5, "test": 0.5}, "at most 0.9"),
+        ({"validation": 1.5}, "less than 1"),
+    ],
+)
+def test_a_split_must_leave_every_part_its_rows(given, message):
+    with pytest.raises(ValueError, match=message):
+        Split(**given)
 
 
 def test_by_hash_a_row_keeps_its_role_when_rows_are_added():

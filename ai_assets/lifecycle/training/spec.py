@@ -1,7 +1,7 @@
 """What a product declares about training: the `training:` part of its YAML."""
 
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -11,20 +11,35 @@ from ai_assets.lifecycle.schema.durations import Duration
 from ai_assets.lifecycle.schema.tables import Section
 from ai_assets.lifecycle.training.metrics import METRICS_OF_TASK, metric_names
 
+Share = Annotated[float, Field(gt=0, lt=1)]
+
 
 class Split(Section):
-    """Shares of the rows. By time where there is one (test is the latest), else by hash of key."""
+    """Shares of the rows. By time where there is one (test is the latest), else by hash of key.
 
-    validation: float = Field(
-        0.15, gt=0, lt=1, description="Share for stopping, tuning's winner, calibration, threshold."
+    With a long window a share is a long time: what is judged has then not seen the newest weeks. A
+    length of time, such as `14 days`, is the same whatever the window.
+    """
+
+    validation: Share | Duration = Field(
+        0.15,
+        description="Share, or time, for stopping, tuning's winner, calibration, threshold.",
     )
-    test: float = Field(
-        0.15, gt=0, lt=1, description="Share for evaluation and gate, used for nothing else."
+    test: Share | Duration = Field(
+        0.15,
+        description="Share, or time, for evaluation and gate, used for nothing else.",
     )
 
     @model_validator(mode="after")
     def _leave_rows_to_train(self) -> "Split":
-        if (taken := self.validation + self.test) > 0.9:
+        given = (self.validation, self.test)
+        lengths = [part for part in given if isinstance(part, timedelta)]
+        if len(lengths) == 1:
+            raise ValueError("validation and test must both be shares or both lengths of time.")
+        if any(length <= timedelta(0) for length in lengths):
+            raise ValueError(must_be("validation and test", "longer than 0 seconds", min(lengths)))
+        shares = [part for part in given if isinstance(part, float)]
+        if (taken := sum(shares)) > 0.9:
             raise ValueError(must_be("validation + test", "at most 0.9", round(taken, 4)))
         return self
 

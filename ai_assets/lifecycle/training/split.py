@@ -1,5 +1,7 @@
 """Which rows teach, which choose and which judge. A row has one role, and keeps it."""
 
+from datetime import timedelta
+
 import numpy as np
 
 from ai_assets.lifecycle.errors import DataError, must_be
@@ -8,7 +10,10 @@ PARTS = ("train", "validation", "test")
 
 
 def split_rows(
-    times: np.ndarray | None, row_ids: np.ndarray, validation: float, test: float
+    times: np.ndarray | None,
+    row_ids: np.ndarray,
+    validation: float | timedelta,
+    test: float | timedelta,
 ) -> np.ndarray:
     """The role of each row: "train", "validation" or "test", as text [n].
 
@@ -19,12 +24,13 @@ def split_rows(
     Args:
         times: event times [n] (datetime64 or numbers), or None.
         row_ids: int64 [n].
-        validation: wanted share of validation rows.
-        test: wanted share of test rows.
+        validation: wanted share of validation rows, or how long they last before the test rows.
+        test: wanted share of test rows, or how long the latest ones last.
 
     Raises:
         DataError: a time is missing, or there are too few rows or times for three parts.
     """
+    validation, test = _shares(times, validation, test)
     if not (validation > 0 and test > 0 and validation + test < 1):
         shares = f"{validation} and {test}"
         raise DataError(must_be("validation and test", "above 0 and below 1 together", shares))
@@ -39,6 +45,38 @@ def split_rows(
     roles = np.full(len(values), "train", dtype="<U10")
     roles[first:], roles[second:] = "validation", "test"
     return roles[inverse]
+
+
+def _shares(
+    times: np.ndarray | None, validation: float | timedelta, test: float | timedelta
+) -> tuple[float, float]:
+    """The shares of the rows that the parts are, where some are given as a length of time."""
+    judging = _share(times, timedelta(0), test)
+    if isinstance(test, timedelta):
+        return _share(times, test, validation), judging
+    if isinstance(validation, timedelta):
+        raise DataError(must_be("test", "a length of time, as validation is", test))
+    return validation, judging
+
+
+def _share(times: np.ndarray | None, after: timedelta, part: float | timedelta) -> float:
+    """A part's share of the rows; `after` is the time between its end and that of all rows.
+
+    Raises:
+        DataError: the rows have no times, or the part leaves nothing before it.
+    """
+    if not isinstance(part, timedelta):
+        return part
+    if times is None or not np.issubdtype(times.dtype, np.datetime64) or np.isnat(times).any():
+        raise DataError(must_be("a split by time", "of rows that all have one", "rows without"))
+    end = times.max() - np.timedelta64(after)
+    if end - np.timedelta64(part) <= times.min():
+        whole = (times.max() - times.min()).astype("timedelta64[s]").item()
+        raise DataError(
+            f"Validation and test must last less than the window's {whole}, but the split asks "
+            f"for {after + part}."
+        )
+    return float(np.mean((times > end - np.timedelta64(part)) & (times <= end)))
 
 
 def uniform(row_ids: np.ndarray, salt: int = 0) -> np.ndarray:
