@@ -5,8 +5,9 @@ import logging
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
@@ -18,6 +19,9 @@ from ai_assets.serving.online import OnlineError, OnlineTables, Snapshot
 from ai_assets.serving.problems import Refused
 from ai_assets.serving.request import RequestReader
 from ai_assets.serving.scoring import Scorer
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 _LOG = logging.getLogger(__name__)
 Answer = tuple[dict[str, Any], dict[str, Snapshot]]
@@ -32,6 +36,7 @@ class Engine:
         tables: where the time-varying tables are read.
         metrics: counts batches.
         check_s: seconds between two looks for newer tables.
+        opening: gives the opened model.
     """
 
     def __init__(
@@ -41,10 +46,10 @@ class Engine:
         tables: OnlineTables,
         metrics: Metrics,
         *,
-        threads: int,
         check_s: float,
+        opening: "Callable[[], onnxruntime.InferenceSession]",
     ) -> None:
-        self.scorer = Scorer(bundle, threads=threads)
+        self.scorer = Scorer(bundle, opening=opening)
         self._explainer = Explainer(self.scorer)
         self._reader = reader
         self._tables = tables

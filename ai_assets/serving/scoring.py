@@ -3,7 +3,7 @@
 Batch predictions, the gate and the server all score through `Scorer`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ import polars as pl
 
 from ai_assets.lifecycle.errors import BundleError
 from ai_assets.serving.bundle import Bundle
+from ai_assets.serving.model import open_model
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -43,11 +44,18 @@ class Scorer:
     Args:
         bundle: a verified bundle.
         threads: threads that the model uses for one batch. One answers small requests soonest.
+        opening: gives the opened model, where that was begun before.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        threads: int = 1,
+        opening: "Callable[[], onnxruntime.InferenceSession] | None" = None,
+    ) -> None:
         self.bundle = bundle
-        self._threads = threads
+        self._opening = opening or (lambda: open_model(bundle.model, threads))
         self._query: PreparedQuery | None = None
 
     def score_features(self, frame: pl.DataFrame) -> Scores:
@@ -127,15 +135,4 @@ class Scorer:
 
     @cached_property
     def _session(self) -> "onnxruntime.InferenceSession":
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            return onnxruntime.InferenceSession(
-                self.bundle.model, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime's own errors share no public base class
-            raise BundleError(f"model.onnx cannot be read: {error}") from error
+        return self._opening()

@@ -11,10 +11,9 @@ BentoML imports the service twice: in its supervisor, which answers nothing, and
 
 import atexit
 import gc
-import sys
 import threading
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +24,12 @@ from ai_assets.serving.online import OnlineTables
 from ai_assets.serving.settings import Settings
 
 if TYPE_CHECKING:
+    import onnxruntime
+
     from ai_assets.serving.bundle import Bundle
     from ai_assets.serving.engine import Engine
     from ai_assets.serving.metrics import Metrics
     from ai_assets.serving.request import RequestReader
-
-_SWITCH_S = 0.0005
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +80,7 @@ class Start:
 
     def _run(self) -> None:
         try:
-            with _starting():
+            with _without_collecting():
                 loaded = self._load()
         except BaseException as error:  # whoever waits must hear of it
             self._loaded.set_exception(error)
@@ -90,41 +89,46 @@ class Start:
 
     def _load(self) -> Loaded:
         from ai_assets.serving.bundle import read_bundle
+        from ai_assets.serving.model import open_model
+
+        bundle = read_bundle(self.manifest, self._files)
+        with ThreadPoolExecutor(1, thread_name_prefix="model") as beside:
+            # Before polars is imported: ONNX Runtime then reads the model while Python imports.
+            opening = beside.submit(open_model, bundle.model, self._settings.threads)
+            return self._assemble(bundle, opening)
+
+    def _assemble(
+        self, bundle: "Bundle", opening: "Future[onnxruntime.InferenceSession]"
+    ) -> Loaded:
         from ai_assets.serving.engine import Engine
         from ai_assets.serving.metrics import Metrics
         from ai_assets.serving.request import RequestReader
 
-        settings = self._settings
-        bundle = read_bundle(self.manifest, self._files)
-        reader = RequestReader(bundle, max_rows=settings.max_rows)
+        reader = RequestReader(bundle, max_rows=self._settings.max_rows)
         metrics = Metrics(bundle)
-        tables = OnlineTables(settings.lake, bundle.online)
         engine = Engine(
             bundle,
             reader,
-            tables,
+            OnlineTables(self._settings.lake, bundle.online),
             metrics,
-            threads=settings.threads,
-            check_s=settings.check_seconds,
+            check_s=self._settings.check_seconds,
+            opening=opening.result,
         )
         engine.warm()
         return Loaded(bundle, reader, metrics, engine)
 
 
 @contextmanager
-def _starting() -> Iterator[None]:
-    """Python as it is best while two threads import libraries.
+def _without_collecting() -> Iterator[None]:
+    """Collect no garbage meanwhile, and never look through what was imported: it stays.
 
-    What is imported stays, so looking for garbage among it only costs time, now and later. A thread
-    that returns from a file or from DuckDB waits for Python's lock no longer than the interval.
+    One look at all objects of BentoML, while onnxruntime is imported, takes longer than the import.
     """
-    collects, interval = gc.isenabled(), sys.getswitchinterval()
+    collects = gc.isenabled()
     gc.disable()
-    sys.setswitchinterval(_SWITCH_S)
     try:
         yield
     finally:
-        sys.setswitchinterval(interval)
         gc.freeze()
         # DuckDB's bindings report what Python does not free at its end as leaks.
         atexit.register(gc.unfreeze)
