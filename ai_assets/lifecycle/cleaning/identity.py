@@ -27,9 +27,11 @@ def row_hashes(frame: pl.DataFrame, columns: list[str]) -> np.ndarray:
     So a column that holds nothing but nulls does not change the hashes, nor does their order.
     """
     sums = np.zeros(frame.height, dtype=np.uint64)
+    # All columns in one go: a call of polars costs more than its work on a small column.
+    plain = frame.select(_plain(name, frame.schema[name]) for name in columns)
     with np.errstate(over="ignore"):
         for name in columns:
-            sums += _column_hashes(frame[name], name)
+            sums += _column_hashes(plain[name], frame[name], name)
         return _mix(sums + _STEP)
 
 
@@ -88,38 +90,51 @@ def _mix(x: np.ndarray) -> np.ndarray:
     return x ^ (x >> np.uint64(31))
 
 
-def _column_hashes(column: pl.Series, name: str) -> np.ndarray:
+def _plain(name: str, kind: pl.DataType) -> pl.Expr:
+    """A column as Float64, Int64, UInt64 or text, without nulls."""
+    value = pl.col(name)
+    if kind.is_float():
+        return value.cast(pl.Float64).fill_null(0.0)
+    if kind == pl.UInt64:
+        return value.fill_null(0)
+    if kind.is_temporal():
+        return value.to_physical().cast(pl.Int64).fill_null(0)
+    if kind.is_integer() or kind == pl.Boolean:
+        return value.cast(pl.Int64).fill_null(0)
+    if kind.is_nested():
+        value = pl.struct(value.alias("v")).struct.json_encode().alias(name)
+    elif kind == pl.Binary:
+        value = value.bin.encode("hex")
+    return value.cast(pl.String).fill_null("")
+
+
+def _column_hashes(plain: pl.Series, given: pl.Series, name: str) -> np.ndarray:
     named = np.uint64(int.from_bytes(hashlib.md5(name.encode()).digest()[:8], "big"))
-    hashes = _mix(_value_hashes(column) ^ named)
-    if column.null_count():
-        hashes[column.is_null().to_numpy()] = 0
+    hashes = _mix(_value_hashes(plain) ^ named)
+    if given.null_count():
+        hashes[given.is_null().to_numpy()] = 0
     return hashes
 
 
-def _value_hashes(column: pl.Series) -> np.ndarray:
-    kind = column.dtype
-    if kind.is_float():
+def _value_hashes(plain: pl.Series) -> np.ndarray:
+    if plain.dtype == pl.String:
+        return _text_hashes(plain)
+    values = plain.to_numpy()
+    if plain.dtype == pl.Float64:
         # -0.0 and every NaN are one value each; adding 0.0 removes the sign of zero.
-        values = column.cast(pl.Float64).fill_null(0.0).to_numpy() + 0.0
-        values = np.where(np.isnan(values), np.nan, values)
-        return _mix(values.view(np.uint64) + np.uint64(1))
-    if kind.is_integer() or kind == pl.Boolean or kind.is_temporal():
-        numbers = column.to_physical() if kind.is_temporal() else column
-        if kind == pl.UInt64:
-            return _mix(numbers.fill_null(0).to_numpy() + np.uint64(1))
-        values = numbers.cast(pl.Int64).fill_null(0).to_numpy()
-        return _mix(values.view(np.uint64) + np.uint64(1))
-    return _text_hashes(column)
+        values = values + 0.0
+        values[np.isnan(values)] = np.nan
+    return _mix(values.view(np.uint64) + np.uint64(1))
 
 
-def _text_hashes(column: pl.Series) -> np.ndarray:
+def _text_hashes(texts: pl.Series) -> np.ndarray:
     """The first 8 bytes of each text's md5, as uint64 [n]."""
-    texts = (column if column.dtype == pl.String else _as_text(column)).fill_null("")
-    distinct = texts.unique()
+    encoded = texts.to_arrow(compat_level=pl.CompatLevel.oldest()).dictionary_encode()
+    distinct = encoded.dictionary
     if len(distinct) <= _FEW:  # asking DuckDB costs more than hashing a few texts here
-        codes = texts.cast(pl.Enum(distinct)).to_physical().to_numpy()
-        first = [int.from_bytes(hashlib.md5(t.encode()).digest()[:8], "big") for t in distinct]
-        return np.array(first, dtype=np.uint64)[codes]
+        words = distinct.to_pylist()
+        hashes = [int.from_bytes(hashlib.md5(t.encode()).digest()[:8], "big") for t in words]
+        return np.array(hashes, dtype=np.uint64)[encoded.indices.to_numpy()]
     query = "SELECT CAST('0x' || left(md5(text), 16) AS UBIGINT) AS h FROM texts"
     connection = _connection()
     connection.register("texts", pl.DataFrame({"text": texts}).to_arrow())
@@ -136,12 +151,3 @@ def _connection() -> "duckdb.DuckDBPyConnection":
     if not hasattr(_LOCAL, "connection"):
         _LOCAL.connection = duckdb.connect()
     return _LOCAL.connection
-
-
-def _as_text(column: pl.Series) -> pl.Series:
-    if column.dtype.is_nested():
-        frame = pl.DataFrame({"v": column})
-        return frame.select(pl.struct("v").struct.json_encode()).to_series()
-    if column.dtype == pl.Binary:
-        return column.bin.encode("hex")
-    return column.cast(pl.String)

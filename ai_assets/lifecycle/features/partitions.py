@@ -16,6 +16,7 @@ import polars as pl
 
 from ai_assets.lifecycle.features.history import MANY_ROWS, open_history
 from ai_assets.lifecycle.features.leakage import Leak, asked_at_cuts, leaks_in, row_ids_of
+from ai_assets.lifecycle.features.moments import Frame
 from ai_assets.lifecycle.features.query import ROW_ID, batched_features
 from ai_assets.lifecycle.schema.tables import Table
 
@@ -38,7 +39,7 @@ class Query:
 class Part:
     """One partition: the rows to score, and every table as far back as they may look."""
 
-    request: pl.LazyFrame
+    request: Frame
     tables: Mapping[str, pl.LazyFrame]
 
 
@@ -84,7 +85,7 @@ def _groups(parts: Mapping[str, Part]) -> Iterator[list[str]]:
     group: list[str] = []
     rows = 0
     for key, part in parts.items():
-        height = part.request.select(pl.len()).collect().item()
+        height = part.request.lazy().select(pl.len()).collect().item()
         if group and rows + height > MANY_ROWS:
             yield group
             group, rows = [], 0
@@ -95,6 +96,8 @@ def _groups(parts: Mapping[str, Part]) -> Iterator[list[str]]:
 
 
 def _hold(query: Query, cuts: int, part: Part) -> tuple[list[pl.DataFrame], list[Leak]]:
+    """The same of a small partition, whose request is read once and whose features are kept."""
+    part = Part(part.request.lazy().collect(), part.tables)
     batches: list[pl.DataFrame] = []
     threads = max(1, (os.cpu_count() or 1) // SIDE_BY_SIDE)
     return batches, _stream(query, part, cuts, batches.append, threads)
