@@ -14,13 +14,13 @@ from ai_assets.lifecycle.retraining.decide import Costs, Decision, Past, decide,
 from ai_assets.lifecycle.verdict.evidence import Verdict
 from ai_assets.resources.decisions import DecisionLog
 from ai_assets.resources.notify import Alert, Notifier
+from ai_assets.stages.binding import DECISION_TAG
 
 WHO = "retraining sensor"
 VERDICTS_A_TICK = 500
 # Each new decision is a commit to the lake, and a tick has a minute.
 MOST_NEW = 10
 MOST_BACK = 1000
-DECISION_TAG = "ai_assets/decision"
 LEARNING = (
     "training_set",
     "tuning",

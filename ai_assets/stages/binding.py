@@ -24,6 +24,7 @@ from ai_assets.resources.bundles import BundleStore
 from ai_assets.resources.decisions import DecisionLog
 from ai_assets.resources.lake import WHOLE, Lake
 from ai_assets.resources.ledger import ReleaseLedger
+from ai_assets.resources.notify import Notifier
 from ai_assets.resources.signer import Signer
 from ai_assets.resources.tracking import ExperimentTracker
 
@@ -56,6 +57,10 @@ class Guard:
     blocking: bool = False
 
 
+# A run that carries out a recorded decision bears its id.
+DECISION_TAG = "ai_assets/decision"
+
+
 @dataclass(frozen=True)
 class Finding:
     """The result of one check for one partition."""
@@ -85,11 +90,15 @@ class Tools:
     signer: Signer
     ledger: ReleaseLedger
     decisions: DecisionLog
+    notifier: Notifier
 
 
 @dataclass(frozen=True)
 class StageRun:
-    """One partition's work: the product, the partition (None without partitions) and the tools."""
+    """One partition's work: the product, the partition (None without partitions) and the tools.
+
+    Under a `decision`, named by its id, the run makes a challenger that may lose.
+    """
 
     product: Product
     partition: str | None
@@ -97,6 +106,7 @@ class StageRun:
     run_id: str = ""
     config: Any = None
     log: Any = None
+    decision: str = ""
 
     @property
     def lake(self) -> Lake:
@@ -211,7 +221,8 @@ def _run_stage(
     tools = Tools(**{name: getattr(context.resources, name) for name in Tools.__annotations__})
     keys = _partition_keys(context, product, stage)
     run_id, log = context.run.run_id, context.log
-    runs = [StageRun(product, key, tools, run_id, config, log) for key in keys]
+    decision = context.run.tags.get(DECISION_TAG, "")
+    runs = [StageRun(product, key, tools, run_id, config, log, decision) for key in keys]
     outcomes: dict[str | None, Outcome] = {}
     for number, (key, outcome) in enumerate(zip(keys, stage.outcomes(runs), strict=True), start=1):
         outcomes[key] = outcome

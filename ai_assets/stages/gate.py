@@ -71,6 +71,7 @@ def judge_bundle(run: StageRun) -> Outcome:
     entry = champion_of(run, tag)
     comparison = compared(run, entry, tag)
     broken = changes_for_callers(run, entry, tag)
+    challenging = entry is not None and bool(run.decision)
     passed = limits.passed and comparison.passed and not broken
     words = " ".join([limits.words, comparison.words, compatible(broken).words])
     content = {
@@ -95,7 +96,9 @@ def judge_bundle(run: StageRun) -> Outcome:
             **shown.numbers(_difference(comparison)),
         },
         {
-            WITHIN_LIMITS.name: within_limits(limits),
+            WITHIN_LIMITS.name: within_limits(
+                limits, challenger=entry is not None and bool(run.decision)
+            ),
             BETTER.name: better(comparison),
             COMPATIBLE.name: compatible(broken),
         },
@@ -174,8 +177,9 @@ def changes_for_callers(run: StageRun, entry: Entry | None, tag: str) -> list[st
     return incompatible((old.request.table, old.decision), (new.request.table, new.decision))
 
 
-def within_limits(result: GateResult) -> Finding:
-    return Finding(result.passed, result.words)
+def within_limits(result: GateResult, *, challenger: bool) -> Finding:
+    """Whether every limit is met. A challenger that misses one stays out, which is no error."""
+    return Finding(result.passed, result.words, warn=challenger)
 
 
 def better(comparison: Comparison) -> Finding:

@@ -11,6 +11,7 @@ from pydantic import Field
 from ai_assets.lifecycle.errors import DataError, did_you_mean
 from ai_assets.lifecycle.product import Product
 from ai_assets.resources.ledger import Entry
+from ai_assets.resources.notify import Alert
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Outcome, Stage, StageRun, Upstream, digest
 from ai_assets.stages.training_data import artifact, read_json
@@ -121,11 +122,30 @@ def why_kept(run: StageRun, config: ReleaseConfig, bundle: str) -> str | None:
     if gate["bundle"] != bundle or not gate["passed"]:
         return f"{bundle} stays a challenger: {gate['words']}"
     if run.product.declaration.retrain.approval == "manual":
-        return (
-            f"{bundle} passed its gate and waits for approval. Approve it by materializing "
-            f"{run.product.name}/release with bundle: {bundle}, who and why."
-        )
+        return ask_for_approval(run, config.decision, bundle)
     return None
+
+
+def ask_for_approval(run: StageRun, decision: str, bundle: str) -> str:
+    """Tell people, once a decision, that a challenger waits for them; what they are told."""
+    product = run.product.name
+    words = (
+        f"{bundle} passed its gate and waits for approval. Approve it by materializing "
+        f"{product}/release with bundle: {bundle}, who and why."
+    )
+    run.tools.notifier.notify(
+        Alert(
+            product=product,
+            partition=run.partition,
+            kind="approval",
+            severity="info",
+            title=f"{product}: a challenger waits for approval",
+            words=words,
+            evidence={"decision": decision, "bundle": bundle},
+            key=f"approval/{decision}",
+        )
+    )
+    return words
 
 
 def why_not_anew(entry: Entry, bundle: str, history: pl.DataFrame) -> str | None:

@@ -18,10 +18,11 @@ from ai_assets.resources.bundles import BundleStore
 from ai_assets.resources.decisions import DecisionLog
 from ai_assets.resources.lake import Lake
 from ai_assets.resources.ledger import ReleaseLedger
+from ai_assets.resources.notify import Notifier
 from ai_assets.resources.signer import Signer
 from ai_assets.resources.tracking import ExperimentTracker
 from ai_assets.stages import tabular_stages
-from ai_assets.stages.binding import Stage, StageRun, Tools, bind
+from ai_assets.stages.binding import DECISION_TAG, Stage, StageRun, Tools, bind
 
 NAME = "late_orders"
 MONTHS = ("2024-01-01", "2024-02-01", "2024-03-01", "2024-04-01")
@@ -172,6 +173,11 @@ class World:
             Signer(key_path=str(self.home / "keys" / "key.pem")),
             ReleaseLedger(lake=lake),
             DecisionLog(lake=lake),
+            Notifier(
+                console=False,
+                file=str(self.home / "alerts.jsonl"),
+                outbox_path=str(self.home / "outbox.db"),
+            ),
         )
 
     @cached_property
@@ -192,19 +198,24 @@ class World:
         last: str | None = None,
         config: dict[str, Any] | None = None,
         raises: bool = True,
+        decision: str = "",
     ) -> dg.ExecuteInProcessResult:
-        """Materialize assets by name (all without names), for a partition or a range of them."""
-        tags = {
+        """Materialize assets by name (all without names), for a partition or a range of them.
+
+        Under a `decision` the run bears its id, as those do that the sensor starts.
+        """
+        span = {
             "dagster/asset_partition_range_start": partition,
             "dagster/asset_partition_range_end": last,
         }
+        tags = (span if last else {}) | ({DECISION_TAG: decision} if decision else {})
         return dg.materialize(
             self.assets,
             selection=[self.key(asset) for asset in assets or self.stages],
             instance=self.instance,
             resources=vars(self.tools),
             partition_key=None if last else partition,
-            tags=tags if last else None,
+            tags=tags or None,
             run_config={"ops": config} if config else None,
             raise_on_error=raises,
         )

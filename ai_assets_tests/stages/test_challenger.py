@@ -107,6 +107,24 @@ def test_a_limit_that_is_not_met_stops_the_run(challenged: World) -> None:
     assert in_april(world) == tag(world, FEBRUARY)
 
 
+def test_a_challenger_of_a_decision_that_misses_a_limit_stays_out_and_the_run_goes_on(
+    challenged: World,
+) -> None:
+    world = challenged.declared(gate__min={"roc_auc": 0.99})
+
+    result = world.run(
+        "gate", "release", partition=MARCH, config=of_release(UNDER), decision=DECISION
+    )
+
+    assert result.success
+    passed, words = finding(result, "within_limits")
+    assert not passed and "roc_auc" in str(words)
+    assert in_april(world) == tag(world, FEBRUARY)
+    assert str(world.metadata("release")["outcome"]).startswith(
+        f"{tag(world, MARCH)} stays a challenger: "
+    )
+
+
 def test_without_a_declared_comparison_none_is_made(challenged: World) -> None:
     folder = challenged.product.folder
     text = (folder / "defs.yaml").read_text(encoding="utf-8")
@@ -263,6 +281,12 @@ def test_with_manual_approval_a_challenger_waits_for_a_persons_word(challenged: 
         f"{challenger} passed its gate and waits for approval. Approve it by materializing "
         f"late_orders/release with bundle: {challenger}, who and why."
     )
+
+    release(world, **UNDER)
+    (told,) = (world.home / "alerts.jsonl").read_text(encoding="utf-8").splitlines()
+    alert = json.loads(told)
+    assert (alert["kind"], alert["words"]) == ("approval", waiting["outcome"])
+    assert alert["evidence"] == {"decision": DECISION, "bundle": challenger}
 
     approved = release(world, None, bundle=challenger, who="ada", why="looks right")
 
