@@ -96,9 +96,7 @@ def judge_bundle(run: StageRun) -> Outcome:
             **shown.numbers(_difference(comparison)),
         },
         {
-            WITHIN_LIMITS.name: within_limits(
-                limits, challenger=entry is not None and bool(run.decision)
-            ),
+            WITHIN_LIMITS.name: within_limits(limits, challenger=challenging),
             BETTER.name: better(comparison),
             COMPATIBLE.name: compatible(broken),
         },
