@@ -11,7 +11,7 @@ JOBS ?= 2
 BIN := .venv/bin
 WITH_ENV := set -a; source .env; set +a;
 
-.PHONY: help setup env run replay dev test test-all lint format typecheck browser check-yaml lock clean
+.PHONY: help setup env run replay dev test test-all lint format typecheck tools check-yaml lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -39,10 +39,10 @@ replay: setup ## flight_delay through 2013 under its own sensors; INJECT=<name> 
 dev: setup ## webserver and daemon on http://127.0.0.1:$PORT
 	@$(WITH_ENV) $(BIN)/dagster dev --host 127.0.0.1 --port $(PORT) --workspace workspace.yaml
 
-test: setup browser lint typecheck ## lint, types and every test but the whole journeys
+test: setup tools lint typecheck ## lint, types and every test but the whole journeys
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-test-all: setup browser ## the whole journeys, one after another
+test-all: setup tools ## the whole journeys, one after another
 	$(BIN)/python -m pytest -m slow --timeout 1800
 
 lint: setup ## ruff
@@ -59,8 +59,8 @@ typecheck: setup ## mypy
 check-yaml: setup ## find mistakes in the products' defs.yaml, by file and line
 	@$(WITH_ENV) VIRTUAL_ENV="$(CURDIR)/.venv" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dg check yaml
 
-browser:
-	@deploy/install_browser.sh
+tools:
+	@deploy/install_test_tools.sh
 
 bench-%: setup ## run benchmarks/<topic>.py, for example `make bench-load`
 	@$(WITH_ENV) $(BIN)/python benchmarks/$*.py
