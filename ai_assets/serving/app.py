@@ -21,12 +21,13 @@ from starlette.routing import Route
 from ai_assets.serving.batching import MicroBatcher
 from ai_assets.serving.openapi import PAGES, Pages
 from ai_assets.serving.problems import Refused
+from ai_assets.serving.protocols.rest import v2_routes
 from ai_assets.serving.settings import Settings
 from ai_assets.serving.start import Start
 
 if TYPE_CHECKING:
     from ai_assets.serving.bundle import Bundle
-    from ai_assets.serving.engine import Answer, Engine
+    from ai_assets.serving.engine import Engine, Part, Scored
     from ai_assets.serving.request import RequestReader
     from ai_assets.serving.start import Loaded
 
@@ -55,8 +56,9 @@ def create_app(folder: Path | str, settings: Settings | None = None) -> Starlett
     ]
     shown = [Route(f"/{name}", handler, methods=["GET"]) for name, handler in server.shown.items()]
     pages = Pages(server)
+    described = [Route(path, pages, methods=["GET"]) for path in PAGES]
     app = Starlette(
-        routes=[*answers, *shown, *(Route(path, pages, methods=["GET"]) for path in PAGES)],
+        routes=[*answers, *shown, *described, *v2_routes(server)],
         lifespan=lifespan,
         exception_handlers={HTTPException: _refused},
     )
@@ -71,8 +73,8 @@ class Server:
         self.product = str(start.manifest["product"])
         self.settings = settings
         self._start = start
-        self._batcher: MicroBatcher[Any, Answer] = MicroBatcher(
-            lambda rows: self.engine.score(rows),
+        self._batcher: MicroBatcher[Part, Scored] = MicroBatcher(
+            lambda parts: self.engine.score(parts),
             max_rows=settings.batch_rows,
             max_waiting=settings.max_waiting,
         )
@@ -143,25 +145,32 @@ class Server:
                 status = refused.status
                 return _json(refused.content(), status, dict(refused.headers))
             finally:
-                self._loaded.metrics.answered(route, status, began, self._batcher.waiting)
+                self.answered(route, status, began)
 
         return answer
 
     async def predict(self, request: Request) -> dict[str, Any]:
         """Score one row, a list of rows, or `{"rows": [...]}`."""
-        rows = self.reader.rows(await self._body(request))
-        answers = await self._batcher.submit(rows)
-        snapshots = answers[0][1]
+        rows = self.reader.rows(await self.body(request))
+        scored = await self.score(rows)
         return {
             "bundle": self.bundle.tag,
             "model": self.bundle.partition,
-            "online": {name: s.shown() for name, s in snapshots.items()},
-            "predictions": [content for content, _ in answers],
+            "online": {name: s.shown() for name, s in scored.snapshots.items()},
+            "predictions": scored.content(),
         }
+
+    async def score(self, part: "Part") -> "Scored":
+        """Score what any protocol brings, together with what others bring at the time.
+
+        Raises:
+            Refused: the rows cannot be scored, or not now.
+        """
+        return await self._batcher.submit(part)
 
     async def explain(self, request: Request) -> dict[str, Any]:
         """Say how much each feature contributed to the answer to a row."""
-        rows = self.reader.rows(await self._body(request))
+        rows = self.reader.rows(await self.body(request))
         most = self.settings.explain_rows
         if len(rows) > most:
             raise Refused(413, f"There must be at most {most} rows to explain, not {len(rows)}.")
@@ -178,10 +187,22 @@ class Server:
         """Whether the process runs."""
         return Response(media_type="text/plain")
 
+    async def ready(self) -> None:
+        """Return if rows can be scored now.
+
+        Raises:
+            Refused: with 503 and the reason.
+        """
+        await self._batcher.call(self.engine.ready, 0)
+
+    def answered(self, route: str, status: int, began: float) -> None:
+        """Count one answer; `began` is from `time.perf_counter`."""
+        self._loaded.metrics.answered(route, status, began, self._batcher.waiting)
+
     async def readyz(self, _: Request) -> Response:
         """Whether rows can be scored now; if not, why."""
         try:
-            await self._batcher.call(self.engine.ready, 0)
+            await self.ready()
         except Refused as refused:
             return _json(refused.content(), refused.status, dict(refused.headers))
         return Response(media_type="text/plain")
@@ -207,7 +228,12 @@ class Server:
             }
         )
 
-    async def _body(self, request: Request) -> bytes:
+    async def body(self, request: Request) -> bytes:
+        """The whole body of a request.
+
+        Raises:
+            Refused: with 413; it is too large.
+        """
         most, size, parts = self.settings.max_body, 0, []
         async for part in request.stream():
             size += len(part)

@@ -1,45 +1,47 @@
 """Many requests, one worker: what waits while a batch runs becomes the next batch.
 
 Nothing waits for a timer, so one request alone is answered at once, and under load batches grow by
-themselves up to their bound.
+themselves up to their bound. What a request brings is never taken apart here: rows, a frame or a
+matrix, it stays one part of the batch.
 """
 
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ai_assets.serving.problems import Refused
 
-Row = TypeVar("Row")
+Part = TypeVar("Part", bound=Sized)
 R = TypeVar("R")
 
 
 @dataclass(eq=False)
-class _Job(Generic[Row]):
-    rows: Sequence[Row]
+class _Job(Generic[Part]):
+    part: Part
     done: "asyncio.Future[Any]"
 
 
-class MicroBatcher(Generic[Row, R]):
+class MicroBatcher(Generic[Part, R]):
     """Scores rows of many requests together, in one thread.
 
     Args:
-        score: called in the worker thread with the rows of a batch; returns one result a row.
+        score: called in the worker thread with the parts of a batch, one a request; returns one
+            result a part.
         max_rows: largest batch. A single request may be larger, and is then a batch of its own.
         max_waiting: rows that may wait; beyond it requests are refused with 503.
     """
 
     def __init__(
-        self, score: Callable[[list[Row]], list[R]], *, max_rows: int, max_waiting: int
+        self, score: Callable[[list[Part]], list[R]], *, max_rows: int, max_waiting: int
     ) -> None:
         self._score = score
         self._max_rows = max_rows
         self._max_waiting = max_waiting
-        self._jobs: deque[_Job[Row]] = deque()
+        self._jobs: deque[_Job[Part]] = deque()
         self._waiting = 0
         self._rows_a_second = 1000.0
         self._runner: asyncio.Task[None] | None = None
@@ -51,20 +53,22 @@ class MicroBatcher(Generic[Row, R]):
         """Rows that wait or are being scored."""
         return self._waiting
 
-    async def submit(self, rows: Sequence[Row]) -> list[R]:
-        """The results of the rows. A caller that goes away costs no scoring if it still waited.
+    async def submit(self, part: Part) -> R:
+        """The result of a part of `len(part)` rows.
+
+        A caller that goes away costs no scoring if it still waited.
 
         Raises:
             Refused: with 503 and `Retry-After`: too many rows wait, or the server is stopping.
         """
-        self._admit(len(rows))
-        job = _Job(rows, asyncio.get_running_loop().create_future())
+        self._admit(len(part))
+        job = _Job(part, asyncio.get_running_loop().create_future())
         self._jobs.append(job)
-        self._waiting += len(rows)
+        self._waiting += len(part)
         if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._run())
-        results: list[R] = await job.done
-        return results
+        result: R = await job.done
+        return result
 
     async def call(self, work: Callable[[], Any], cost: int) -> Any:
         """Run other work in the worker, counted as `cost` rows while it waits."""
@@ -109,28 +113,28 @@ class MicroBatcher(Generic[Row, R]):
                 await self._answer(batch)
             finally:
                 for job in batch:
-                    self._release(len(job.rows))
+                    self._release(len(job.part))
                     if not job.done.done():
                         job.done.cancel()
 
-    def _next(self) -> list[_Job[Row]]:
-        batch: list[_Job[Row]] = []
+    def _next(self) -> list[_Job[Part]]:
+        batch: list[_Job[Part]] = []
         size = 0
-        while self._jobs and (not batch or size + len(self._jobs[0].rows) <= self._max_rows):
+        while self._jobs and (not batch or size + len(self._jobs[0].part) <= self._max_rows):
             job = self._jobs.popleft()
             if job.done.cancelled():
-                self._release(len(job.rows))
+                self._release(len(job.part))
                 continue
             batch.append(job)
-            size += len(job.rows)
+            size += len(job.part)
         return batch
 
-    async def _answer(self, batch: list[_Job[Row]]) -> None:
+    async def _answer(self, batch: list[_Job[Part]]) -> None:
         loop = asyncio.get_running_loop()
-        rows = [row for job in batch for row in job.rows]
+        parts = [job.part for job in batch]
         began = loop.time()
         try:
-            results = await loop.run_in_executor(self._worker, self._score, rows)
+            results = await loop.run_in_executor(self._worker, self._score, parts)
         except Exception as error:
             if len(batch) == 1:
                 _fail(batch[0], error)
@@ -139,12 +143,11 @@ class MicroBatcher(Generic[Row, R]):
             for job in batch:
                 await self._answer([job])
             return
-        self._rows_a_second = max(1.0, len(rows) / max(loop.time() - began, 1e-6))
-        at = 0
-        for job in batch:
+        rows = sum(map(len, parts))
+        self._rows_a_second = max(1.0, rows / max(loop.time() - began, 1e-6))
+        for job, result in zip(batch, results, strict=True):
             if not job.done.done():
-                job.done.set_result(results[at : at + len(job.rows)])
-            at += len(job.rows)
+                job.done.set_result(result)
 
 
 def _fail(job: _Job[Any], error: Exception) -> None:

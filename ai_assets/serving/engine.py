@@ -4,27 +4,65 @@ import json
 import logging
 import threading
 import time
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import polars as pl
 from pydantic import BaseModel
 
 from ai_assets.lifecycle.errors import BundleError, DataError, DeclarationError
 from ai_assets.serving.bundle import Bundle
 from ai_assets.serving.explain import Explainer
+from ai_assets.serving.identifiers import prediction_ids
 from ai_assets.serving.metrics import Metrics
 from ai_assets.serving.online import OnlineError, OnlineTables, Snapshot
 from ai_assets.serving.problems import Refused
 from ai_assets.serving.request import RequestReader
-from ai_assets.serving.scoring import Scorer
+from ai_assets.serving.scoring import Scorer, Scores
 
 if TYPE_CHECKING:
     import onnxruntime
 
 _LOG = logging.getLogger(__name__)
-Answer = tuple[dict[str, Any], dict[str, Snapshot]]
+# What a request brings: checked rows, a frame of the declared columns, or the encoded matrix
+# [n, f].
+Part = Sequence[BaseModel] | pl.DataFrame | np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The answers to the rows of one request, in their order.
+
+    Attributes:
+        ids: names of the predictions.
+        probability: as in `Scores`, [n].
+        label: the answers in the product's own words.
+        threshold: P(positive) from which on the answer is positive.
+        snapshots: the time-varying tables that the answers were made from.
+    """
+
+    ids: list[str]
+    probability: np.ndarray
+    label: list[str | float]
+    threshold: float
+    snapshots: dict[str, Snapshot]
+
+    def content(self) -> list[dict[str, Any]]:
+        """The answers as JSON shows them."""
+        return [
+            {
+                "prediction_id": name,
+                "probability": probability,
+                "label": label,
+                "threshold": self.threshold,
+            }
+            for name, probability, label in zip(
+                self.ids, self.probability.tolist(), self.label, strict=True
+            )
+        ]
 
 
 class Engine:
@@ -62,32 +100,41 @@ class Engine:
         self._stop = threading.Event()
         self._watcher: threading.Thread | None = None
 
-    def score(self, rows: list[BaseModel]) -> list[Answer]:
-        """An answer for each row, and the snapshots it was made from.
+    def score(self, parts: list[Part]) -> list[Scored]:
+        """The answers to each part, all computed together.
 
         Raises:
-            Refused: a table that the answer needs is not there, or the query fails on the rows.
+            Refused: a table that the answer needs is not there, the query fails on the rows, or
+                their values are too large to compute with.
         """
-        snapshots = self._ready_snapshots()
+        vectors = [part for part in parts if isinstance(part, np.ndarray)]
+        frames = self._frames([part for part in parts if not isinstance(part, np.ndarray)])
+        # Features that are ready need no tables.
+        snapshots = self._ready_snapshots() if frames else {}
         try:
-            scores = self.scorer.predict(self._reader.frame(rows))
+            of_rows = self.scorer.predict(_together(frames)) if frames else None
+            of_vectors = self.scorer.score_matrix(np.concatenate(vectors)) if vectors else None
         except (DataError, DeclarationError) as error:
             raise _not_computable(error) from error
-        self._metrics.scored(scores.probability)
-        threshold = scores.threshold
-        pairs = zip(scores.probability.tolist(), scores.label, strict=True)
-        return [
-            (
-                {
-                    "prediction_id": str(uuid.uuid4()),
-                    "probability": probability,
-                    "label": label,
-                    "threshold": threshold,
-                },
-                snapshots,
-            )
-            for probability, label in pairs
-        ]
+        for scores in (of_rows, of_vectors):
+            if scores is not None:
+                _check_finite(scores)
+                self._metrics.scored(scores.probability)
+        return _shared_out(parts, of_rows, of_vectors, snapshots)
+
+    def _frames(self, parts: Sequence[Sequence[BaseModel] | pl.DataFrame]) -> list[pl.DataFrame]:
+        """The parts as frames. Rows beside each other share one: a frame for each costs more."""
+        frames: list[pl.DataFrame] = []
+        rows: list[BaseModel] = []
+        for part in parts:
+            if not isinstance(part, pl.DataFrame):
+                rows += part
+                continue
+            if rows:
+                frames.append(self._reader.frame(rows))
+                rows = []
+            frames.append(part)
+        return [*frames, self._reader.frame(rows)] if rows else frames
 
     def ready(self) -> None:
         """Return if rows can be scored now.
@@ -181,3 +228,33 @@ def _not_ready(problem: str) -> Refused:
 
 def _not_computable(error: Exception) -> Refused:
     return Refused(400, f"The features of these rows cannot be computed: {error}")
+
+
+def _together(frames: list[pl.DataFrame]) -> pl.DataFrame:
+    return frames[0] if len(frames) == 1 else pl.concat(frames)
+
+
+def _check_finite(scores: Scores) -> None:
+    if not np.isfinite(scores.probability).all():
+        raise Refused(400, "The model gives no number for these rows: a value is too large.")
+
+
+def _shared_out(
+    parts: list[Part],
+    of_rows: Scores | None,
+    of_vectors: Scores | None,
+    snapshots: dict[str, Snapshot],
+) -> list[Scored]:
+    """Each part's own stretch of the answers."""
+    found, at = [], {True: 0, False: 0}
+    for part in parts:
+        is_vectors = isinstance(part, np.ndarray)
+        scores = of_vectors if is_vectors else of_rows
+        assert scores is not None
+        begin, end = at[is_vectors], at[is_vectors] + len(part)
+        at[is_vectors] = end
+        ids = prediction_ids(len(part))
+        mine = scores.probability[begin:end], scores.label[begin:end]
+        seen = {} if is_vectors else snapshots
+        found.append(Scored(ids, *mine, scores.threshold, seen))
+    return found

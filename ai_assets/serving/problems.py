@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _LONGEST_SHOWN = 200
+_MOST_TOLD = 5
 
 
 @dataclass(frozen=True)
@@ -61,3 +62,15 @@ def printable(text: str) -> str:
     """The text, shortened, without characters that UTF-8 cannot hold."""
     short = text if len(text) <= 4 * _LONGEST_SHOWN else text[: 4 * _LONGEST_SHOWN] + "…"
     return short.encode("utf-8", "replace").decode("utf-8")
+
+
+def told(refused: Refused) -> str:
+    """A refusal in one text, where there is no place for details."""
+    shown = [
+        detail.message if detail.row is None else f"row {detail.row}: {detail.message}"
+        for detail in refused.details[:_MOST_TOLD]
+    ]
+    if not shown:
+        return printable(refused.error)
+    more = len(refused.details) - len(shown)
+    return printable("; ".join(shown) + (f" (and {more} more)" if more else ""))

@@ -1,5 +1,6 @@
 """From the body of a request to typed rows, or to details that say what to mend."""
 
+from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,11 +28,12 @@ class RequestReader:
 
     def __init__(self, bundle: Bundle, *, max_rows: int) -> None:
         self.table = bundle.request.table
+        self.checks = column_checks(self.table, bundle.encoding)
         self.model = request_model(self.table, bundle.encoding, bundle.request.name)
         self._late = [
             n for n, c in bundle.tables[bundle.request.name].columns.items() if c.known_at
         ]
-        self._max_rows = max_rows
+        self.max_rows = max_rows
 
     def rows(self, body: bytes) -> list[BaseModel]:
         """The checked rows of a body.
@@ -60,11 +62,13 @@ class RequestReader:
         """The rows as a frame of the declared types."""
         import polars as pl
 
-        columns = {name: [getattr(row, f"f_{name}") for row in rows] for name in self._schema}
-        return pl.DataFrame(columns, schema=self._schema)
+        schema = self.schema
+        columns = {name: [getattr(row, f"f_{name}") for row in rows] for name in schema}
+        return pl.DataFrame(columns, schema=schema)
 
     @cached_property
-    def _schema(self) -> dict[str, "pl.DataType"]:
+    def schema(self) -> dict[str, "pl.DataType"]:
+        """The types of the frame's columns."""
         import polars as pl
 
         types = {
@@ -102,47 +106,63 @@ class RequestReader:
             raise Refused(400, f"The body must be {allowed}, but is {_kind(content)}.")
         if not content:
             raise Refused(400, "There must be at least one row, but the list is empty.")
-        if len(content) > self._max_rows:
+        if len(content) > self.max_rows:
             raise Refused(
-                413, f"There must be at most {self._max_rows} rows, but there are {len(content)}."
+                413, f"There must be at most {self.max_rows} rows, but there are {len(content)}."
             )
         return content
 
+    def missing(self, name: str, given: Iterable[str], row: int | None = None) -> Detail:
+        """What to say where a required column is not among those given."""
+        unused = [n for n in given if n not in self.table.columns]
+        near = get_close_matches(name, unused, n=1)
+        message = f"The field '{name}' is required, but missing."
+        message += f" Was it given as '{near[0]}'?" if near else ""
+        words = self.table.columns[name].description or self.table.columns[name].type
+        return Detail(row, name, None, words, message)
+
+    def unknown(self, name: str, row: int | None = None) -> Detail:
+        """What to say of a column that the request does not have."""
+        names = list(self.table.columns)
+        if name in self._late:
+            message = f"'{name}' becomes known only after the answer; leave it out."
+        else:
+            message = f"'{name}' is not a field of the request.{did_you_mean(name, names)}"
+        # An unknown field may be anything, personal data too: its value is not repeated.
+        return Detail(row, name, None, names, message)
+
     def _detail(self, row: int, given: dict[str, Any], error: Any) -> Detail:
-        name, names = str(error["loc"][0]), list(self.table.columns)
+        name = str(error["loc"][0])
         if error["type"] == "missing":
-            unused = [n for n in given if n not in names]
-            near = get_close_matches(name, unused, n=1)
-            message = f"The field '{name}' is required, but missing."
-            message += f" Was it given as '{near[0]}'?" if near else ""
-            words = self.table.columns[name].description or self.table.columns[name].type
-            return Detail(row, name, None, words, message)
+            return self.missing(name, given, row)
         if error["type"] == "extra_forbidden":
-            if name in self._late:
-                message = f"'{name}' becomes known only after the answer; leave it out."
-            else:
-                message = f"'{name}' is not a field of the request.{did_you_mean(name, names)}"
-            # An unknown field may be anything, personal data too: its value is not repeated.
-            return Detail(row, name, None, names, message)
+            return self.unknown(name, row)
         context = error.get("ctx", {})
         return Detail(row, name, context["given"], context["allowed"], context["message"])
 
 
-def request_model(table: Table, encoding: Encoding, name: str) -> type[BaseModel]:
-    """The pydantic model of a row: own field names, descriptions, units, ranges, examples.
+def column_checks(table: Table, encoding: Encoding) -> dict[str, ColumnCheck]:
+    """The check of each column.
 
     Keys, the time and what is not nullable must be given; other fields may be null or left out.
     """
-    fields: dict[str, Any] = {}
+    checks = {}
     for column, declared in table.columns.items():
         required = not declared.nullable or column in table.key or column == table.time
         known = None
         if declared.unknown == "reject" and declared.type == "string":
             known = _known(column, encoding)
-        check = ColumnCheck(column, declared, required, known)
+        checks[column] = ColumnCheck(column, declared, required, known)
+    return checks
+
+
+def request_model(table: Table, encoding: Encoding, name: str) -> type[BaseModel]:
+    """The pydantic model of a row: own field names, descriptions, units, ranges, examples."""
+    fields: dict[str, Any] = {}
+    for column, check in column_checks(table, encoding).items():
         kind = Annotated[Any, PlainValidator(check), WithJsonSchema(check.json_schema())]
         # The prefix keeps a column named `json` or `_x` from clashing with pydantic's attributes.
-        fields[f"f_{column}"] = (kind, Field(... if required else None, alias=column))
+        fields[f"f_{column}"] = (kind, Field(... if check.required else None, alias=column))
     return pydantic_model(f"{name}_row", __base__=_Row, __doc__=table.description or None, **fields)
 
 

@@ -64,7 +64,11 @@ class Scorer:
         Raises:
             DataError: a feature that the model needs is missing.
         """
-        return self.scores(self.probabilities(self.bundle.encoding.transform(frame)))
+        return self.score_matrix(self.bundle.encoding.transform(frame))
+
+    def score_matrix(self, matrix: np.ndarray) -> Scores:
+        """Score rows of the encoded matrix: float32 [n, f], columns as the encoding orders them."""
+        return self.scores(self.probabilities(matrix))
 
     def predict(
         self, rows: pl.DataFrame, tables: Mapping[str, pl.DataFrame] | None = None

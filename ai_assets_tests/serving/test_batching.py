@@ -15,15 +15,15 @@ class Slow:
     def __init__(self) -> None:
         self.let, self.batches = threading.Event(), []
 
-    def __call__(self, rows: list[int]) -> list[int]:
+    def __call__(self, parts: list[list[int]]) -> list[list[int]]:
         assert self.let.wait(10)
-        self.batches.append(list(rows))
-        if -1 in rows:
+        self.batches.append([row for part in parts for row in part])
+        if [-1] in parts:
             raise ValueError("minus one")
-        return [2 * row for row in rows]
+        return [[2 * row for row in part] for part in parts]
 
 
-def batcher(score, max_rows: int = 4, max_waiting: int = 10) -> MicroBatcher[int, int]:
+def batcher(score, max_rows: int = 4, max_waiting: int = 10) -> MicroBatcher[list[int], list[int]]:
     return MicroBatcher(score, max_rows=max_rows, max_waiting=max_waiting)
 
 

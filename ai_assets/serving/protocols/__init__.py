@@ -1,0 +1,1 @@
+"""Standard protocols over the one scoring path: Open Inference Protocol v2, over REST and gRPC."""

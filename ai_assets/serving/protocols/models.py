@@ -1,0 +1,251 @@
+"""The models that a bundle serves by the Open Inference Protocol v2, both by one scoring path.
+
+`<product>` takes the columns of the request; `<product>_vectors` takes features that are ready, as
+the encoded matrix.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from ai_assets.lifecycle.errors import did_you_mean
+from ai_assets.lifecycle.features.encoding import Encoding
+from ai_assets.serving.bundle import Bundle
+from ai_assets.serving.frames import ColumnReader
+from ai_assets.serving.problems import Refused
+from ai_assets.serving.protocols.tensors import BYTES, NUMPY, Spec, Tensor, wrong
+from ai_assets.serving.request import RequestReader
+
+if TYPE_CHECKING:
+    from ai_assets.serving.engine import Part, Scored
+
+MISSING = ".missing"
+VECTORS = "features"
+_DATATYPES = {
+    "string": BYTES, "int64": "INT64", "float64": "FP64", "bool": "BOOL", "datetime": BYTES,
+    "date": BYTES,
+}  # fmt: skip
+_NUMBERS = tuple(name for name in NUMPY if name != "BOOL")
+# What a column may be sent as. A float may say by NaN that a whole number is missing.
+_ALSO = {"INT64": _NUMBERS, "FP64": _NUMBERS, "BOOL": ("BOOL",), BYTES: (BYTES,)}
+
+
+class Model:
+    """One model of the protocol.
+
+    Attributes:
+        name: what clients call it.
+        inputs: the tensors it takes.
+        outputs: the tensors it gives.
+    """
+
+    def __init__(self, name: str, bundle: Bundle, inputs: Sequence[Spec], max_rows: int) -> None:
+        label = "FP64" if bundle.decision.task == "regression" else BYTES
+        self.name = name
+        self.version = bundle.tag.partition(":")[2]
+        self.inputs = tuple(inputs)
+        self.outputs = (
+            Spec("probability", "FP64"),
+            Spec("label", label),
+            Spec("prediction_id", BYTES),
+        )
+        self._max_rows = max_rows
+
+    def metadata(self) -> dict[str, Any]:
+        """What the protocol says of the model."""
+        return {
+            "name": self.name,
+            "versions": [self.version],
+            "platform": "ai_assets_bundle",
+            "inputs": [spec.content() for spec in self.inputs],
+            "outputs": [spec.content() for spec in self.outputs],
+        }
+
+    def part(self, tensors: Sequence[Tensor]) -> "Part":
+        """What the tensors bring, checked.
+
+        Raises:
+            Refused: says which tensor, which row, and what is allowed.
+        """
+        raise NotImplementedError
+
+    def wanted(self, names: Sequence[str]) -> list[str]:
+        """The outputs to give: those asked for, or all.
+
+        Raises:
+            Refused: there is no such output.
+        """
+        known = [spec.name for spec in self.outputs]
+        for name in names:
+            if name not in known:
+                raise Refused(400, f"There is no output '{name}'.{did_you_mean(name, known)}")
+        return list(names) or known
+
+    def answers(self, scored: "Scored", names: Sequence[str]) -> list[Tensor]:
+        """The outputs of these names."""
+        columns: dict[str, Any] = {
+            "probability": scored.probability,
+            "label": scored.label,
+            "prediction_id": scored.ids,
+        }
+        types = {spec.name: spec.datatype for spec in self.outputs}
+        shape = (len(scored.ids),)
+        return [Tensor(name, types[name], shape, pl.Series(name, columns[name])) for name in names]
+
+    def _check_rows(self, rows: int) -> None:
+        if not rows:
+            raise Refused(400, "There must be at least one row, but there is none.")
+        if rows > self._max_rows:
+            raise Refused(
+                413, f"There must be at most {self._max_rows} rows, but there are {rows}."
+            )
+
+
+class RowModel(Model):
+    """Takes the request's columns by their names: what `/predict` takes, a column a tensor.
+
+    A column that may be missing can be left out. Single values are missing where a float is NaN,
+    where JSON says null, or where the BOOL tensor `<column>.missing` is true.
+    """
+
+    def __init__(self, bundle: Bundle, reader: RequestReader) -> None:
+        inputs = [Spec(n, _DATATYPES[c.type]) for n, c in reader.table.columns.items()]
+        super().__init__(bundle.product, bundle, inputs, reader.max_rows)
+        self._types = {spec.name: spec.datatype for spec in inputs}
+        self._columns = ColumnReader(reader)
+
+    def part(self, tensors: Sequence[Tensor]) -> "Part":
+        """The rows as a frame of the declared columns."""
+        rows = _common_rows(tensors)
+        self._check_rows(rows)
+        columns: dict[str, pl.Series] = {}
+        masks: dict[str, pl.Series] = {}
+        for tensor in tensors:
+            column = tensor.name.removesuffix(MISSING)
+            if tensor.name not in self._types and column in self._types:
+                masks[column] = _mask(tensor)
+                continue
+            self._check_datatype(tensor)
+            columns[tensor.name] = tensor.values
+        self._columns.check_names(columns)
+        for name, mask in masks.items():
+            if name in columns:
+                columns[name] = _hidden(columns[name], mask)
+        return self._columns.frame(columns, rows)
+
+    def _check_datatype(self, tensor: Tensor) -> None:
+        declared = self._types.get(tensor.name)
+        if declared is None or tensor.datatype in _ALSO[declared]:
+            return
+        words = " or ".join(_ALSO[declared])
+        raise wrong(tensor.name, f"datatype must be {words}, not {tensor.datatype}.")
+
+
+class VectorModel(Model):
+    """Takes the encoded matrix: numbers as they are, NaN where missing; texts by their codes."""
+
+    def __init__(self, bundle: Bundle, max_rows: int) -> None:
+        self._encoding: Encoding = bundle.encoding
+        inputs = [Spec(VECTORS, "FP32", (-1, len(bundle.encoding.columns)))]
+        super().__init__(f"{bundle.product}_vectors", bundle, inputs, max_rows)
+
+    def metadata(self) -> dict[str, Any]:
+        """With the names of the matrix's columns, in order."""
+        named = {"features": list(self._encoding.names)}
+        return {**super().metadata(), "parameters": named}
+
+    def part(self, tensors: Sequence[Tensor]) -> "Part":
+        """The matrix [n, f], float32 and contiguous."""
+        width = len(self._encoding.columns)
+        names = [tensor.name for tensor in tensors]
+        if names != [VECTORS]:
+            raise Refused(400, f"There must be one input, '{VECTORS}', but got {names[:20]}.")
+        (tensor,) = tensors
+        if tensor.datatype not in ("FP16", "FP32", "FP64"):
+            raise wrong(VECTORS, f"datatype must be FP32, not {tensor.datatype}.")
+        if len(tensor.shape) != 2 or tensor.shape[1] != width:
+            raise wrong(VECTORS, f"shape must be [n, {width}], but is {list(tensor.shape)}.")
+        self._check_rows(tensor.shape[0])
+        if tensor.values.has_nulls():
+            raise wrong(VECTORS, "a missing number must be NaN, not null.")
+        with np.errstate(over="ignore"):
+            flat = tensor.values.to_numpy().astype(np.float32, copy=False)
+        matrix = np.ascontiguousarray(flat.reshape(tensor.shape))
+        self._check_matrix(matrix)
+        return matrix
+
+    def _check_matrix(self, matrix: np.ndarray) -> None:
+        infinite = np.isinf(matrix)
+        if infinite.any():
+            row, column = np.argwhere(infinite)[0]
+            name = self._encoding.names[column]
+            raise wrong(VECTORS, f"row {row}: {name} must be a finite number, or NaN if missing.")
+        for column in self._encoding.categorical:
+            values, last = matrix[:, column], len(self._encoding.columns[column].categories) - 1
+            good = (values >= -1) & (values <= last) & (values == np.floor(values))
+            if not good.all():
+                name = self._encoding.names[column]
+                raise wrong(
+                    VECTORS,
+                    f"row {int(np.argmin(good))}: {name} must be a code from 0 to {last}, or -1 if "
+                    "unknown or missing.",
+                )
+
+
+def _common_rows(tensors: Sequence[Tensor]) -> int:
+    """How many rows all tensors have; each is [n] or [n, 1]."""
+    if not tensors:
+        raise Refused(400, "There must be at least one input, but there is none.")
+    seen: set[str] = set()
+    for tensor in tensors:
+        if len(tensor.shape) not in (1, 2) or tensor.shape[1:] not in ((), (1,)):
+            raise wrong(tensor.name, f"shape must be [n] or [n, 1], but is {list(tensor.shape)}.")
+        if tensor.shape[0] != tensors[0].shape[0]:
+            raise wrong(
+                tensor.name,
+                f"must have {tensors[0].shape[0]} rows as '{tensors[0].name}' has, but has "
+                f"{tensor.shape[0]}.",
+            )
+        if tensor.name in seen:
+            raise wrong(tensor.name, "is given twice.")
+        seen.add(tensor.name)
+    return tensors[0].shape[0]
+
+
+def _mask(tensor: Tensor) -> pl.Series:
+    if tensor.datatype != "BOOL" or tensor.values.has_nulls():
+        raise wrong(tensor.name, "must be BOOL: true where the value is missing.")
+    return tensor.values
+
+
+def _hidden(values: pl.Series, mask: pl.Series) -> pl.Series:
+    """The values, null where the mask is true."""
+    return pl.select(pl.when(~mask).then(values)).to_series()
+
+
+class Models:
+    """The models of a bundle."""
+
+    def __init__(self, bundle: Bundle, reader: RequestReader) -> None:
+        self._models: list[Model] = [
+            RowModel(bundle, reader),
+            VectorModel(bundle, reader.max_rows),
+        ]
+
+    def find(self, name: str, version: str = "") -> Model:
+        """The model of a name, and of a version if one is given.
+
+        Raises:
+            Refused: with 404; there is no such model or version.
+        """
+        names = [model.name for model in self._models]
+        for model in self._models:
+            if model.name == name:
+                if version not in ("", model.version):
+                    served = f"The version that is served is '{model.version}'."
+                    raise Refused(404, f"There is no version '{version}' of '{name}'. {served}")
+                return model
+        near = did_you_mean(name, names) or f" There are {', '.join(names)}."
+        raise Refused(404, f"There is no model '{name}'.{near}")
