@@ -2,11 +2,14 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from ai_assets.lifecycle.errors import UserError
 from ai_assets.serving.app import create_app
 from ai_assets.serving.place import find_bundle
+from ai_assets.serving.protocols.beside import check_grpc
+from ai_assets.serving.settings import Settings
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -15,9 +18,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--bundle", type=Path, help="folder of a signed bundle")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=3000, help="port to listen on")
+    parser.add_argument(
+        "--grpc-port", type=int, help="port for gRPC beside REST; without it there is none"
+    )
     given = parser.parse_args(arguments)
     try:
-        app = create_app(given.bundle or find_bundle())
+        settings = Settings.from_environment()
+        if given.grpc_port is not None:
+            settings = replace(settings, grpc_host=given.host, grpc_port=given.grpc_port)
+        check_grpc(settings)
+        app = create_app(given.bundle or find_bundle(), settings)
         app.state.server.wait()
     except UserError as error:
         print(error, file=sys.stderr)

@@ -21,6 +21,7 @@ from starlette.routing import Route
 from ai_assets.serving.batching import MicroBatcher
 from ai_assets.serving.openapi import PAGES, Pages
 from ai_assets.serving.problems import Refused
+from ai_assets.serving.protocols.beside import grpc_beside
 from ai_assets.serving.protocols.rest import v2_routes
 from ai_assets.serving.settings import Settings
 from ai_assets.serving.start import Start
@@ -48,7 +49,8 @@ def create_app(folder: Path | str, settings: Settings | None = None) -> Starlett
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await asyncio.to_thread(server.wait)
         server.open()
-        yield
+        async with grpc_beside(server):
+            yield
         await server.close()
 
     answers = [

@@ -22,6 +22,8 @@ class Settings:
         explain_rows: most rows of a request for explanations.
         check_seconds: time between two looks for newer tables.
         threads: threads of the model. One answers small requests soonest.
+        grpc_host: address that gRPC listens on.
+        grpc_port: port that gRPC listens on; 0 serves none.
     """
 
     lake: str = field(default_factory=lake_root)
@@ -33,12 +35,16 @@ class Settings:
     explain_rows: int = 16
     check_seconds: float = 5.0
     threads: int = 1
+    grpc_host: str = "127.0.0.1"
+    grpc_port: int = 0
 
     def __post_init__(self) -> None:
         for setting in fields(self):
             value = getattr(self, setting.name)
-            if not isinstance(value, str) and not value > 0:
+            if setting.name != "grpc_port" and not isinstance(value, str) and not value > 0:
                 raise BundleError(must_be(setting.name, "greater than 0", value))
+        if not 0 <= self.grpc_port < 65536:
+            raise BundleError(must_be("grpc_port", "between 0 and 65535", self.grpc_port))
 
     @classmethod
     def from_environment(cls) -> "Settings":

@@ -21,6 +21,7 @@ def _beside(module: str, file: str) -> ModuleType:
 
 small = _beside("small_payload", "small_payload.py")
 _beside("serving_processes", "processes.py")
+_beside("v2_requests", "v2_requests.py")
 
 
 @pytest.fixture

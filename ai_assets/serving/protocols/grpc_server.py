@@ -1,0 +1,186 @@
+"""Open Inference Protocol v2 over gRPC, with the standard health service.
+
+It runs on the event loop of the REST server, so both fill the same batches. Import it where gRPC
+was asked for: a bundle does without grpcio otherwise.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from ai_assets.lifecycle.errors import BundleError
+from ai_assets.serving.problems import Refused, told
+from ai_assets.serving.protocols.inference import inference_pb2 as pb
+from ai_assets.serving.protocols.messages import answer, metadata, tensors
+from ai_assets.serving.protocols.models import Models
+from ai_assets.serving.protocols.rest import EXTENSIONS
+
+if TYPE_CHECKING:
+    from ai_assets.serving.app import Server
+
+_LOG = logging.getLogger(__name__)
+SERVICE = "inference.GRPCInferenceService"
+_GRACE_S = 10.0
+# Beside the tensors a message holds names and shapes.
+_ROOM = 65_536
+_CODES = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    404: grpc.StatusCode.NOT_FOUND,
+    413: grpc.StatusCode.INVALID_ARGUMENT,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    503: grpc.StatusCode.UNAVAILABLE,
+}
+Handler = Callable[[Any], Awaitable[Any]]
+
+
+class GrpcServer:
+    """The gRPC face of a server.
+
+    Args:
+        server: the handlers that REST uses too; it must have loaded its bundle.
+        host: address to listen on.
+        port: port to listen on.
+    """
+
+    def __init__(self, server: "Server", host: str, port: int) -> None:
+        self._server = server
+        self._models = Models(server.bundle, server.reader)
+        self._address = f"{host}:{port}"
+        self._health = _Health(self._ready)
+        most = server.settings.max_body + _ROOM
+        self._grpc = grpc.aio.server(options=[("grpc.max_receive_message_length", most)])
+
+    async def start(self) -> None:
+        """Take requests.
+
+        Raises:
+            BundleError: the port is taken.
+        """
+        handlers = grpc.method_handlers_generic_handler(SERVICE, self._methods())
+        self._grpc.add_generic_rpc_handlers((handlers,))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
+        try:
+            self._grpc.add_insecure_port(self._address)
+        except RuntimeError as error:
+            raise BundleError(
+                f"gRPC cannot listen on {self._address}: is the port taken?"
+            ) from error
+        await self._grpc.start()
+
+    async def stop(self) -> None:
+        """Refuse new requests, and answer those under way."""
+        await self._health.enter_graceful_shutdown()
+        await self._grpc.stop(_GRACE_S)
+
+    def _methods(self) -> dict[str, grpc.RpcMethodHandler]:
+        handlers: dict[str, tuple[Handler, Any]] = {
+            "ServerLive": (self._server_live, pb.ServerLiveRequest),
+            "ServerReady": (self._server_ready, pb.ServerReadyRequest),
+            "ModelReady": (self._model_ready, pb.ModelReadyRequest),
+            "ServerMetadata": (self._server_metadata, pb.ServerMetadataRequest),
+            "ModelMetadata": (self._model_metadata, pb.ModelMetadataRequest),
+            "ModelInfer": (self._infer, pb.ModelInferRequest),
+        }
+        # Bytes are parsed by our own code: what is no message is the caller's mistake.
+        return {
+            name: grpc.unary_unary_rpc_method_handler(
+                self._counted(name, handler, message),
+                response_serializer=lambda found: found.SerializeToString(),
+            )
+            for name, (handler, message) in handlers.items()
+        }
+
+    def _counted(self, name: str, handler: Handler, message: Any) -> Any:
+        """A method whose refusals become gRPC's codes, and whose answers are counted."""
+        route = f"grpc/{name}"
+
+        async def call(content: bytes, context: grpc.aio.ServicerContext) -> Any:
+            began, status = time.perf_counter(), 500
+            try:
+                found = await handler(_parsed(content, message))
+                status = 200
+                return found
+            except Refused as refused:
+                status = refused.status
+                trailing = tuple((key.lower(), value) for key, value in refused.headers.items())
+                code = _CODES.get(status, grpc.StatusCode.INVALID_ARGUMENT)
+                await context.abort(code, told(refused), trailing)
+            except Exception:
+                _LOG.exception("%s failed", route)
+                await context.abort(grpc.StatusCode.INTERNAL, "The server made a mistake.")
+            finally:
+                self._server.answered(route, status, began)
+
+        return call
+
+    async def _ready(self) -> bool:
+        try:
+            await self._server.ready()
+        except Refused:
+            return False
+        return True
+
+    async def _server_live(self, _: Any) -> Any:
+        return pb.ServerLiveResponse(live=True)
+
+    async def _server_ready(self, _: Any) -> Any:
+        return pb.ServerReadyResponse(ready=await self._ready())
+
+    async def _model_ready(self, request: Any) -> Any:
+        self._models.find(request.name, request.version)
+        return pb.ModelReadyResponse(ready=await self._ready())
+
+    async def _server_metadata(self, _: Any) -> Any:
+        version = str(self._server.bundle.manifest.get("code_version", ""))
+        return pb.ServerMetadataResponse(name="ai_assets", version=version, extensions=EXTENSIONS)
+
+    async def _model_metadata(self, request: Any) -> Any:
+        return metadata(self._models.find(request.name, request.version).metadata())
+
+    async def _infer(self, request: Any) -> Any:
+        model = self._models.find(request.model_name, request.model_version)
+        names = model.wanted([output.name for output in request.outputs])
+        scored = await self._server.score(model.part(tensors(request)))
+        found = pb.ModelInferResponse(
+            model_name=model.name, model_version=model.version, id=request.id
+        )
+        # A caller that sends typed lists may not know the raw form.
+        raw = bool(request.raw_input_contents)
+        return answer(found, model.answers(scored, names), raw=raw)
+
+
+class _Health(health.aio.HealthServicer):
+    """gRPC's own health service; it asks the server at each check."""
+
+    def __init__(self, ready: Callable[[], Awaitable[bool]]) -> None:
+        super().__init__()
+        self._ready = ready
+        self._stopping = False
+
+    async def Check(self, request: Any, context: Any) -> Any:
+        """Whether the service can answer now."""
+        if not self._stopping:
+            states = health_pb2.HealthCheckResponse
+            state = states.SERVING if await self._ready() else states.NOT_SERVING
+            for service in ("", SERVICE):
+                await self.set(service, state)
+        return await super().Check(request, context)
+
+    async def enter_graceful_shutdown(self) -> None:
+        """Say from now on that the service ends."""
+        self._stopping = True
+        await super().enter_graceful_shutdown()
+
+
+def _parsed(content: bytes, message: Any) -> Any:
+    try:
+        return message.FromString(content)
+    except DecodeError:
+        raise Refused(400, f"The request must be {message.DESCRIPTOR.full_name}.") from None
