@@ -8,13 +8,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import dagster as dg
 from dagster._core.scheduler.instigation import TickStatus
+from dagster._core.storage.tags import WILL_RETRY_TAG
 
 _SECONDS_TO_STOP = 30
 _SECONDS_BETWEEN_LOOKS = 1.0
 DONE = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+
+
+class Process(Protocol):
+    """What is asked of a daemon's process while something is awaited of it."""
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it runs."""
 
 
 @contextmanager
@@ -57,7 +66,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 def wait_for(
     what: str,
     found: Callable[[], bool],
-    process: subprocess.Popen[bytes],
+    process: Process,
     log: Path,
     seconds: float,
 ) -> None:
@@ -82,9 +91,27 @@ def end_of(log: Path, lines: int = 30) -> str:
 
 
 def unfinished(instance: dg.DagsterInstance) -> int:
-    """How many runs have not ended."""
+    """How many runs have not ended, or failed and are about to be retried."""
     active = [status for status in dg.DagsterRunStatus if status not in DONE]
-    return instance.get_runs_count(dg.RunsFilter(statuses=active))
+    waiting = sum(awaits_retry(instance, run) for run in failed_runs(instance))
+    return instance.get_runs_count(dg.RunsFilter(statuses=active)) + waiting
+
+
+def failed_runs(
+    instance: dg.DagsterInstance, tags: dict[str, str] | None = None
+) -> list[dg.DagsterRun]:
+    """The runs that failed, of those with the tags."""
+    failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], tags=tags)
+    return list(instance.get_runs(failed))
+
+
+def awaits_retry(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether a failed run is about to be retried, or it has not been settled whether it is.
+
+    Dagster says so in a tag just after it has failed the run, and in another one what the retry is.
+    """
+    unsettled = instance.run_retries_enabled and WILL_RETRY_TAG not in run.tags
+    return unsettled or run.is_complete_and_waiting_to_retry
 
 
 def has_looked(instance: dg.DagsterInstance, sensor: str = "automation") -> bool:

@@ -5,7 +5,6 @@ conditions carry the data to a verdict, the retraining sensor decides, the gate 
 follows. Afterwards the other policies are replayed and the page is drawn.
 """
 
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,8 +12,9 @@ from pathlib import Path
 
 import dagster as dg
 import polars as pl
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG
 
-from ai_assets.automation.daemon import unfinished, wait_for
+from ai_assets.automation.daemon import Process, failed_runs, unfinished, wait_for
 from ai_assets.automation.materialize import Step, materialize
 from ai_assets.lifecycle.product import Product
 from ai_assets.resources.decisions import DecisionLog
@@ -68,7 +68,7 @@ class Replay:
         self.clock.add("bootstrap", time.monotonic() - started)
         return True
 
-    def month(self, key: str, daemon: subprocess.Popen[bytes], log: Path) -> None:
+    def month(self, key: str, daemon: Process, log: Path) -> None:
         """Deliver one partition's raw data, and wait until all that follows has happened."""
         started = time.monotonic()
         step = Step(f"raw data of {key} arrives", self.product.name, ("raw",), key, key)
@@ -98,11 +98,10 @@ class Replay:
         return history.filter(pl.col("partition") == key)
 
     def broke_down(self, key: str) -> bool:
-        """Whether a run of the partition failed, so that no verdict will come."""
-        failed = dg.RunsFilter(
-            statuses=[dg.DagsterRunStatus.FAILURE], tags={"dagster/partition": key}
-        )
-        return self.instance.get_runs_count(failed) > 0 and unfinished(self.instance) == 0
+        """Whether a run of the partition failed for good, so that no verdict will come."""
+        failed = failed_runs(self.instance, {"dagster/partition": key})
+        given_up = any(AUTO_RETRY_RUN_ID_TAG not in run.tags for run in failed)
+        return given_up and unfinished(self.instance) == 0
 
     def settled(self, key: str) -> bool:
         """Whether what was decided has been carried out and nothing runs any more."""

@@ -7,6 +7,9 @@ import dagster as dg
 from ai_assets.automation.ticks import tick_seconds
 from ai_assets.resources.notify import Alert, Notifier
 
+# Only runs whose process died are retried (`dagster.yaml`). What happens to a machine once in a
+# while may happen again; what kills every run, such as too little memory, ends here.
+RETRIES = 3
 RUNNING = dg.DefaultSensorStatus.RUNNING
 
 
@@ -22,6 +25,7 @@ def automation() -> dg.AutomationConditionSensorDefinition:
         target=dg.AssetSelection.all(),
         default_status=RUNNING,
         minimum_interval_seconds=tick_seconds(),
+        run_tags={"dagster/max_retries": str(RETRIES)},
         description="Carries new data through features, predictions and reports.",
     )
 

@@ -130,3 +130,11 @@ def test_the_location_watches_by_itself() -> None:
     assert {"automation", "failed_runs", "waiting_alerts"} <= set(sensors)
     running = dg.DefaultSensorStatus.RUNNING
     assert {sensor.default_status for sensor in sensors.values()} == {running}
+
+
+def test_a_run_that_a_condition_starts_is_retried_when_its_process_dies() -> None:
+    sensors = {sensor.name: sensor for sensor in location_sensors()}
+
+    automation = sensors["automation"]
+    assert isinstance(automation, dg.AutomationConditionSensorDefinition)
+    assert automation.run_tags == {"dagster/max_retries": "3"}
