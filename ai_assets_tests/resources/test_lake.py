@@ -57,6 +57,17 @@ def test_writing_the_same_again_changes_nothing_that_is_read(lake: Lake) -> None
     assert ids(lake) == [1, 2]
 
 
+def test_what_the_newest_commit_wrote_is_not_written_twice(lake: Lake) -> None:
+    """So a run that is killed after its commit, and is retried, moves no version."""
+    contents = [1, 2], [2, 1], [1, 3], [], [1, 3]
+    written = [lake.replace(NAME, rows(*content), JAN).version for content in contents]
+
+    assert [version - written[0] for version in written] == [0, 0, 1, 2, 3]
+    assert lake.commits(NAME)["version"].to_list() == sorted(set(written))
+    assert lake.replace(NAME, rows(1, 3), FEB).version == written[-1] + 1
+    assert (ids(lake, [JAN]), ids(lake, [FEB])) == ([1, 3], [1, 3])
+
+
 def test_an_earlier_version_can_still_be_read(lake: Lake) -> None:
     before = lake.replace(NAME, rows(1), JAN)
     after = lake.replace(NAME, rows(2), JAN)
