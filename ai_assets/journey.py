@@ -17,7 +17,7 @@ from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.resources.bundles import BundleStore
 from ai_assets.resources.lake import Lake
 from ai_assets.resources.ledger import ReleaseLedger
-from ai_assets.resources.state import state_root
+from ai_assets.serving.place import state_root
 
 PRODUCT = "flight_delay"
 AS_OF, WATCHED = "2013-03-01", "2013-04-01"

@@ -16,7 +16,7 @@ from ai_assets.lifecycle.errors import UserError
 from ai_assets.lifecycle.naming import AssetName
 from ai_assets.lifecycle.product import read_product
 from ai_assets.resources.lake import Lake
-from ai_assets.resources.state import state_root
+from ai_assets.serving.place import state_root
 
 PRODUCT, FIRST, LAST = "flight_delay", "2013-03-01", "2013-12-01"
 TICK_SECONDS = "2"

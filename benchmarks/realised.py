@@ -18,7 +18,7 @@ from ai_assets.lifecycle.estimation.quality import EstimateQuality, estimate_qua
 from ai_assets.lifecycle.naming import AssetName
 from ai_assets.resources import default_resources
 from ai_assets.resources.lake import Lake
-from ai_assets.resources.state import state_root
+from ai_assets.serving.place import state_root
 from ai_assets.stages.binding import StageRun, Tools
 from ai_assets.stages.operations import told_by_metric
 

@@ -17,6 +17,7 @@ from ai_assets.lifecycle.operations.spec import Backtest
 from ai_assets.lifecycle.partitions import Partitions
 from ai_assets.lifecycle.retraining.spec import Retrain
 from ai_assets.lifecycle.schema.durations import Duration, parse_duration
+from ai_assets.lifecycle.schema.serving import Serving
 from ai_assets.lifecycle.schema.tables import Section, Table
 from ai_assets.lifecycle.training.spec import Training
 from ai_assets.lifecycle.verdict.spec import Causes
@@ -84,6 +85,7 @@ class TabularDeclaration(Section):
     causes: Causes = Field(
         default_factory=Causes, description="When a finding names the cause of a change."
     )
+    serving: Serving = Field(default_factory=Serving, description="What its server does.")
     retrain: Retrain = Field(
         default_factory=Retrain, description="When a verdict, or the calendar, starts a retraining."
     )

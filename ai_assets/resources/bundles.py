@@ -16,9 +16,8 @@ from pydantic import Field
 
 import ai_assets
 from ai_assets.lifecycle.errors import BundleError, did_you_mean
-from ai_assets.resources.state import state_root
 from ai_assets.serving.bundle import Bundle, load_bundle
-from ai_assets.serving.place import FOLDER
+from ai_assets.serving.place import FOLDER, state_root
 
 BENTOFILE = "bentofile.yaml"
 PAYLOAD = "product"

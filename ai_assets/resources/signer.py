@@ -9,9 +9,9 @@ import dagster as dg
 from pydantic import Field
 
 from ai_assets.lifecycle.errors import BundleError
-from ai_assets.resources.state import state_root
 from ai_assets.serving import signature
 from ai_assets.serving.bundle import payload_digest
+from ai_assets.serving.place import state_root
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -23,7 +23,7 @@ import dagster as dg
 from pydantic import Field
 
 from ai_assets.lifecycle.errors import DeclarationError, must_be
-from ai_assets.resources.state import state_root
+from ai_assets.serving.place import state_root
 
 # MLflow's own limits: a longer value is refused by some stores, a larger batch by all.
 _LONGEST_PARAM = 6_000

@@ -23,12 +23,14 @@ from ai_assets.serving.openapi import PAGES, Pages
 from ai_assets.serving.problems import Refused
 from ai_assets.serving.protocols.beside import grpc_beside
 from ai_assets.serving.protocols.rest import v2_routes
+from ai_assets.serving.record.asked import Asked, key_id
 from ai_assets.serving.settings import Settings
 from ai_assets.serving.start import Start
 
 if TYPE_CHECKING:
     from ai_assets.serving.bundle import Bundle
     from ai_assets.serving.engine import Engine, Part, Scored
+    from ai_assets.serving.record.keeper import Keeper
     from ai_assets.serving.request import RequestReader
     from ai_assets.serving.start import Loaded
 
@@ -82,7 +84,11 @@ class Server:
         )
         self.answers = {
             name: self._answering(name, handler)
-            for name, handler in (("predict", self.predict), ("explain", self.explain))
+            for name, handler in (
+                ("predict", self.predict),
+                ("explain", self.explain),
+                ("feedback", self.feedback),
+            )
         }
         self.shown: dict[str, Callable[..., Awaitable[Response]]] = {
             "healthz": self.healthz,
@@ -114,6 +120,7 @@ class Server:
         """Answer what waits, and end."""
         await self._batcher.close()
         await asyncio.to_thread(self.engine.stop)
+        await asyncio.to_thread(self.keeper.recorder.close)
 
     @cached_property
     def _loaded(self) -> "Loaded":
@@ -134,6 +141,11 @@ class Server:
         """What scores."""
         return self._loaded.engine
 
+    @property
+    def keeper(self) -> "Keeper":
+        """What records."""
+        return self._loaded.keeper
+
     def _answering(self, route: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         """A handler whose refusals become answers, and whose answers are counted."""
 
@@ -153,8 +165,10 @@ class Server:
 
     async def predict(self, request: Request) -> dict[str, Any]:
         """Score one row, a list of rows, or `{"rows": [...]}`."""
-        rows = self.reader.rows(await self.body(request))
-        scored = await self.score(rows)
+        began = time.perf_counter()
+        body = await self.body(request)
+        asked = Asked("predict", began, key_id(request), body)
+        scored = await self.score(self.reader.rows(body), asked)
         return {
             "bundle": self.bundle.tag,
             "model": self.bundle.partition,
@@ -162,13 +176,21 @@ class Server:
             "predictions": scored.content(),
         }
 
-    async def score(self, part: "Part") -> "Scored":
+    async def score(self, part: "Part", asked: Asked) -> "Scored":
         """Score what any protocol brings, together with what others bring at the time.
 
+        What this returns is recorded, and may be given.
+
         Raises:
-            Refused: the rows cannot be scored, or not now.
+            Refused: the rows cannot be scored, or the answers not recorded, or not now.
         """
-        return await self._batcher.submit(part)
+        scored = await self._batcher.submit(part)
+        await self.keeper.answered(asked, part, scored)
+        return scored
+
+    async def feedback(self, request: Request) -> dict[str, Any]:
+        """Take outcomes, each of a prediction by its id, or of a row by its key."""
+        return await self.keeper.told(await self.body(request), key_id(request))
 
     async def explain(self, request: Request) -> dict[str, Any]:
         """Say how much each feature contributed to the answer to a row."""
@@ -196,6 +218,7 @@ class Server:
             Refused: with 503 and the reason.
         """
         await self._batcher.call(self.engine.ready, 0)
+        self.keeper.recorder.ready()
 
     def answered(self, route: str, status: int, began: float) -> None:
         """Count one answer; `began` is from `time.perf_counter`."""

@@ -172,6 +172,7 @@ def manifest_facts(
     features_digest: str,
     code_version: str,
     major: int = 1,
+    serving: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What the manifest says beside the files; give it to the signer."""
     return {
@@ -184,6 +185,7 @@ def manifest_facts(
         "features_digest": features_digest,
         "code_version": code_version,
         "major": major,
+        "serving": dict(serving or {}),
     }
 
 

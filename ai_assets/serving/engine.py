@@ -16,10 +16,10 @@ from pydantic import BaseModel
 from ai_assets.lifecycle.errors import BundleError, DataError, DeclarationError
 from ai_assets.serving.bundle import Bundle
 from ai_assets.serving.explain import Explainer
-from ai_assets.serving.identifiers import prediction_ids
 from ai_assets.serving.metrics import Metrics
 from ai_assets.serving.online import OnlineError, OnlineTables, Snapshot
 from ai_assets.serving.problems import Refused
+from ai_assets.serving.record.ids import new_request_id, prediction_ids
 from ai_assets.serving.request import RequestReader
 from ai_assets.serving.scoring import Scorer, Scores
 
@@ -37,18 +37,25 @@ class Scored:
     """The answers to the rows of one request, in their order.
 
     Attributes:
-        ids: names of the predictions.
+        request_id: number of the request; the predictions' ids follow from it.
+        features: what the model saw, float32 [n, f].
         probability: as in `Scores`, [n].
         label: the answers in the product's own words.
         threshold: P(positive) from which on the answer is positive.
         snapshots: the time-varying tables that the answers were made from.
     """
 
-    ids: list[str]
+    request_id: int
+    features: np.ndarray
     probability: np.ndarray
     label: list[str | float]
     threshold: float
     snapshots: dict[str, Snapshot]
+
+    @property
+    def ids(self) -> list[str]:
+        """Names of the predictions."""
+        return list(prediction_ids(self.request_id, len(self.label)))
 
     def content(self) -> list[dict[str, Any]]:
         """The answers as JSON shows them."""
@@ -63,6 +70,14 @@ class Scored:
                 self.ids, self.probability.tolist(), self.label, strict=True
             )
         ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What the model saw of several parts, float32 [n, f], and its answers."""
+
+    matrix: np.ndarray
+    scores: Scores
 
 
 class Engine:
@@ -112,15 +127,17 @@ class Engine:
         # Features that are ready need no tables.
         snapshots = self._ready_snapshots() if frames else {}
         try:
-            of_rows = self.scorer.predict(_together(frames)) if frames else None
-            of_vectors = self.scorer.score_matrix(np.concatenate(vectors)) if vectors else None
+            of_rows = self._seen(self.scorer.matrix(_together(frames))) if frames else None
+            of_vectors = self._seen(np.concatenate(vectors)) if vectors else None
         except (DataError, DeclarationError) as error:
             raise _not_computable(error) from error
-        for scores in (of_rows, of_vectors):
-            if scores is not None:
-                _check_finite(scores)
-                self._metrics.scored(scores.probability)
         return _shared_out(parts, of_rows, of_vectors, snapshots)
+
+    def _seen(self, matrix: np.ndarray) -> "_Seen":
+        scores = self.scorer.score_matrix(matrix)
+        _check_finite(scores)
+        self._metrics.scored(scores.probability)
+        return _Seen(matrix, scores)
 
     def _frames(self, parts: Sequence[Sequence[BaseModel] | pl.DataFrame]) -> list[pl.DataFrame]:
         """The parts as frames. Rows beside each other share one: a frame for each costs more."""
@@ -241,20 +258,27 @@ def _check_finite(scores: Scores) -> None:
 
 def _shared_out(
     parts: list[Part],
-    of_rows: Scores | None,
-    of_vectors: Scores | None,
+    of_rows: "_Seen | None",
+    of_vectors: "_Seen | None",
     snapshots: dict[str, Snapshot],
 ) -> list[Scored]:
     """Each part's own stretch of the answers."""
     found, at = [], {True: 0, False: 0}
     for part in parts:
         is_vectors = isinstance(part, np.ndarray)
-        scores = of_vectors if is_vectors else of_rows
-        assert scores is not None
+        seen = of_vectors if is_vectors else of_rows
+        assert seen is not None
         begin, end = at[is_vectors], at[is_vectors] + len(part)
         at[is_vectors] = end
-        ids = prediction_ids(len(part))
-        mine = scores.probability[begin:end], scores.label[begin:end]
-        seen = {} if is_vectors else snapshots
-        found.append(Scored(ids, *mine, scores.threshold, seen))
+        scores = seen.scores
+        found.append(
+            Scored(
+                request_id=new_request_id(time.time_ns() // 1000),
+                features=seen.matrix[begin:end],
+                probability=scores.probability[begin:end],
+                label=scores.label[begin:end],
+                threshold=scores.threshold,
+                snapshots={} if is_vectors else snapshots,
+            )
+        )
     return found

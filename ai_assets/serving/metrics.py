@@ -44,6 +44,20 @@ class Metrics:
             multiprocess_mode="livesum",
             **shared,
         )
+        self._kept = Histogram(
+            "ai_assets_recorded_rows",
+            "Rows recorded together",
+            ["product"],
+            buckets=_ROWS,
+            **shared,
+        )
+        self._keeping = Histogram(
+            "ai_assets_record_seconds",
+            "Time until answers that are recorded together are on the disk",
+            ["product"],
+            buckets=_SECONDS,
+            **shared,
+        )
         self._age = Gauge(
             "ai_assets_online_age_seconds",
             "Age of a time-varying table",
@@ -73,6 +87,11 @@ class Metrics:
         histogram = self._probability.labels(self._product)
         for value in values:
             histogram.observe(value)
+
+    def recorded(self, rows: int, seconds: float) -> None:
+        """Count what was recorded together, and how long that took."""
+        self._kept.labels(self._product).observe(rows)
+        self._keeping.labels(self._product).observe(seconds)
 
     def aged(self, table: str, seconds: float) -> None:
         """Note the age of a table."""

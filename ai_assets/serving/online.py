@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ai_assets.lifecycle.errors import DataError
+from ai_assets.serving.place import state_root
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,8 +37,7 @@ class Snapshot:
 
 def lake_root() -> str:
     """`$AI_ASSETS_LAKE`, or the lake below the state root."""
-    home = os.environ.get("AI_ASSETS_HOME") or ".state"
-    return os.environ.get(LAKE) or str(Path(home, "lake").absolute())
+    return os.environ.get(LAKE) or str(state_root() / "lake")
 
 
 class OnlineTables:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from ai_assets.lifecycle.schema.decision import Decision
     from ai_assets.serving.app import Server
+    from ai_assets.serving.record.feedback import FeedbackReader
     from ai_assets.serving.request import RequestReader
 
 PAGES = ("/openapi.json", "/docs.json", "/docs", "/docs/oauth2-redirect", "/redoc")
@@ -41,14 +42,29 @@ def operation(reader: "RequestReader") -> dict[str, Any]:
             "several rows": {"value": {"rows": [example, example]}},
         },
     }
+    return _described(body, {"400": "A row cannot be scored; says which and why"})
+
+
+def feedback_operation(reader: "FeedbackReader") -> dict[str, Any]:
+    """What OpenAPI says of the route that takes outcomes."""
+    one = reader.json_schema()
+    body = {
+        "schema": {"oneOf": [*one["oneOf"], {"type": "array", "items": one, "minItems": 1}]},
+        "examples": {"by id": {"value": reader.example()}},
+    }
+    missing = "There is no such prediction, or this server keeps no record"
+    return _described(body, {"400": "An outcome is wrong; says which and why", "404": missing})
+
+
+def _described(body: dict[str, Any], refusals: dict[str, str]) -> dict[str, Any]:
     problem = {"content": {"application/json": {"schema": _problem()}}}
+    said = refusals | {
+        "413": "Too many rows or bytes",
+        "503": "Busy, not ready or not recorded; says when to try again",
+    }
     return {
         "requestBody": {"required": True, "content": {"application/json": body}},
-        "responses": {
-            "400": {"description": "A row cannot be scored; says which and why", **problem},
-            "413": {"description": "Too many rows or bytes", **problem},
-            "503": {"description": "Busy or not ready; says when to try again", **problem},
-        },
+        "responses": {status: {"description": words, **problem} for status, words in said.items()},
     }
 
 
@@ -93,7 +109,11 @@ def documentation(server: "Server") -> "FastAPI":
             methods=["POST"],
             summary=getattr(server, name).__doc__,
             operation_id=name,
-            openapi_extra=operation(reader),
+            openapi_extra=(
+                feedback_operation(server.keeper.feedback)
+                if name == "feedback"
+                else operation(reader)
+            ),
         )
     for name, show in server.shown.items():
         app.add_api_route(f"/{name}", show, methods=["GET"], summary=show.__doc__)

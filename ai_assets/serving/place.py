@@ -1,4 +1,4 @@
-"""Where the bundle to serve lies. Light: BentoML's supervisor imports this, and serves nothing."""
+"""Where the bundle to serve and the state lie. Light: BentoML's supervisor imports it too."""
 
 import os
 from pathlib import Path
@@ -7,6 +7,12 @@ import ai_assets
 from ai_assets.lifecycle.errors import BundleError
 
 FOLDER = "AI_ASSETS_BUNDLE"
+HOME = "AI_ASSETS_HOME"
+
+
+def state_root() -> Path:
+    """`$AI_ASSETS_HOME`, or `.state` below the working directory."""
+    return Path(os.environ.get(HOME) or ".state").absolute()
 
 
 def find_bundle() -> Path:

@@ -85,7 +85,11 @@ class Scorer:
         """
         if tables is not None or self._query is None:
             self.refresh(tables or {})
-        return self.score_features(self.features(rows))
+        return self.scores(self.probabilities(self.matrix(rows)))
+
+    def matrix(self, rows: pl.DataFrame) -> np.ndarray:
+        """What the model sees of request rows: float32 [n, F], C-contiguous."""
+        return self.bundle.encoding.transform(self.features(rows))
 
     def features(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The features of request rows, in their order."""

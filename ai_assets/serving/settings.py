@@ -14,6 +14,8 @@ class Settings:
 
     Attributes:
         lake: folder or URL of the lake that time-varying tables are read from.
+        log: path or URL of the record of answers; a file below the state root if empty.
+        log_mode: `durable`, `async` or `off`; what the product declares if empty.
         trusted_key: public key that must have signed the bundle; any if empty.
         max_rows: most rows of a request.
         max_body: most bytes of a request.
@@ -27,6 +29,8 @@ class Settings:
     """
 
     lake: str = field(default_factory=lake_root)
+    log: str = ""
+    log_mode: str = ""
     trusted_key: str = ""
     max_rows: int = 1000
     max_body: int = 2_000_000

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ai_assets.serving.bundle import Bundle
     from ai_assets.serving.engine import Engine
     from ai_assets.serving.metrics import Metrics
+    from ai_assets.serving.record.keeper import Keeper
     from ai_assets.serving.request import RequestReader
 
 
@@ -40,6 +41,7 @@ class Loaded:
     reader: "RequestReader"
     metrics: "Metrics"
     engine: "Engine"
+    keeper: "Keeper"
 
 
 class Start:
@@ -102,10 +104,13 @@ class Start:
     ) -> Loaded:
         from ai_assets.serving.engine import Engine
         from ai_assets.serving.metrics import Metrics
+        from ai_assets.serving.record.keeper import Keeper
         from ai_assets.serving.request import RequestReader
 
         reader = RequestReader(bundle, max_rows=self._settings.max_rows)
         metrics = Metrics(bundle)
+        keeper = Keeper(bundle, self._settings, metrics)
+        keeper.recorder.begin()
         engine = Engine(
             bundle,
             reader,
@@ -115,7 +120,7 @@ class Start:
             opening=opening.result,
         )
         engine.warm()
-        return Loaded(bundle, reader, metrics, engine)
+        return Loaded(bundle, reader, metrics, engine, keeper)
 
 
 @contextmanager

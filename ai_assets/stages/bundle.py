@@ -50,7 +50,8 @@ def bundle_stage(product: Product) -> Stage:
         ],
         guards=[VERIFIED, SMALL],
         code=("features", "schema", "drift", "verdict/sketch.py"),
-        settings=product.features_sql + product.declaration.model_dump_json(include={"tables"}),
+        settings=product.features_sql
+        + product.declaration.model_dump_json(include={"tables", "serving"}),
     )
 
 
@@ -140,6 +141,7 @@ def facts(run: StageRun, versions: dict[str, int]) -> dict[str, Any]:
         features_digest=digest(run.product.features_sql),
         code_version=digest(declared.model_dump_json()),
         major=declared.gate.major,
+        serving=declared.serving.model_dump(mode="json"),
     )
 
 

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 def _beside(module: str, file: str) -> ModuleType:
     """Import a helper that lies beside this file, under a name that every test here can use."""
-    spec = importlib.util.spec_from_file_location(module, Path(__file__).with_name(file))
+    spec = importlib.util.spec_from_file_location(module, Path(__file__).parent / file)
     assert spec is not None and spec.loader is not None
     sys.modules[module] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules[module])
@@ -22,6 +22,15 @@ def _beside(module: str, file: str) -> ModuleType:
 small = _beside("small_payload", "small_payload.py")
 _beside("serving_processes", "processes.py")
 _beside("v2_requests", "v2_requests.py")
+_beside("record_entries", "record/entries.py")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _log_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Servers of tests record below a folder of the session, not in the working directory."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AI_ASSETS_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
 
 
 @pytest.fixture

@@ -18,6 +18,15 @@ def running(
     command: list[str], url: str, folder: Path, environment: dict[str, str]
 ) -> Iterator[httpx.Client]:
     """Start `python -m <command>` and give a client once it is ready; always stop it."""
+    with started(command, url, folder, environment) as (client, _):
+        yield client
+
+
+@contextmanager
+def started(
+    command: list[str], url: str, folder: Path, environment: dict[str, str]
+) -> Iterator[tuple[httpx.Client, "subprocess.Popen[bytes]"]]:
+    """As `running`, with the process."""
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", *command],
@@ -29,7 +38,7 @@ def running(
         try:
             with httpx.Client(base_url=url, timeout=10) as client:
                 _wait(client, process, folder / "server.log")
-                yield client
+                yield client, process
         finally:
             process.terminate()
             try:

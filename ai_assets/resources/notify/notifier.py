@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ai_assets.lifecycle.errors import DataError, must_be
 from ai_assets.resources.notify.alert import Alert
-from ai_assets.resources.state import state_root
+from ai_assets.serving.place import state_root
 
 if TYPE_CHECKING:
     from ai_assets.resources.notify.channels import Channel, NotSent

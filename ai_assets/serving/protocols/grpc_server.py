@@ -19,6 +19,7 @@ from ai_assets.serving.protocols.inference import inference_pb2 as pb
 from ai_assets.serving.protocols.messages import answer, metadata, tensors
 from ai_assets.serving.protocols.models import Models
 from ai_assets.serving.protocols.rest import EXTENSIONS
+from ai_assets.serving.record.asked import Asked
 
 if TYPE_CHECKING:
     from ai_assets.serving.app import Server
@@ -145,9 +146,10 @@ class GrpcServer:
         return metadata(self._models.find(request.name, request.version).metadata())
 
     async def _infer(self, request: Any) -> Any:
+        asked = Asked("grpc/ModelInfer", time.perf_counter())
         model = self._models.find(request.model_name, request.model_version)
         names = model.wanted([output.name for output in request.outputs])
-        scored = await self._server.score(model.part(tensors(request)))
+        scored = await self._server.score(model.part(tensors(request)), asked)
         found = pb.ModelInferResponse(
             model_name=model.name, model_version=model.version, id=request.id
         )

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ai_assets.serving.problems import Refused, told
+from ai_assets.serving.record.asked import Asked, key_id
 
 if TYPE_CHECKING:
     from ai_assets.serving.app import Server
@@ -98,6 +99,7 @@ class _V2:
         """Score the rows that the tensors bring."""
         from ai_assets.serving.protocols.documents import answer, read
 
+        began = time.perf_counter()
         model = self._models.find(**request.path_params)
         body = _inflated(
             await self._server.body(request),
@@ -106,7 +108,8 @@ class _V2:
         )
         asked = read(body, request.headers.get(_HEADER))
         names = model.wanted([output.name for output in asked.outputs])
-        scored = await self._server.score(model.part(asked.inputs))
+        of = Asked("v2/infer", began, key_id(request))
+        scored = await self._server.score(model.part(asked.inputs), of)
         content = {"model_name": model.name, "model_version": model.version}
         if asked.id:
             content["id"] = asked.id

@@ -1,0 +1,111 @@
+"""What the app asks of the record: keep these answers, keep this feedback."""
+
+import asyncio
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from ai_assets.serving.record.answers import Answered, Described
+from ai_assets.serving.record.asked import Asked
+from ai_assets.serving.record.feedback import FeedbackReader, micros, told
+from ai_assets.serving.record.recorder import Recorder, log_mode
+from ai_assets.serving.record.store import log_place, open_store
+
+if TYPE_CHECKING:
+    from ai_assets.serving.bundle import Bundle
+    from ai_assets.serving.engine import Part, Scored
+    from ai_assets.serving.metrics import Metrics
+    from ai_assets.serving.settings import Settings
+
+
+class Keeper:
+    """Keeps what one bundle answers, and what callers tell of it."""
+
+    def __init__(self, bundle: "Bundle", settings: "Settings", metrics: "Metrics") -> None:
+        place = log_place(bundle.product, settings.log)
+        declared = bundle.manifest.get("serving", {}).get("log")
+        self.recorder = Recorder(
+            lambda: open_store(place),
+            log_mode(declared, settings.log_mode),
+            max_waiting=settings.max_waiting,
+            first=[Described.of(bundle.tag, bundle.request.table, bundle.encoding)],
+            kept=metrics.recorded,
+        )
+        self.feedback = FeedbackReader(
+            bundle.request.table, bundle.decision, max_rows=settings.max_rows
+        )
+        self._bundle = bundle
+        self._time = bundle.request.table.time
+
+    async def answered(self, asked: Asked, part: "Part", scored: "Scored") -> None:
+        """Record the answers to a request; when this returns, they may be given.
+
+        Raises:
+            Refused: with 503: they could not be recorded.
+        """
+        if self.recorder.mode == "off" or not len(scored.label):
+            return
+        given = asked.given
+        if given is None:
+            # A large frame takes a while to write, and polars lets others work meanwhile.
+            given = await asyncio.to_thread(rows_as_json, part)
+        await self.recorder.add(self._entry(asked, given, part, scored))
+
+    async def told(self, body: bytes, key_id: str | None = None) -> dict[str, Any]:
+        """Keep the outcomes of a body. What this returns was kept.
+
+        Raises:
+            Refused: with 400 what is wrong, with 404 where there is no such prediction.
+        """
+        store = self.recorder.store()
+        given = self.feedback.read(body)
+        entries = await asyncio.to_thread(told, given, self.feedback.table, store, key_id)
+        await self.recorder.add(*entries)
+        return {"recorded": len(entries)}
+
+    def _entry(self, asked: Asked, given: bytes, part: "Part", scored: "Scored") -> Answered:
+        first, last = _event_times(part, self._time)
+        return Answered(
+            request_id=scored.request_id,
+            at_us=time.time_ns() // 1000,
+            route=asked.route,
+            key_id=asked.key_id,
+            bundle=self._bundle.tag,
+            model=self._bundle.partition,
+            role=asked.role,
+            online={name: s.version for name, s in scored.snapshots.items()},
+            threshold=scored.threshold,
+            latency_ms=round(1000 * (time.perf_counter() - asked.began), 3),
+            event_from=first,
+            event_to=last,
+            given=given,
+            features=scored.features.tobytes(),
+            probability=scored.probability.astype(np.float64).tobytes(),
+            label=scored.label,
+        )
+
+
+def rows_as_json(part: "Part") -> bytes:
+    """The rows of a part as a caller could have sent them; nothing for ready vectors."""
+    if isinstance(part, np.ndarray):
+        return b""
+    if isinstance(part, pl.DataFrame):
+        moments = pl.selectors.datetime().dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
+        return part.with_columns(moments).write_json().encode()
+    rows = [row.model_dump(mode="json", by_alias=True, exclude_unset=True) for row in part]
+    return json.dumps(rows, ensure_ascii=False).encode()
+
+
+def _event_times(part: "Part", time: str | None) -> tuple[int | None, int | None]:
+    """The earliest and the latest event time; none of ready vectors."""
+    if time is None or isinstance(part, np.ndarray):
+        return None, None
+    if isinstance(part, pl.DataFrame):
+        moments: list[Any] = [part[time].min(), part[time].max()]
+    else:
+        moments = [getattr(row, f"f_{time}") for row in part]
+    events = [micros(moment) for moment in moments]
+    return min(events), max(events)
