@@ -6,6 +6,7 @@ be; only those are put to it, so that good columns cost no Python a row.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import polars as pl
@@ -102,7 +103,7 @@ class ColumnReader:
         mended: list[Any] = []
         known: dict[Any, Any] = {}
         for row in rows:
-            value = series[row] if _is_plain(series[row]) else given[row]
+            value = _plain(series[row] if _is_plain(series[row]) else given[row])
             key = (type(value), value)
             if key not in known:
                 known[key] = _asked(check, value)
@@ -130,16 +131,17 @@ def _is_plain(value: Any) -> bool:
 
 def _asked(check: ColumnCheck, value: Any) -> Any:
     """The value as the check gives it, or the error it raises."""
-    shown = value if value is None or _is_plain(value) else _shown(value)
     try:
-        return check(shown)
+        return check(value)
     except PydanticCustomError as error:
         return error
 
 
-def _shown(value: Any) -> str:
-    isoformat = getattr(value, "isoformat", None)
-    return str(isoformat()) if isoformat else str(value)
+def _plain(value: Any) -> Any:
+    """The value as JSON would have held it."""
+    if value is None or _is_plain(value):
+        return value
+    return value.isoformat() if isinstance(value, date) else str(value)
 
 
 def _detail(row: int, name: str, error: PydanticCustomError) -> Detail:

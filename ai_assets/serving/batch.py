@@ -1,0 +1,213 @@
+"""`python -m ai_assets.serving.batch --bundle DIR IN.parquet OUT.parquet`: score a file of rows.
+
+Rows are checked and scored as `/predict` does it. A row that cannot be scored goes to a second file
+with the reason; none is lost.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from ai_assets.lifecycle.errors import BundleError, DataError, UserError
+from ai_assets.serving.batch_files import LINE, REASON, ROW, Input, Output, Piece
+from ai_assets.serving.frames import ColumnReader
+from ai_assets.serving.place import find_bundle
+from ai_assets.serving.problems import Refused, told
+from ai_assets.serving.settings import Settings
+from ai_assets.serving.start import Loaded, Start
+
+if TYPE_CHECKING:
+    from ai_assets.serving.engine import Scored
+
+_CHUNK = 50_000
+# Each search for the rows that a query fails on costs some queries.
+_MOST_FAILURES = 1000
+_SHOW_EVERY_S = 5.0
+
+
+class Batch:
+    """Scores the pieces of a file.
+
+    Args:
+        loaded: what answers.
+        given: the file.
+    """
+
+    def __init__(self, loaded: Loaded, given: Input) -> None:
+        self._loaded = loaded
+        self._columns = ColumnReader(loaded.reader, from_text=not given.of_parquet)
+        declared = loaded.reader.table
+        self._known = [name for name in given.columns if name in declared.columns]
+        self.left_out = [name for name in given.columns if name not in declared.columns]
+        self._kept = declared.key or list(declared.columns)
+        self._failures = 0
+        lacks = [
+            loaded.reader.missing(name, given.columns).message
+            for name, check in loaded.reader.checks.items()
+            if check.required and name not in given.columns
+        ]
+        if lacks:
+            raise DataError(f"{given.path.name}: {' '.join(lacks)}")
+
+    def score(self, piece: Piece) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The answers to a piece's good rows, and the rows that are not, each with its reason.
+
+        Raises:
+            Refused: nothing can be scored now.
+            DataError: the feature query fails on very many rows.
+        """
+        rows = piece.rows
+        columns = {name: rows[name] for name in self._known}
+        checked = self._columns.check(columns, rows.height)
+        reasons: dict[int, list[str]] = defaultdict(list)
+        for detail in checked.problems:
+            reasons[detail.row or 0].append(detail.message)
+        good = [at for at in range(rows.height) if at not in reasons] if reasons else None
+        frame = checked.frame.with_columns(rows[ROW])
+        answers = self._answers(frame if good is None else frame[good], rows[ROW], reasons)
+        return answers, self._rejected(piece, reasons)
+
+    def _answers(
+        self, frame: pl.DataFrame, numbers: pl.Series, reasons: dict[int, list[str]]
+    ) -> pl.DataFrame:
+        """The answers to rows; of those that the query fails on, the reasons are noted."""
+        if not frame.height:
+            return self._table(frame, None)
+        try:
+            (scored,) = self._loaded.engine.score([frame.drop(ROW)])
+            return self._table(frame, scored)
+        except Refused as refused:
+            if refused.status != 400:
+                raise
+            self._failures += 1
+            if self._failures > _MOST_FAILURES:
+                raise DataError(f"Very many rows cannot be scored: {told(refused)}") from refused
+            if frame.height == 1:
+                at = int((numbers == frame[ROW][0]).arg_max() or 0)
+                reasons[at].append(told(refused))
+                return self._table(frame.clear(), None)
+        half = frame.height // 2
+        parts = (frame[:half], frame[half:])
+        return pl.concat([self._answers(part, numbers, reasons) for part in parts])
+
+    def _table(self, frame: pl.DataFrame, scored: "Scored | None") -> pl.DataFrame:
+        """What is written of rows: their number, their key, and the answers."""
+        is_number = self._loaded.bundle.decision.task == "regression"
+        label = pl.Float64() if is_number else pl.String()
+        return pl.DataFrame(
+            [
+                *(frame[name] for name in (ROW, *self._kept)),
+                pl.Series("prediction_id", scored.ids if scored else [], pl.String),
+                pl.Series("probability", scored.probability if scored else [], pl.Float64),
+                pl.Series("label", scored.label if scored else [], label),
+                pl.Series(
+                    "threshold", [scored.threshold if scored else 0.0], pl.Float64
+                ).new_from_index(0, frame.height),
+            ]
+        )
+
+    def _rejected(self, piece: Piece, reasons: dict[int, list[str]]) -> pl.DataFrame:
+        at = sorted(reasons)
+        words = pl.Series(REASON, [" ".join(reasons[row]) for row in at], pl.String)
+        rows = piece.rows[at].insert_column(1, words)
+        rows = rows.insert_column(2, pl.Series(LINE, [None] * len(at), pl.String))
+        return pl.concat([rows, piece.broken], how="diagonal")
+
+
+class Progress:
+    """Tells on stderr how far a file is."""
+
+    def __init__(self, height: int | None) -> None:
+        self._height = height
+        self._began = time.monotonic()
+        self._shown = self._began
+        self._live = sys.stderr.isatty()
+
+    def show(self, scored: int, rejected: int, *, last: bool = False) -> None:
+        """Say how many rows are done."""
+        now = time.monotonic()
+        if not (self._live or last or now - self._shown >= _SHOW_EVERY_S):
+            return
+        self._shown, done = now, scored + rejected
+        of = f" of {self._height:,}" if self._height is not None else ""
+        speed = done / max(now - self._began, 1e-6)
+        words = f"{done:,}{of} rows: {scored:,} scored, {rejected:,} rejected, {speed:,.0f} rows/s"
+        start, end = ("\r", "\n" if last else "") if self._live else ("", "\n")
+        print(f"{start}{words}", end=end, file=sys.stderr, flush=True)
+
+
+def score_file(bundle: Path, source: Path, target: Path, rejected: Path, chunk: int) -> None:
+    """Score a file into another; what cannot be scored goes into a third.
+
+    Raises:
+        UserError: the bundle, the file or its columns cannot be used; says why.
+        Refused: the tables that answers need cannot be read.
+    """
+    if len({path.absolute() for path in (source, target, rejected)}) < 3:
+        raise DataError("The input and both outputs must be different files.")
+    for path in (target, rejected):
+        if path.suffix != ".parquet":
+            raise DataError(f"The output must be a .parquet file, but got '{path.name}'.")
+    given = Input(source, chunk)
+    settings = Settings.from_environment()
+    loaded = Start(bundle, replace(settings, threads=os.cpu_count() or 1)).wait()
+    batch = Batch(loaded, given)
+    if batch.left_out:
+        print(f"Not read: {', '.join(batch.left_out)}", file=sys.stderr)
+    loaded.engine.ready()
+    answers, refused, progress = Output(target), Output(rejected), Progress(given.height)
+    try:
+        for piece in given.pieces():
+            good, bad = batch.score(piece)
+            answers.write(good)
+            if bad.height:
+                refused.write(bad)
+            progress.show(answers.rows, refused.rows)
+        if not answers.rows + refused.rows:
+            raise DataError(f"{source.name} has no rows.")
+        answers.finish()
+        refused.finish()
+    except BaseException:
+        answers.give_up()
+        refused.give_up()
+        raise
+    progress.show(answers.rows, refused.rows, last=True)
+    if refused.rows:
+        print(f"Rejected rows, with reasons: {rejected}", file=sys.stderr)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Score a file. Returns 1, with one sentence, where that cannot be done."""
+    parser = argparse.ArgumentParser(prog="python -m ai_assets.serving.batch", description=__doc__)
+    parser.add_argument("source", type=Path, metavar="IN", help="rows, as .parquet or .csv")
+    parser.add_argument("target", type=Path, metavar="OUT.parquet", help="where answers go")
+    parser.add_argument("--bundle", type=Path, help="folder of a signed bundle")
+    parser.add_argument(
+        "--rejected", type=Path, help="where bad rows go; default: OUT.rejected.parquet"
+    )
+    parser.add_argument("--chunk-rows", type=int, default=_CHUNK, help="rows scored together")
+    given = parser.parse_args(arguments)
+    try:
+        if given.chunk_rows < 1:
+            raise BundleError("--chunk-rows must be at least 1.")
+        rejected = given.rejected or given.target.with_suffix(".rejected.parquet")
+        bundle = given.bundle or find_bundle()
+        score_file(bundle, given.source, given.target, rejected, given.chunk_rows)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except Refused as refused:
+        print(told(refused), file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,208 @@
+"""A file is scored as the server scores rows; what cannot be scored is kept with its reason."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import small_payload as small
+from fastapi.testclient import TestClient
+
+from ai_assets.serving.batch import main
+
+ROWS = [
+    {**small.ROW, "distance": 100 + 10 * at, "place": ["EWR", "JFK", "LGA"][at % 3], "weight": None}
+    for at in range(20)
+]
+
+
+@pytest.fixture
+def lake(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AI_ASSETS_LAKE", str(shared / "lake"))
+
+
+def run(shared: Path, source: Path, target: Path, *more: str) -> int:
+    return main([str(source), str(target), "--bundle", str(shared / "payload"), *more])
+
+
+def frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema_overrides={"weight": pl.Float64}).with_columns(
+        pl.col("due").str.to_datetime(time_zone="UTC")
+    )
+
+
+@pytest.mark.usefixtures("lake")
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_a_file_gets_the_answers_that_predict_gives(
+    shared: Path, tmp_path: Path, client: TestClient, kind: str
+):
+    source, target = tmp_path / f"in.{kind}", tmp_path / "out.parquet"
+    if kind == "csv":
+        pl.DataFrame(ROWS, schema_overrides={"weight": pl.String}).write_csv(source)
+    else:
+        frame(ROWS).write_parquet(source)
+
+    assert run(shared, source, target, "--chunk-rows", "7") == 0
+
+    found = pl.read_parquet(target)
+    offline = client.post("/predict", json=ROWS).json()["predictions"]
+    assert found["_row"].to_list() == list(range(20))
+    assert found["probability"].to_list() == pytest.approx(
+        [answer["probability"] for answer in offline], abs=1e-12
+    )
+    assert found["label"].to_list() == [answer["label"] for answer in offline]
+    assert found["threshold"].unique().to_list() == [0.6]
+    assert found["prediction_id"].n_unique() == 20
+    assert found.columns[:3] == ["_row", "due", "carrier"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([source.name, "out.parquet"])
+
+
+@pytest.mark.usefixtures("lake")
+def test_bad_rows_go_to_a_file_of_their_own_with_the_reason(
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    rows = [dict(row) for row in ROWS]
+    rows[3]["distance"] = 9000
+    rows[11] |= {"distance": None, "carrier": "UAX"}
+    frame(rows).with_columns(gate=pl.lit("A")).write_parquet(tmp_path / "in.parquet")
+
+    assert run(shared, tmp_path / "in.parquet", tmp_path / "out.parquet", "--chunk-rows", "6") == 0
+
+    good = pl.read_parquet(tmp_path / "out.parquet")
+    bad = pl.read_parquet(tmp_path / "out.rejected.parquet")
+    assert good.height == 18
+    assert bad["_row"].to_list() == [3, 11]
+    assert bad["_reason"].to_list() == [
+        "distance must be between 1 and 6000 mile, but got 9000.",
+        (
+            "carrier must be a text that matches [A-Z0-9]{2}, but got 'UAX'. "
+            "distance must be a whole number, but got null."
+        ),
+    ]
+    assert bad["distance"].to_list() == [9000, None]
+    assert bad["gate"].to_list() == ["A", "A"]
+    told = capsys.readouterr().err
+    assert "Not read: gate" in told
+    assert "20 of 20 rows: 18 scored, 2 rejected" in told
+    assert "out.rejected.parquet" in told
+
+
+@pytest.mark.usefixtures("lake")
+def test_lines_of_a_csv_that_are_no_rows_are_kept_too(shared: Path, tmp_path: Path):
+    lines = [
+        "due,place,carrier,distance,first",
+        "2013-04-10T15:30:00Z,EWR,UA,1400,true",
+        "2013-04-10T15:30:00Z,EWR",
+        "2013-04-10T15:30:00Z,JFK,UA,14x,NA",
+        "2013-04-10T15:30:00Z,JFK,UA,200,maybe",
+        "2013-04-10T15:30:00Z,LGA,UA,200.0,",
+        '"2013-04-10T15:30:00Z","LGA","UA","200",FALSE',
+    ]
+    (tmp_path / "in.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    assert run(shared, tmp_path / "in.csv", tmp_path / "out.parquet", "--chunk-rows", "2") == 0
+
+    assert pl.read_parquet(tmp_path / "out.parquet")["_row"].to_list() == [0, 5]
+    bad = pl.read_parquet(tmp_path / "out.rejected.parquet").sort("_row")
+    assert dict(bad.select("_row", "_reason").iter_rows()) == {
+        1: "The line has 2 values, not 5.",
+        2: "distance must be a whole number, but got '14x'.",
+        3: "first must be true or false, but got 'maybe'.",
+        4: "distance must be a whole number, but got '200.0'.",
+    }
+    assert bad["_line"].to_list() == ["2013-04-10T15:30:00Z,EWR", None, None, None]
+
+
+@pytest.mark.usefixtures("lake")
+def test_a_row_on_which_the_query_fails_does_not_take_others_along(tmp_path: Path, shared: Path):
+    sql = small.SQL.replace(
+        "r.distance,", "CAST('1' || r.name AS INTEGER) * 0 + r.distance AS distance,"
+    )
+    bundle = small.signed_payload(tmp_path / "payload", tmp_path, sql=sql)
+    rows = [{**row, "name": None} for row in ROWS]
+    rows[7]["name"] = "x"
+    frame(rows).write_parquet(tmp_path / "in.parquet")
+
+    done = main(
+        [str(tmp_path / "in.parquet"), str(tmp_path / "out.parquet"), "--bundle", str(bundle)]
+    )
+
+    assert done == 0
+    bad = pl.read_parquet(tmp_path / "out.rejected.parquet")
+    assert bad["_row"].to_list() == [7]
+    assert "The features of these rows cannot be computed" in bad["_reason"][0]
+    assert pl.read_parquet(tmp_path / "out.parquet").height == 19
+
+
+def bad_file(folder: Path, name: str, content: Any) -> Path:
+    path = folder / name
+    if isinstance(content, pl.DataFrame):
+        content.write_parquet(path)
+    elif content is not None:
+        path.write_bytes(content)
+    return path
+
+
+BAD: dict[str, tuple[str, Any, str]] = {
+    "not there": ("in.parquet", None, "There is no file"),
+    "another kind": ("in.txt", b"x", "must be a .parquet or .csv file"),
+    "no parquet": ("in.parquet", b"PAR0", "in.parquet cannot be read"),
+    "empty csv": ("in.csv", b"", "The field 'due' is required, but missing"),
+    "column missing": (
+        "in.parquet", frame(ROWS).rename({"place": "places"}), "Was it given as 'places'?"
+    ),
+    "column twice": ("in.csv", b"due,due\n1,2\n", "has the column 'due' twice"),
+    "no rows": ("in.parquet", frame(ROWS).clear(), "in.parquet has no rows"),
+    "our own column": (
+        "in.parquet", frame(ROWS).with_columns(_row=1), "must not have a column '_row'"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("lake")
+@pytest.mark.parametrize("case", BAD)
+def test_a_file_that_cannot_be_scored_is_explained_and_nothing_is_left(
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], case: str
+):
+    name, content, words = BAD[case]
+    source = bad_file(tmp_path, name, content)
+
+    assert run(shared, source, tmp_path / "out" / "out.parquet") == 1
+
+    assert words in capsys.readouterr().err
+    assert not list(tmp_path.glob("out/*"))
+
+
+@pytest.mark.usefixtures("lake")
+def test_outputs_must_be_parquet_and_not_the_input(
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    source = tmp_path / "in.parquet"
+    frame(ROWS).write_parquet(source)
+
+    assert run(shared, source, source) == 1
+    assert "different files" in capsys.readouterr().err
+    assert run(shared, source, tmp_path / "out.csv") == 1
+    assert "must be a .parquet file, but got 'out.csv'" in capsys.readouterr().err
+
+
+def test_a_missing_table_ends_the_command_with_its_name(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("AI_ASSETS_LAKE", str(tmp_path / "nowhere"))
+    frame(ROWS).write_parquet(tmp_path / "in.parquet")
+    command = ["-m", "ai_assets.serving.batch", "--bundle", str(shared / "payload")]
+
+    done = subprocess.run(
+        [sys.executable, *command, str(tmp_path / "in.parquet"), str(tmp_path / "out.parquet")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "Not ready: " in done.stderr
+    assert "Traceback" not in done.stderr
