@@ -176,9 +176,13 @@ def to_raw(tensor: Tensor) -> bytes:
     """The elements as raw bytes."""
     if tensor.datatype != BYTES:
         return tensor.values.to_numpy().astype(NUMPY[tensor.datatype], copy=False).tobytes()
-    texts = [text.encode() for text in tensor.values.to_list()]
-    pack = _LENGTH.pack
-    return b"".join([part for text in texts for part in (pack(len(text)), text)])
+    texts = tensor.values.to_list()
+    framed = {text: _framed(text.encode()) for text in set(texts)}
+    return b"".join([framed[text] for text in texts])
+
+
+def _framed(text: bytes) -> bytes:
+    return _LENGTH.pack(len(text)) + text
 
 
 def wrong(name: str, words: str) -> Refused:
