@@ -1,0 +1,227 @@
+"""The standard protocols against LightGBM in process, and gRPC against REST, same model and rows.
+
+Run as `python benchmarks/protocols.py`. The server runs in a process of its own; the clients send
+bytes that were made before, so that both protocols are measured without a client's own work.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+import grpc
+import numpy as np
+import polars as pl
+from figures import Figure, report
+from newest_bundle import newest_bundle
+
+from ai_assets.serving.bundle import Bundle, load_bundle
+from ai_assets.serving.online import OnlineTables
+from ai_assets.serving.protocols.inference import inference_pb2 as pb
+from ai_assets.serving.protocols.tensors import Spec, Tensor, to_raw
+from ai_assets.serving.scoring import Scorer
+from ai_assets.serving.settings import Settings
+
+MANY, SOME, CALLERS, ROUNDS, SECONDS = 10_000, 100, 8, 9, 4.0
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+_TYPES = {"string": "BYTES", "int64": "INT64", "float64": "FP64", "bool": "BOOL"}
+
+
+def columns(bundle: Bundle, rows: pl.DataFrame) -> list[Tensor]:
+    """The rows as tensors; columns with missing values are left out."""
+    found = []
+    for name, column in bundle.request.table.columns.items():
+        values = rows[name]
+        if column.type == "datetime":
+            values = values.dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+        if not values.has_nulls():
+            found.append(Tensor(name, _TYPES.get(column.type, "BYTES"), (rows.height,), values))
+    return found
+
+
+def vectors(matrix: np.ndarray) -> list[Tensor]:
+    """The encoded matrix as a tensor."""
+    return [Tensor("features", "FP32", matrix.shape, pl.Series(matrix.ravel()))]
+
+
+class Rest:
+    """Calls over REST; binary tensors, or JSON."""
+
+    def __init__(self, port: int, model: str, tensors: list[Tensor], *, binary: bool) -> None:
+        self._port, self._path = port, f"/v2/models/{model}/infer"
+        heads, raw = [], b""
+        for tensor in tensors:
+            spec = Spec(tensor.name, tensor.datatype, tensor.shape).content()
+            if binary:
+                content = to_raw(tensor)
+                raw += content
+                heads.append({**spec, "parameters": {"binary_data_size": len(content)}})
+            else:
+                heads.append({**spec, "data": tensor.values.to_list()})
+        head = json.dumps({"inputs": heads, "parameters": {"binary_data_output": binary}}).encode()
+        self._body = head + raw
+        self._headers = {"Inference-Header-Content-Length": str(len(head))} if binary else {}
+
+    def caller(self) -> Callable[[], None]:
+        """A function that asks once, over a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._port)
+
+        def call() -> None:
+            connection.request("POST", self._path, self._body, self._headers)
+            answer = connection.getresponse()
+            content = answer.read()
+            if answer.status != 200:
+                sys.exit(f"{answer.status}: {content[:300]!r}")
+
+        return call
+
+
+class Grpc:
+    """Calls over gRPC, raw tensors."""
+
+    def __init__(self, port: int, model: str, tensors: list[Tensor]) -> None:
+        request = pb.ModelInferRequest(model_name=model)
+        for tensor in tensors:
+            request.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+            request.raw_input_contents.append(to_raw(tensor))
+        self._body, self._port = request.SerializeToString(), port
+
+    def caller(self) -> Callable[[], None]:
+        """A function that asks once, over a connection of its own."""
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        channel = grpc.insecure_channel(f"127.0.0.1:{self._port}", options=options)
+        ask = channel.unary_unary(INFER)
+        return lambda: (ask(self._body), None)[1]
+
+
+def once_s(call: Callable[[], object]) -> float:
+    """Median seconds of a call, after one to warm up."""
+    call()
+    seconds = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - began)
+    return median(seconds)
+
+
+def calls_a_second(protocol: Rest | Grpc) -> float:
+    """Answers a second to callers that ask one after another."""
+    end = time.perf_counter() + SECONDS
+
+    def ask(_: int) -> int:
+        call, count = protocol.caller(), 0
+        while time.perf_counter() < end:
+            call()
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(CALLERS) as callers:
+        return sum(callers.map(ask, range(CALLERS))) / SECONDS
+
+
+@contextmanager
+def serving(payload: Path) -> Iterator[tuple[int, int]]:
+    """The server, with limits that let 10,000 rows through: its ports for REST and gRPC."""
+    with socket.socket() as one, socket.socket() as other:
+        for probe in (one, other):
+            probe.bind(("127.0.0.1", 0))
+        ports = one.getsockname()[1], other.getsockname()[1]
+    command = ["ai_assets.serving", "--bundle", str(payload), "--port", str(ports[0])]
+    limits = {"AI_ASSETS_MAX_ROWS": str(MANY), "AI_ASSETS_MAX_BODY": "20000000"}
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command, "--grpc-port", str(ports[1])],
+            env={**os.environ, **limits},
+            stderr=log,
+        )
+        try:
+            _wait(process, ports[0])
+            yield ports
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def _wait(process: "subprocess.Popen[bytes]", port: int) -> None:
+    for _ in range(600):
+        if process.poll() is not None:
+            sys.exit("The server ended before it was ready.")
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1):
+                return
+        except OSError:
+            time.sleep(0.1)
+    sys.exit("The server was not ready in time.")
+
+
+def request_rows(bundle: Bundle) -> tuple[pl.DataFrame, np.ndarray]:
+    """10,000 newest rows of the request table, and their encoded features."""
+    found = OnlineTables(Settings.from_environment().lake, bundle.online).newest()
+    tables = {name: snapshot.frame for name, snapshot in found.items()}
+    known = tables[bundle.request.name].select(list(bundle.request.table.columns))
+    rows = pl.concat([known] * -(-MANY // known.height)).tail(MANY)
+    scorer = Scorer(bundle)
+    scorer.refresh(tables)
+    return rows, bundle.encoding.transform(scorer.features(rows))
+
+
+def main() -> int:
+    """Measure a bundle; 1 if a goal is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--product", default="flight_delay")
+    parser.add_argument("--bundle", type=Path, help="payload to serve; default: the newest one")
+    given = parser.parse_args()
+    payload = given.bundle or newest_bundle(given.product)[1]
+    bundle = load_bundle(payload)
+    if bundle.trees is None:
+        sys.exit("The bundle serves no trees, so there is nothing to compare with.")
+    import lightgbm
+
+    rows, matrix = request_rows(bundle)
+    booster = lightgbm.Booster(model_str=bundle.trees)
+    ready, raw = f"{bundle.product}_vectors", bundle.product
+    figures = []
+    with serving(payload) as (port, grpc_port):
+        for name, protocol in (
+            ("ready vectors, gRPC", Grpc(grpc_port, ready, vectors(matrix))),
+            ("ready vectors, REST binary", Rest(port, ready, vectors(matrix), binary=True)),
+            ("raw columns, gRPC", Grpc(grpc_port, raw, columns(bundle, rows))),
+        ):
+            theirs, ours = once_s(lambda: booster.predict(matrix)), once_s(protocol.caller())
+            figures.append(_many(name, ours, theirs))
+        for name, some, model in (
+            ("ready vectors", vectors(matrix[:SOME]), ready),
+            ("raw columns", columns(bundle, rows.tail(SOME)), raw),
+        ):
+            ours = calls_a_second(Grpc(grpc_port, model, some))
+            for form, binary in (("JSON", False), ("binary", True)):
+                theirs = calls_a_second(Rest(port, model, some, binary=binary))
+                figures.append(_some(f"{name}, gRPC against REST {form}", ours, theirs))
+    return report(figures)
+
+
+def _many(name: str, ours: float, theirs: float) -> Figure:
+    ratio = theirs / ours
+    shown = (f"{MANY / seconds:,.0f} rows/s" for seconds in (ours, theirs))
+    return Figure(f"{MANY:,} {name}", *shown, ratio, ">= 0.5 of LightGBM", ratio >= 0.5)
+
+
+def _some(name: str, ours: float, theirs: float) -> Figure:
+    ratio = ours / theirs
+    shown = (f"{SOME * calls:,.0f} rows/s" for calls in (ours, theirs))
+    return Figure(f"{SOME} {name}", *shown, ratio, ">= 1.5", ratio >= 1.5)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
