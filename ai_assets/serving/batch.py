@@ -5,7 +5,6 @@ with the reason; none is lost.
 """
 
 import argparse
-import os
 import sys
 import time
 from collections import defaultdict
@@ -157,7 +156,8 @@ def score_file(bundle: Path, source: Path, target: Path, rejected: Path, chunk: 
             raise DataError(f"The output must be a .parquet file, but got '{path.name}'.")
     given = Input(source, chunk)
     settings = Settings.from_environment()
-    loaded = Start(bundle, replace(settings, threads=os.cpu_count() or 1)).wait()
+    # The output is the record of a batch.
+    loaded = Start(bundle, replace(settings, log_mode="off")).wait()
     batch = Batch(loaded, given)
     if batch.left_out:
         print(f"Not read: {', '.join(batch.left_out)}", file=sys.stderr)

@@ -4,7 +4,7 @@
 the encoded matrix.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,14 +85,16 @@ class Model:
 
     def answers(self, scored: "Scored", names: Sequence[str]) -> list[Tensor]:
         """The outputs of these names."""
-        columns: dict[str, Any] = {
-            "probability": scored.probability,
-            "label": scored.label,
-            "prediction_id": scored.ids,
+        columns: dict[str, Callable[[], Any]] = {
+            "probability": lambda: scored.probability,
+            "label": lambda: scored.label,
+            "prediction_id": lambda: scored.ids,
         }
         types = {spec.name: spec.datatype for spec in self.outputs}
-        shape = (len(scored.ids),)
-        return [Tensor(name, types[name], shape, pl.Series(name, columns[name])) for name in names]
+        shape = (len(scored.label),)
+        return [
+            Tensor(name, types[name], shape, pl.Series(name, columns[name]())) for name in names
+        ]
 
     def _check_rows(self, rows: int) -> None:
         if not rows:
