@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from ai_assets.automation.lost import lost_runs
 from ai_assets.automation.ticks import tick_seconds
 from ai_assets.resources.notify import Alert, Notifier
 
@@ -15,7 +16,7 @@ RUNNING = dg.DefaultSensorStatus.RUNNING
 
 def location_sensors() -> list[dg.SensorDefinition]:
     """What every code location has, whatever its products."""
-    return [automation(), failed_runs, waiting_alerts]
+    return [automation(), failed_runs, lost_runs, waiting_alerts]
 
 
 def automation() -> dg.AutomationConditionSensorDefinition:

@@ -1,0 +1,131 @@
+"""Runs that nobody is left to start are failed; those that may still start are left alone."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.storage.tags import GRPC_INFO_TAG
+
+from ai_assets.automation import lost
+from ai_assets.automation.lost import lost_runs, starting
+
+STARTING, FAILURE = dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.FAILURE
+SHIPPED = """
+run_launcher: {module: ai_assets.launcher, class: RunLauncher}
+run_retries: {enabled: true}
+"""
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    (tmp_path / "dagster.yaml").write_text(SHIPPED, encoding="utf-8")
+    with dg.DagsterInstance.from_config(str(tmp_path)) as made:
+        yield made
+
+
+@pytest.fixture
+def place() -> Iterator[str]:
+    """Where a code server may listen; the path of such a socket has to be short."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield str(Path(folder, "server"))
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lost, "SECONDS_TO_START", 0.0)
+
+
+def asked_for(instance: dg.DagsterInstance, pid: int | None = None, **server: object) -> str:
+    """The id of a run that a code server has been asked to start, and that may have a process."""
+
+    @dg.job
+    def nothing() -> None:
+        pass
+
+    tags = {GRPC_INFO_TAG: json.dumps(server), "dagster/max_retries": "1"}
+    run = instance.create_run_for_job(nothing, tags=tags)
+    instance.report_engine_event("Launching", run)
+    event = dg.DagsterEvent(dg.DagsterEventType.RUN_STARTING.value, run.job_name)
+    instance.report_dagster_event(event, run_id=run.run_id)
+    if pid is not None:
+        instance.report_engine_event(f"Started process for run (pid: {pid}).", run)
+    return run.run_id
+
+
+def looked_at(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun:
+    """The run after the sensor has looked."""
+    with dg.build_sensor_context(instance=instance) as context:
+        lost_runs(context)
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    return run
+
+
+def test_a_run_whose_code_server_is_gone_is_failed_and_will_be_retried(
+    instance: dg.DagsterInstance, place: str
+) -> None:
+    run_id = asked_for(instance, host="localhost", socket=place)
+
+    run = looked_at(instance, run_id)
+
+    assert (run.status, run.is_complete_and_waiting_to_retry) == (FAILURE, True)
+    (said,) = instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+    assert "Its code server ended before there was a process for the run." in said.message
+
+
+def test_a_socket_that_a_killed_server_has_left_behind_does_not_answer(
+    instance: dg.DagsterInstance, place: str
+) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(place)
+        server.listen()
+        run_id = asked_for(instance, host="localhost", socket=place)
+        assert looked_at(instance, run_id).status == STARTING, "the server is at work"
+
+    assert Path(place).exists()
+    assert looked_at(instance, run_id).status == FAILURE
+
+
+def test_a_run_whose_process_loads_goes_on_without_its_code_server(
+    instance: dg.DagsterInstance, place: str
+) -> None:
+    run_id = asked_for(instance, os.getpid(), host="localhost", socket=place)
+
+    assert looked_at(instance, run_id).status == STARTING
+
+
+def test_a_run_whose_process_died_as_it_loaded_is_failed(
+    instance: dg.DagsterInstance, place: str
+) -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    run_id = asked_for(instance, process.pid, host="localhost", socket=place)
+
+    assert looked_at(instance, run_id).status == FAILURE
+    (said,) = instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+    assert f"Process {process.pid} of the run is gone." in said.message
+
+
+def test_of_a_server_that_is_reached_by_a_port_nothing_is_said(
+    instance: dg.DagsterInstance,
+) -> None:
+    run_id = asked_for(instance, host="code_server", port=4000)
+
+    assert looked_at(instance, run_id).status == STARTING
+
+
+def test_a_run_gets_a_while_to_start(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_for(instance, host="localhost", socket="/nowhere")
+    assert len(starting(instance)) == 1
+
+    monkeypatch.setattr(lost, "SECONDS_TO_START", 30.0)
+    assert starting(instance) == []
