@@ -29,12 +29,13 @@ FOLLOWING = frozenset(
 
 def condition(product: Product, stage: Stage) -> dg.AutomationCondition | None:
     """The condition of one stage of a product; None for what is made on demand only."""
-    if stage.stage == "raw":
+    if stage.stage in ("raw", "served", "feedback"):
         return new_partition() if stage.partitioned and product.partitions else None
     if stage.stage == "online":
         return newest_rows(product)
     if stage.stage in FOLLOWING:
-        return follows(dg.AssetKey(product.asset("release").key))
+        waits_for_none = ("release", "served", "feedback")
+        return follows(tuple(dg.AssetKey(product.asset(name).key) for name in waits_for_none))
     return None
 
 
@@ -45,17 +46,18 @@ def new_partition() -> dg.AutomationCondition:
 
 
 @cache
-def follows(release: dg.AssetKey) -> dg.AutomationCondition:
+def follows(ignored: tuple[dg.AssetKey, ...]) -> dg.AutomationCondition:
     """Follow what is upstream, whatever the partition: a month made anew is followed as well.
 
     Not the release: what was in production when a partition began does not change with the next
-    one, so predictions do not wait for it and are not made anew.
+    one, so predictions do not wait for it and are not made anew. Nor the server's log: a product
+    that is not served has none.
     """
     eager = dg.AutomationCondition.eager().without(dg.AutomationCondition.in_latest_time_window())
     passed = dg.AutomationCondition.all_deps_blocking_checks_passed()
     sound = passed & ~dg.AutomationCondition.any_deps_match(failed())
-    released = dg.AssetSelection.assets(release)
-    return (eager & sound).ignore(released).with_label("upstream_is_new_and_sound")
+    apart = dg.AssetSelection.assets(*ignored)
+    return (eager & sound).ignore(apart).with_label("upstream_is_new_and_sound")
 
 
 def newest_rows(product: Product) -> dg.AutomationCondition:

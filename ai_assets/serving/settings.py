@@ -14,7 +14,8 @@ class Settings:
 
     Attributes:
         lake: folder or URL of the lake that time-varying tables are read from.
-        log: path or URL of the record of answers; a file below the state root if empty.
+        log: path or URL of the record of answers, with `{product}` for the product's name; a file
+            below the state root if empty.
         log_mode: `durable`, `async` or `off`; what the product declares if empty.
         trusted_key: public key that must have signed the bundle; any if empty.
         max_rows: most rows of a request.

@@ -21,6 +21,7 @@ from ai_assets.stages.performance import performance_stage
 from ai_assets.stages.predictions import predictions_stage
 from ai_assets.stages.raw import raw_stage
 from ai_assets.stages.release import release_stage
+from ai_assets.stages.served import feedback_stage, served_stage
 from ai_assets.stages.training_set import training_set_stage
 from ai_assets.stages.tuning import tuning_stage
 from ai_assets.stages.verdict import verdict_stage
@@ -48,6 +49,8 @@ def tabular_stages(product: Product) -> Iterator[Stage]:
     yield gate_stage(product)
     yield release_stage(product)
     yield predictions_stage(product)
+    yield served_stage(product)
+    yield feedback_stage(product)
     yield drift_stage(product)
     yield drift_report_stage(product)
     yield performance_stage(product)

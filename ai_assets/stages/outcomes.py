@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from ai_assets.stages.binding import StageRun
+from ai_assets.stages.served import last_of_each_row
 
 _SCHEMA: dict[str, Any] = {
     "_row_id": pl.Int64,
@@ -65,14 +66,35 @@ def arrived_outcomes(run: StageRun, back: int = 0) -> Outcomes:
 
 
 def _scored_labels(run: StageRun, keys: list[str] | None) -> pl.DataFrame:
-    """Labels joined with scores; partitions that are missing on either side have none."""
-    if keys is not None:
-        names = (run.name("labels"), run.name("predictions"))
-        there = [set(run.lake.partitions(name)) for name in names]
-        keys = [key for key in keys if key in there[0] & there[1]]
-        if not keys:
-            return pl.DataFrame(schema=_SCHEMA)
-    labels = run.lake.scan(run.name("labels"), keys).filter(pl.col("label").is_not_null())
-    scores = run.lake.scan(run.name("predictions"), keys).select("_row_id", "probability", "bundle")
-    rows = labels.join(scores, on="_row_id", how="inner").sort("_row_id").collect()
+    """Outcomes joined with scores; partitions that are missing on either side have none.
+
+    A row that batch and server scored with the same bundle counts once.
+    """
+    batch = _there(run, "predictions", keys, ["_row_id", "probability", "bundle"])
+    online = _there(run, "served", keys, ["_row_id", "probability", "bundle"])
+    once = ["_row_id", "bundle"]
+    online = online.unique(once, keep="last", maintain_order=True)
+    scores = pl.concat([batch, online.join(batch, on=once, how="anti")])
+    rows = _outcomes(run, keys).join(scores, on="_row_id", how="inner").sort("_row_id")
     return rows.select(name for name in _SCHEMA if name in rows.columns)
+
+
+def _outcomes(run: StageRun, keys: list[str] | None) -> pl.DataFrame:
+    """Rows with a label: the table's own, and where it has none what callers told."""
+    columns = ["_row_id", "label", "event_time", "known_at"]
+    labels = _there(run, "labels", keys, columns).filter(pl.col("label").is_not_null())
+    told = last_of_each_row(_there(run, "feedback", keys, columns))
+    more = told.join(labels, on="_row_id", how="anti")
+    return pl.concat([labels, more.select(labels.columns)])
+
+
+def _there(run: StageRun, asset: str, keys: list[str] | None, columns: list[str]) -> pl.DataFrame:
+    """These columns of an asset's partitions that there are; no rows where there are none."""
+    name = run.name(asset)
+    if keys is not None:
+        keys = [key for key in keys if key in set(run.lake.partitions(name))]
+    if keys == [] or not run.lake.exists(name):
+        return pl.DataFrame(schema={column: _SCHEMA[column] for column in columns})
+    rows = run.lake.scan(name, keys)
+    known = rows.collect_schema().names()
+    return rows.select(column for column in columns if column in known).collect()

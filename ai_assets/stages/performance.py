@@ -53,7 +53,12 @@ def performance_stage(product: Product) -> Stage:
         kinds=frozenset({"python", "deltalake"}),
         # Earlier partitions are read where they are there; to depend on them would make the first
         # partitions after a release wait for scores from before it.
-        upstream=[Upstream("predictions"), Upstream("labels")],
+        upstream=[
+            Upstream("predictions"),
+            Upstream("labels"),
+            Upstream("served"),
+            Upstream("feedback"),
+        ],
         guards=[AS_ESTIMATED],
         code=("estimation",),
         settings=product.declaration.label.model_dump_json()

@@ -17,6 +17,7 @@ from ai_assets.automation import condition
 from ai_assets.stages.binding import bind
 
 RAW = ("raw/orders", "raw/visits")
+LOG = ("served", "feedback")
 CARRIED = {
     "cleaned/orders",
     "cleaned/visits",
@@ -146,7 +147,7 @@ def test_only_what_follows_data_has_a_condition(graph: Graph) -> None:
         if condition(graph.world.product, stage) is not None
     }
 
-    watched = {"rejected/shops", "cleaned/shops", *CARRIED, *RAW, *ONLINE}
+    watched = {"rejected/shops", "cleaned/shops", *CARRIED, *RAW, *LOG, *ONLINE}
     assert found - {"operations"} == watched
     assert not {*LEARNED, "release", "raw/shops", "backtest"} & found
 
@@ -157,6 +158,7 @@ def test_a_partition_that_has_just_ended_is_read_from_the_source(started: Graph)
     asked = started.tick(at="2024-05-01T00:01:00+00:00")
 
     assert asked["raw/orders"] == asked["raw/visits"] == {APRIL}
+    assert asked["served"] == asked["feedback"] == {APRIL}
 
 
 def test_a_new_raw_partition_is_carried_on_to_the_verdict_in_one_tick(started: Graph) -> None:

@@ -41,8 +41,12 @@ class Store(Protocol):
 
 
 def log_place(product: str, given: str = "") -> str:
-    """Path or URL of a product's log: the setting, or a file below the state root."""
-    return given or str(state_root() / "served" / f"{product}.sqlite")
+    """Path or URL of a product's log: the setting, or a file below the state root.
+
+    `{product}` in the setting becomes the product's name.
+    """
+    default = str(state_root() / "served" / "{product}.sqlite")
+    return (given or default).replace("{product}", product)
 
 
 def open_store(place: str) -> Store:
@@ -52,9 +56,18 @@ def open_store(place: str) -> Store:
         BundleError: the URL is of no kind that is known.
         LogError: it cannot be opened, or is of another format.
     """
+    from ai_assets.serving.record.sqlite import SqliteStore
+
+    return SqliteStore(_path(place))
+
+
+def read_store(place: str) -> Store | None:
+    """The log at a place, to read it; None where nothing was recorded yet."""
+    return open_store(place) if _path(place).is_file() else None
+
+
+def _path(place: str) -> Path:
     scheme, found, rest = place.partition("://")
     if found and scheme != "sqlite":
         raise BundleError(must_be("AI_ASSETS_LOG", "a path or sqlite:///<path>", place))
-    from ai_assets.serving.record.sqlite import SqliteStore
-
-    return SqliteStore(Path(rest[1:] if found else place))
+    return Path(rest[1:] if found else place)

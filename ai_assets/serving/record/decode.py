@@ -1,0 +1,98 @@
+"""From entries of the log back to rows: what was asked, what the model saw, what it answered."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from ai_assets.lifecycle.features.encoding import Encoding
+from ai_assets.lifecycle.schema.tables import Table
+from ai_assets.serving.columns import ColumnCheck
+from ai_assets.serving.record.answers import Answered, Described
+from ai_assets.serving.record.feedback import micros
+from ai_assets.serving.record.store import Span
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One answer.
+
+    Attributes:
+        prediction_id: its id.
+        entry: the request that it belongs to.
+        given: the row as it was asked; empty for a ready vector.
+        key: its key columns and its time, of the declared types; empty for a ready vector.
+        event_us: its event time, microseconds since 1970.
+        features: what the model saw, by name.
+        probability: the score.
+        label: the answer in the product's words.
+    """
+
+    prediction_id: str
+    entry: Answered
+    given: Mapping[str, Any]
+    key: Mapping[str, Any]
+    event_us: int | None
+    features: Mapping[str, Any]
+    probability: float
+    label: str | float
+
+
+def rows_of(
+    entries: Iterable[Answered], described: Mapping[str, Described], span: Span = (None, None)
+) -> Iterator[Row]:
+    """The rows of entries whose event time lies in [from, to); all rows for `(None, None)`."""
+    for entry in entries:
+        bundle = described[entry.bundle]
+        for row in _rows(entry, bundle.table, bundle.encoding):
+            if span == (None, None) or (row.event_us is not None and _within(row.event_us, span)):
+                yield row
+
+
+def features_by_name(seen: np.ndarray, encoding: Encoding) -> dict[str, Any]:
+    """What the model saw of a row, float32 [F], as numbers and texts; None is missing or unseen."""
+    found: dict[str, Any] = {}
+    for column, value in zip(encoding.columns, seen.tolist(), strict=True):
+        if column.kind == "categorical":
+            found[column.name] = column.categories[int(value)] if value >= 0 else None
+        else:
+            found[column.name] = value if value == value else None
+    return found
+
+
+def features_text(row: Row) -> str:
+    """The features as JSON."""
+    return json.dumps(row.features, ensure_ascii=False)
+
+
+def moment(us: int) -> datetime:
+    """The moment of so many microseconds since 1970."""
+    return _EPOCH + timedelta(microseconds=us)
+
+
+def _within(us: int, span: Span) -> bool:
+    return (span[0] is None or us >= span[0]) and (span[1] is None or us < span[1])
+
+
+def _rows(entry: Answered, table: Table, encoding: Encoding) -> Iterator[Row]:
+    matrix = np.frombuffer(entry.features, dtype=np.float32).reshape(entry.rows, -1)
+    names = [*table.key, *([table.time] if table.time and table.time not in table.key else [])]
+    checks = {name: ColumnCheck(name, table.columns[name], required=True) for name in names}
+    columns = zip(
+        entry.prediction_ids(),
+        entry.given_rows(table.columns),
+        matrix,
+        entry.probabilities(),
+        entry.label,
+        strict=True,
+    )
+    for prediction_id, given, seen, probability, label in columns:
+        key = {name: check(given[name]) for name, check in checks.items()} if given else {}
+        event = micros(key[table.time]) if key and table.time else None
+        features = features_by_name(seen, encoding)
+        yield Row(prediction_id, entry, given, key, event, features, probability, label)

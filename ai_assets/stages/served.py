@@ -1,0 +1,231 @@
+"""served, feedback: what the server answered and what callers told it, from its log to the lake.
+
+Both are sources. They join to releases by the bundle's tag, and to labels by row: an edge from
+either would close a circle.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from ai_assets.lifecycle.cleaning.identity import row_hashes, row_ids
+from ai_assets.lifecycle.product import Product
+from ai_assets.lifecycle.schema.tables import Table
+from ai_assets.serving.columns import ColumnCheck
+from ai_assets.serving.record.answers import Told
+from ai_assets.serving.record.decode import Row, features_text, moment, rows_of
+from ai_assets.serving.record.feedback import micros
+from ai_assets.serving.record.store import Span, Store, log_place, read_store
+from ai_assets.stages import shown
+from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun
+
+OF_A_RELEASE = Guard(
+    "answered_by_a_release", "Each bundle that answered stands in the ledger of releases."
+)
+WHOLE = Guard(
+    "all_of_the_log", "The lake holds each answer of the log to a row of then, once.", blocking=True
+)
+ONE_OUTCOME = Guard("one_outcome_a_row", "No row was told to have come out in two ways.")
+_MOMENT = pl.Datetime("us", "UTC")
+SERVED: dict[str, Any] = {
+    "_row_id": pl.Int64, "prediction_id": pl.String, "event_time": _MOMENT, "asked_at": _MOMENT,
+    "key_id": pl.String, "route": pl.String, "bundle": pl.String, "model": pl.String,
+    "role": pl.String, "probability": pl.Float64, "predicted": pl.String, "threshold": pl.Float64,
+    "latency_ms": pl.Float64, "request": pl.String, "features": pl.String, "online": pl.String,
+}  # fmt: skip
+FEEDBACK: dict[str, Any] = {
+    "_row_id": pl.Int64, "label": pl.Float64, "event_time": _MOMENT, "known_at": _MOMENT,
+    "told_at": _MOMENT, "outcome": pl.String, "prediction_id": pl.String, "entity": pl.String,
+    "key_id": pl.String,
+}  # fmt: skip
+_KEY_TYPES: dict[str, Any] = {
+    "string": pl.String, "int64": pl.Int64, "float64": pl.Float64, "bool": pl.Boolean,
+    "datetime": _MOMENT, "date": pl.Date,
+}  # fmt: skip
+
+
+def served_stage(product: Product) -> Stage:
+    """The stage that brings the record of answers into the lake."""
+    return Stage(
+        stage="served",
+        asset="served",
+        description="Each answer that a server gave to a row of the partition: who asked, the row, "
+        "the features, bundle, score and latency.",
+        compute=bring_answers,
+        kinds=frozenset({"sqlite", "deltalake"}),
+        guards=[WHOLE, OF_A_RELEASE],
+        ranges=True,
+    )
+
+
+def feedback_stage(product: Product) -> Stage:
+    """The stage that brings the outcomes that callers sent back into the lake."""
+    return Stage(
+        stage="feedback",
+        asset="feedback",
+        description="Each outcome that callers told the server of a row of the partition, in the "
+        "order they were sent. The last of a row counts.",
+        compute=bring_feedback,
+        kinds=frozenset({"sqlite", "deltalake"}),
+        guards=[ONE_OUTCOME],
+        ranges=True,
+    )
+
+
+def bring_answers(run: StageRun) -> Outcome:
+    """Write the log's answers to rows of the partition."""
+    store, span = _store(run), _span(run)
+    rows = [] if store is None else list(rows_of(store.answers(span), store.descriptions(), span))
+    frame = served_frame(rows, run.product.request_table)
+    written = run.lake.replace(run.name("served"), frame, run.partition)
+    own = [run.partition] if run.partition else None
+    ids = run.lake.scan(run.name("served"), own).select("prediction_id").collect()
+    released = run.tools.ledger.history(run.product.name)
+    known = {*released["stable"].to_list(), *released["candidate"].drop_nulls().to_list()}
+    return Outcome(
+        written.digest,
+        {**shown.rows_and_columns(frame, written.rows), **_told_of(frame)},
+        {
+            WHOLE.name: whole([row.prediction_id for row in rows], ids["prediction_id"].to_list()),
+            OF_A_RELEASE.name: of_a_release(Counter(frame["bundle"].to_list()), known),
+        },
+    )
+
+
+def bring_feedback(run: StageRun) -> Outcome:
+    """Write the outcomes of rows of the partition."""
+    store = _store(run)
+    told = [] if store is None else list(store.outcomes(_span(run)))
+    frame = feedback_frame(told, run.product)
+    written = run.lake.replace(run.name("feedback"), frame, run.partition)
+    last = last_of_each_row(frame)
+    positives = last["label"].mean()
+    return Outcome(
+        written.digest,
+        {
+            **shown.rows_and_columns(frame, written.rows),
+            "by_id": frame["prediction_id"].count(),
+            "rows_told_of": last.height,
+            **shown.numbers({"positive_rate": positives} if isinstance(positives, float) else {}),
+        },
+        {ONE_OUTCOME.name: one_outcome(frame)},
+    )
+
+
+def served_frame(rows: Iterable[Row], table: Table) -> pl.DataFrame:
+    """A row an answer, in the order they were asked; columns as `SERVED`."""
+    rows = list(rows)
+    content = [
+        [
+            row.prediction_id,
+            None if row.event_us is None else moment(row.event_us),
+            moment(row.entry.at_us),
+            row.entry.key_id,
+            row.entry.route,
+            row.entry.bundle,
+            row.entry.model,
+            row.entry.role,
+            row.probability,
+            str(row.label),
+            row.entry.threshold,
+            row.entry.latency_ms,
+            json.dumps(row.given, ensure_ascii=False),
+            features_text(row),
+            json.dumps(dict(row.entry.online)),
+        ]
+        for row in rows
+    ]
+    schema = {name: kind for name, kind in SERVED.items() if name != "_row_id"}
+    frame = pl.DataFrame(content, schema=schema, orient="row")
+    return frame.insert_column(0, _row_ids([row.key for row in rows], table))
+
+
+def feedback_frame(told: Iterable[Told], product: Product) -> pl.DataFrame:
+    """A row an outcome, in the order they were sent; columns as `FEEDBACK`."""
+    told, table = list(told), product.request_table
+    positive = product.declaration.label.positive
+    content = [
+        [
+            float(one.outcome == positive) if isinstance(one.outcome, str) else one.outcome,
+            None if one.event_us is None else moment(one.event_us),
+            moment(one.known_us),
+            moment(one.at_us),
+            str(one.outcome),
+            one.prediction_id,
+            one.entity,
+            one.key_id,
+        ]
+        for one in told
+    ]
+    schema = {name: kind for name, kind in FEEDBACK.items() if name != "_row_id"}
+    frame = pl.DataFrame(content, schema=schema, orient="row")
+    checks = {name: ColumnCheck(name, table.columns[name], required=True) for name in table.key}
+    given = [json.loads(one.entity) for one in told]
+    keys = [{n: check(key[n]) for n, check in checks.items()} if key else {} for key in given]
+    return frame.insert_column(0, _row_ids(keys, table))
+
+
+def last_of_each_row(feedback: pl.DataFrame) -> pl.DataFrame:
+    """The outcomes that count: of each row the last that was sent."""
+    known = feedback.filter(pl.col("_row_id").is_not_null())
+    return known.unique("_row_id", keep="last", maintain_order=True)
+
+
+def whole(logged: list[str], brought: list[str]) -> Finding:
+    """Whether each answer of the log is in the lake, and once."""
+    lost, twice = set(logged) - set(brought), len(brought) - len(set(brought))
+    words = f"{len(brought):,} answers in the lake, {len(logged):,} in the log"
+    if lost or twice or len(brought) != len(logged):
+        return Finding(False, f"{words}: {len(lost):,} are missing, {twice:,} are there twice.")
+    return Finding(True, f"{words}.")
+
+
+def of_a_release(answers: Mapping[str, int], known: set[str]) -> Finding:
+    """Whether only bundles answered that were released, or tried beside a release."""
+    strange = {tag: count for tag, count in answers.items() if tag not in known}
+    if not strange:
+        return Finding(True, f"{sum(answers.values()):,} answers, all by bundles of the ledger.")
+    words = ", ".join(f"{tag} ({count:,})" for tag, count in sorted(strange.items()))
+    return Finding(False, f"Answered without a release: {words}.", warn=True)
+
+
+def one_outcome(feedback: pl.DataFrame) -> Finding:
+    """Whether what was told of a row again is what had been told."""
+    known = feedback.filter(pl.col("_row_id").is_not_null())
+    outcomes = known.group_by("_row_id").agg(pl.col("outcome").n_unique())
+    unsure = outcomes.filter(pl.col("outcome") > 1).height
+    words = f"{unsure:,} of {outcomes.height:,} rows were told to have come out in two ways."
+    return Finding(not unsure, words, warn=True)
+
+
+def _told_of(frame: pl.DataFrame) -> dict[str, Any]:
+    latency = {f"latency_ms/p{q}": frame["latency_ms"].quantile(q / 100) for q in (50, 90, 99)}
+    shares = frame.group_by("bundle", "role").agg(
+        answers=pl.len(), share=pl.len() / max(frame.height, 1)
+    )
+    return {
+        "by_bundle": shown.table(shares.sort("answers", descending=True)),
+        "callers": frame["key_id"].n_unique() if frame.height else 0,
+        **shown.numbers({name: value for name, value in latency.items() if value is not None}),
+    }
+
+
+def _row_ids(keys: Sequence[Mapping[str, Any]], table: Table) -> pl.Series:
+    """The rows' ids, as in the cleaned table; null where there is no key."""
+    types = {name: _KEY_TYPES[table.columns[name].type] for name in table.key}
+    frame = pl.DataFrame([[key.get(n) for n in types] for key in keys], schema=types, orient="row")
+    ids = row_ids(row_hashes(frame, list(table.key)))
+    there = pl.Series([bool(key) for key in keys], dtype=pl.Boolean)
+    return pl.select(pl.when(there).then(ids)).to_series().alias("_row_id")
+
+
+def _store(run: StageRun) -> Store | None:
+    return read_store(log_place(run.product.name, os.environ.get("AI_ASSETS_LOG", "")))
+
+
+def _span(run: StageRun) -> Span:
+    return (None, None) if run.span is None else (micros(run.span.start), micros(run.span.end))

@@ -1,0 +1,210 @@
+"""The log's way into the lake: by value, by partition, and into what performance is judged by."""
+
+import json
+from array import array
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import small_product as small
+from small_product import FEBRUARY, JANUARY, World, finding
+
+from ai_assets.lifecycle.features.encoding import EncodedColumn, Encoding
+from ai_assets.serving.record.answers import Answered, Described, Told
+from ai_assets.serving.record.feedback import micros
+from ai_assets.serving.record.ids import new_request_id
+from ai_assets.serving.record.store import Store, open_store
+from ai_assets.stages.outcomes import arrived_outcomes
+from ai_assets.stages.served import FEEDBACK, SERVED, of_a_release, one_outcome, whole
+
+BUNDLE = "late_orders:2024-01-01-abc"
+PLACED = datetime(2024, 1, 31, 23, tzinfo=UTC)
+ASKED = datetime(2024, 1, 31, 22, tzinfo=UTC)
+ENCODING = Encoding(
+    (EncodedColumn("shop", "categorical", ("east", "north")), EncodedColumn("load", "numeric"))
+)
+
+
+@pytest.fixture
+def world(shared_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """The small product with nothing in its lake, and a log that is not there yet."""
+    monkeypatch.setenv("AI_ASSETS_LOG", str(tmp_path / "{product}.sqlite"))
+    return World.of(shared_folder, tmp_path / "home")
+
+
+@pytest.fixture
+def log(world: World, tmp_path: Path) -> Store:
+    """The product's log, which knows how to read the bundle's answers."""
+    store = open_store(str(tmp_path / f"{small.NAME}.sqlite"))
+    store.write([Described.of(BUNDLE, world.product.request_table, ENCODING)])
+    return store
+
+
+def order(number: int, placed: datetime = PLACED) -> dict[str, Any]:
+    """A request row."""
+    return {"number": number, "placed": placed.isoformat(), "shop": "north", "weight": 1.5}
+
+
+def answered(rows: list[dict[str, Any]], **changes: Any) -> Answered:
+    """A request for these rows."""
+    times = [micros(datetime.fromisoformat(row["placed"])) for row in rows]
+    told: dict[str, Any] = {
+        "request_id": new_request_id(micros(ASKED)),
+        "at_us": micros(ASKED),
+        "route": "predict",
+        "key_id": "k1",
+        "bundle": BUNDLE,
+        "model": JANUARY,
+        "role": "stable",
+        "online": {"visits": "3"},
+        "threshold": 0.5,
+        "latency_ms": 4.0,
+        "event_from": min(times, default=None),
+        "event_to": max(times, default=None),
+        "given": json.dumps(rows).encode(),
+        "features": array("f", [1.0, 0.5] * len(rows)).tobytes(),
+        "probability": array("d", [0.75] * len(rows)).tobytes(),
+        "label": ["late"] * len(rows),
+    }
+    return Answered(**told | changes)
+
+
+def outcome(number: int, word: str, known_at: datetime, placed: datetime = PLACED) -> Told:
+    """What a caller told of an order."""
+    at = micros(known_at)
+    return Told(at, at, None, None, json.dumps({"number": number}), micros(placed), word)
+
+
+def test_answers_come_into_the_partition_of_their_rows(world: World, log: Store):
+    later = PLACED + timedelta(hours=2)
+    entry = answered([order(1), order(2, later), order(3)])
+    after = new_request_id(micros(ASKED) + 1000)
+    log.write([entry, answered([order(4, later)], latency_ms=8.0, request_id=after)])
+
+    world.run("served", partition=JANUARY, last=FEBRUARY)
+
+    january, february = world.rows("served", JANUARY), world.rows("served", FEBRUARY)
+    ids = entry.prediction_ids()
+    assert january["prediction_id"].to_list() == [ids[0], ids[2]]
+    assert february["prediction_id"].to_list()[0] == ids[1]
+    assert february.height == 2
+    row = january.row(0, named=True)
+    assert (row["event_time"], row["asked_at"], row["key_id"]) == (PLACED, ASKED, "k1")
+    assert (row["bundle"], row["probability"], row["predicted"]) == (BUNDLE, 0.75, "late")
+    assert json.loads(row["features"]) == {"shop": "north", "load": 0.5}
+    assert json.loads(row["request"]) == order(1)
+    metadata = world.metadata("served", FEBRUARY)
+    assert (metadata["dagster/row_count"], metadata["callers"]) == (2, 1)
+    assert metadata["latency_ms/p99"] == 8.0
+
+
+def test_rows_have_the_ids_that_they_have_in_the_cleaned_table(world: World, log: Store):
+    world.run("raw/orders", "cleaned/orders", partition=JANUARY)
+    known = world.rows("cleaned/orders", JANUARY).sort("placed").row(5, named=True)
+    log.write(
+        [
+            answered([order(known["number"], known["placed"])]),
+            outcome(known["number"], "late", ASKED, known["placed"]),
+        ]
+    )
+
+    world.run("served", "feedback", partition=JANUARY)
+
+    assert world.rows("served", JANUARY)["_row_id"].to_list() == [known["_row_id"]]
+    assert world.rows("feedback", JANUARY)["_row_id"].to_list() == [known["_row_id"]]
+
+
+def test_without_a_log_or_without_rows_partitions_are_empty_and_sound(world: World):
+    result = world.run("served", "feedback", partition=FEBRUARY)
+
+    assert world.rows("served", FEBRUARY).schema == pl.Schema(SERVED)
+    assert world.rows("feedback", FEBRUARY).schema == pl.Schema(FEEDBACK)
+    assert world.rows("served", FEBRUARY).is_empty()
+    assert finding(result, "all_of_the_log") == (
+        True,
+        "0 answers in the lake, 0 in the log.",
+    )
+    assert finding(result, "answered_by_a_release")[0]
+    assert finding(result, "one_outcome_a_row")[0]
+
+
+def test_an_answer_without_a_release_is_told(world: World, log: Store):
+    log.write([answered([order(1)])])
+
+    result = world.run("served", partition=JANUARY)
+
+    assert finding(result, "answered_by_a_release") == (
+        False,
+        f"Answered without a release: {BUNDLE} (1).",
+    )
+    assert of_a_release({BUNDLE: 3}, {BUNDLE}).words == "3 answers, all by bundles of the ledger."
+
+
+def test_an_answer_that_is_lost_or_there_twice_is_told():
+    assert whole(["a", "b"], ["b", "a"]).passed
+    lost, twice = whole(["a", "b"], ["a"]), whole(["a"], ["a", "a"])
+    assert not lost.passed and "1 are missing, 0 are there twice" in lost.words
+    assert not twice.passed and "0 are missing, 1 are there twice" in twice.words
+
+
+def test_all_outcomes_are_kept_and_two_ways_are_told(world: World, log: Store):
+    log.write([outcome(1, "not late", ASKED), outcome(2, "late", ASKED)])
+    log.write([outcome(1, "late", ASKED + timedelta(hours=1))])
+
+    result = world.run("feedback", partition=JANUARY)
+
+    rows = world.rows("feedback", JANUARY)
+    assert rows["label"].to_list() == [0.0, 1.0, 1.0]
+    assert rows["outcome"].to_list() == ["not late", "late", "late"]
+    assert rows["_row_id"][0] == rows["_row_id"][2] != rows["_row_id"][1]
+    assert world.metadata("feedback", JANUARY)["rows_told_of"] == 2
+    words = "1 of 2 rows were told to have come out in two ways."
+    assert finding(result, "one_outcome_a_row") == (False, words)
+    assert one_outcome(rows.head(2)).passed
+
+
+def test_vectors_have_no_row_and_are_part_of_no_partition(world: World, log: Store):
+    vectors = answered([], given=b"", label=["late"], features=array("f", [1.0, 0.5]).tobytes(),
+                       probability=array("d", [0.5]).tobytes())  # fmt: skip
+    log.write([vectors])
+
+    world.run("served", partition=JANUARY)
+
+    assert world.rows("served", JANUARY).is_empty()
+
+
+def test_outcomes_that_callers_told_judge_answers_of_the_server_and_of_batches(
+    world: World, log: Store
+):
+    known = datetime(2024, 2, 2, tzinfo=UTC)
+    log.write([answered([order(n) for n in (1, 2, 3, 4)])])
+    again = {"request_id": new_request_id(micros(ASKED) + 1000)}
+    log.write([answered([order(1)], probability=array("d", [0.25]).tobytes(), **again)])
+    log.write([outcome(n, "late", known) for n in (1, 2, 3)])
+    log.write([outcome(1, "not late", known)])
+    world.run("served", "feedback", partition=JANUARY)
+    served = world.rows("served", JANUARY)
+    ids = served["_row_id"].to_list()
+    write(world, "predictions", {"_row_id": ids[2], "probability": 0.5, "bundle": BUNDLE})
+    label = {"label": 0.0, "event_time": PLACED, "known_at": known}
+    write(world, "labels", {"_row_id": ids[1], **label})
+
+    rows = arrived_outcomes(world.step("performance", FEBRUARY)).rows
+
+    told = {r["_row_id"]: (r["label"], r["probability"]) for r in rows.iter_rows(named=True)}
+    # Of the first the last answer and the last outcome count, of the second the table's own label,
+    # of the third the batch's answer; of the fourth nothing is known.
+    assert told == {ids[0]: (0.0, 0.25), ids[1]: (0.0, 0.75), ids[2]: (1.0, 0.5)}
+    assert rows["known_at"].unique().to_list() == [known]
+    assert arrived_outcomes(world.step("performance", JANUARY)).rows.is_empty()
+
+
+def write(world: World, asset: str, row: dict[str, Any]) -> None:
+    """Put one row into an asset's January."""
+    schema = {"_row_id": pl.Int64} | {
+        name: pl.Datetime("us", "UTC") for name, value in row.items() if isinstance(value, datetime)
+    }
+    frame = pl.DataFrame([row], schema_overrides=schema)
+    world.tools.lake.replace(world.product.asset(asset), frame, JANUARY)
