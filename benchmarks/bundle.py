@@ -106,11 +106,12 @@ def first_answer_s(service: str, folder: Path, body: dict[str, Any]) -> float:
 def _places(folder: Path) -> dict[str, str]:
     """The lake stays where it is although the server runs in another folder."""
     from ai_assets.serving.online import LAKE, lake_root
+    from ai_assets.serving.settings import ACCESS
 
     home = {"BENTOML_HOME": str(folder / "home"), "BENTOML_DO_NOT_TRACK": "True"}
     # An empty value is as if it were not set.
     bytecode = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
-    return {LAKE: lake_root(), **home, **bytecode}
+    return {LAKE: lake_root(), ACCESS: "open", **home, **bytecode}
 
 
 def _wait(process: "subprocess.Popen[bytes]", url: str, body: dict[str, Any]) -> float:

@@ -145,7 +145,11 @@ def serving(payload: Path) -> Iterator[tuple[int, int]]:
             probe.bind(("127.0.0.1", 0))
         ports = one.getsockname()[1], other.getsockname()[1]
     command = ["ai_assets.serving", "--bundle", str(payload), "--port", str(ports[0])]
-    limits = {"AI_ASSETS_MAX_ROWS": str(MANY), "AI_ASSETS_MAX_BODY": "20000000"}
+    limits = {
+        "AI_ASSETS_MAX_ROWS": str(MANY),
+        "AI_ASSETS_MAX_BODY": "20000000",
+        "AI_ASSETS_ACCESS": "open",
+    }
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [sys.executable, "-m", *command, "--grpc-port", str(ports[1])],

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Writes .env (AI_ASSETS_HOME, DAGSTER_HOME), makes the folders and links dagster.yaml.
+# Writes .env (AI_ASSETS_HOME, DAGSTER_HOME, AI_ASSETS_ACCESS), makes the folders and links
+# dagster.yaml.
 #
 # AI_ASSETS_HOME is taken from the environment, else from the .env that is there, else it is
 # .state in the repository. Other lines of .env are left alone. The dagster command reads .env
@@ -30,6 +31,13 @@ if [ "$(written AI_ASSETS_HOME)" != "$home" ] || [ "$(written DAGSTER_HOME)" != 
     } > .env.new
     mv .env.new .env
     echo "State is kept in $home (written to .env)"
+fi
+if ! grep -q '^AI_ASSETS_ACCESS=' .env; then
+    {
+        echo "# A server of a bundle asks for no key, and answers this machine only. With 'keys' it answers"
+        echo "# whoever has one: python -m ai_assets.serving.access create --name <who> --scope predict"
+        echo "AI_ASSETS_ACCESS='open'"
+    } >> .env
 fi
 if [ ! -e "$dagster_home/dagster.yaml" ] || [ -L "$dagster_home/dagster.yaml" ]; then
     ln -sfn "$repo/dagster.yaml" "$dagster_home/dagster.yaml"

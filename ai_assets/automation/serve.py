@@ -30,6 +30,8 @@ def served(tag: str, bentoml_home: Path, lake: str, log: Path) -> Iterator[str]:
         "BENTOML_HOME": str(bentoml_home),
         "BENTOML_DO_NOT_TRACK": "True",
         "AI_ASSETS_LAKE": lake,
+        # It listens on loopback, for as long as the caller has questions.
+        "AI_ASSETS_ACCESS": "open",
     }
     command = [sys.executable, "-m", "bentoml", "serve", tag, "--host", "127.0.0.1"]
     with log.open("w", encoding="utf-8") as output:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ai_assets.lifecycle.errors import UserError
+from ai_assets.serving.access.local import check_host
 from ai_assets.serving.app import create_app
 from ai_assets.serving.place import find_bundle
 from ai_assets.serving.protocols.beside import check_grpc
@@ -26,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings = Settings.from_environment()
         if given.grpc_port is not None:
             settings = replace(settings, grpc_host=given.host, grpc_port=given.grpc_port)
+        check_host(given.host, settings.access)
         check_grpc(settings)
         app = create_app(given.bundle or find_bundle(), settings)
         app.state.server.wait()

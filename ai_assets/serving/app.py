@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ai_assets.serving.access.gate import Gate
+from ai_assets.serving.access.middleware import AccessMiddleware
 from ai_assets.serving.batching import MicroBatcher
 from ai_assets.serving.openapi import PAGES, Pages
 from ai_assets.serving.problems import Refused
@@ -43,6 +46,7 @@ def create_app(folder: Path | str, settings: Settings | None = None) -> Starlett
 
     Raises:
         BundleError: the bundle does not verify; there is then nothing to serve.
+        AccessError: the setting of access is none.
     """
     settings = settings or Settings.from_environment()
     server = Server(Start(folder, settings), settings)
@@ -64,6 +68,7 @@ def create_app(folder: Path | str, settings: Settings | None = None) -> Starlett
     app = Starlette(
         routes=[*answers, *shown, *described, *v2_routes(server)],
         lifespan=lifespan,
+        middleware=[Middleware(AccessMiddleware, gate=server.gate)],
         exception_handlers={HTTPException: _refused},
     )
     app.state.server = server
@@ -76,6 +81,7 @@ class Server:
     def __init__(self, start: Start, settings: Settings) -> None:
         self.product = str(start.manifest["product"])
         self.settings = settings
+        self.gate = Gate.of(settings)
         self._start = start
         self._batcher: MicroBatcher[Part, Scored] = MicroBatcher(
             lambda parts: self.engine.score(parts),
@@ -113,6 +119,7 @@ class Server:
 
     def open(self) -> None:
         """Take requests."""
+        self.gate.announce()
         self._batcher.open()
         self.engine.start()
 

@@ -8,11 +8,17 @@ from ai_assets.lifecycle.errors import BundleError
 
 FOLDER = "AI_ASSETS_BUNDLE"
 HOME = "AI_ASSETS_HOME"
+KEYS = "AI_ASSETS_KEYS"
 
 
 def state_root() -> Path:
     """`$AI_ASSETS_HOME`, or `.state` below the working directory."""
     return Path(os.environ.get(HOME) or ".state").absolute()
+
+
+def keys_file() -> Path:
+    """The file of API keys: `$AI_ASSETS_KEYS`, or `keys/access.sqlite` below the state root."""
+    return Path(os.environ.get(KEYS) or state_root() / "keys" / "access.sqlite")
 
 
 def find_bundle() -> Path:

@@ -6,6 +6,7 @@ supervisor already.
 
 import bentoml
 
+from ai_assets.serving.access.middleware import AccessMiddleware
 from ai_assets.serving.app import create_app
 from ai_assets.serving.place import find_bundle
 
@@ -18,3 +19,7 @@ if bentoml.server_context.worker_index is not None:
 @bentoml.asgi_app(app, path="/")
 class Service:
     """Everything is in the app."""
+
+
+# BentoML's own routes, `/metrics` among them, come before the app.
+Service.add_asgi_middleware(AccessMiddleware, gate=app.state.server.gate)  # type: ignore[attr-defined]

@@ -6,6 +6,9 @@ from typing import Any
 
 from ai_assets.lifecycle.errors import BundleError, must_be
 from ai_assets.serving.online import lake_root
+from ai_assets.serving.place import keys_file
+
+ACCESS = "AI_ASSETS_ACCESS"
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,8 @@ class Settings:
         log: path or URL of the record of answers, with `{product}` for the product's name; a file
             below the state root if empty.
         log_mode: `durable`, `async` or `off`; what the product declares if empty.
+        access: `keys`, or `open`: no key is asked for, and this machine alone is answered.
+        keys: the file of API keys.
         trusted_key: public key that must have signed the bundle; any if empty.
         max_rows: most rows of a request.
         max_body: most bytes of a request.
@@ -32,6 +37,8 @@ class Settings:
     lake: str = field(default_factory=lake_root)
     log: str = ""
     log_mode: str = ""
+    access: str = field(default_factory=lambda: os.environ.get(ACCESS) or "keys")
+    keys: str = field(default_factory=lambda: str(keys_file()))
     trusted_key: str = ""
     max_rows: int = 1000
     max_body: int = 2_000_000

@@ -75,7 +75,8 @@ def build_bundle(run: StageRun) -> Outcome:
         {
             "tag": tag,
             "serve": shown.markdown(
-                f"```\nBENTOML_HOME={run.tools.bundles.root} bentoml serve {tag}\n```"
+                f"```\nAI_ASSETS_ACCESS=open BENTOML_HOME={run.tools.bundles.root} "
+                f"bentoml serve {tag} --host 127.0.0.1\n```"
             ),
             "files": shown.table(
                 pl.DataFrame({"file": list(sizes), "bytes": list(sizes.values())})

@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from collections.abc import Iterator
+from functools import partialmethod
 from pathlib import Path
 from types import ModuleType
 
@@ -30,6 +31,16 @@ def _log_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     """Servers of tests record below a folder of the session, not in the working directory."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AI_ASSETS_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _open_to_this_machine() -> Iterator[None]:
+    """Servers ask for no key, but in the tests of keys; clients of tests ask from loopback."""
+    local = partialmethod(TestClient.__init__, client=("127.0.0.1", 50000))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AI_ASSETS_ACCESS", "open")
+        patch.setattr(TestClient, "__init__", local)
         yield
 
 

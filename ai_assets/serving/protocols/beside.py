@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from ai_assets.lifecycle.errors import BundleError
+from ai_assets.serving.access.local import check_host
 from ai_assets.serving.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,12 +34,14 @@ async def grpc_beside(server: "Server") -> AsyncIterator[None]:
 
     Raises:
         BundleError: a package is missing, or the port is taken.
+        AccessError: no key is asked for, and the address is not of this machine alone.
     """
     settings = server.settings
     check_grpc(settings)
     if not settings.grpc_port:
         yield
         return
+    check_host(settings.grpc_host, settings.access)
     from ai_assets.serving.protocols.grpc_server import GrpcServer
 
     beside = GrpcServer(server, settings.grpc_host, settings.grpc_port)

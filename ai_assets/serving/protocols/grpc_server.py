@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from ai_assets.lifecycle.errors import BundleError
+from ai_assets.serving.access.calls import asked_in, call_needs
 from ai_assets.serving.problems import Refused, told
 from ai_assets.serving.protocols.inference import inference_pb2 as pb
 from ai_assets.serving.protocols.messages import answer, metadata, tensors
@@ -100,11 +101,12 @@ class GrpcServer:
 
     def _counted(self, name: str, handler: Handler, message: Any) -> Any:
         """A method whose refusals become gRPC's codes, and whose answers are counted."""
-        route = f"grpc/{name}"
+        route, needs = f"grpc/{name}", call_needs(name)
 
         async def call(content: bytes, context: grpc.aio.ServicerContext) -> Any:
             began, status = time.perf_counter(), 500
             try:
+                await self._server.gate.admit(asked_in(context), needs)
                 found = await handler(_parsed(content, message))
                 status = 200
                 return found

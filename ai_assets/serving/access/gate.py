@@ -1,0 +1,180 @@
+"""Who may ask for what, and how often. Knows no protocol: HTTP and gRPC ask the same gate."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ai_assets.lifecycle.errors import must_be
+from ai_assets.serving.access.keys import AccessError, Key, split_token
+from ai_assets.serving.access.limits import Bucket, retry_after
+from ai_assets.serving.access.local import is_forwarded, is_loopback
+from ai_assets.serving.access.quotas import Quotas
+from ai_assets.serving.access.rules import Need
+from ai_assets.serving.access.store import KeyStore
+from ai_assets.serving.problems import Refused
+
+if TYPE_CHECKING:
+    from ai_assets.serving.settings import Settings
+
+MODES = ("keys", "open")
+HOW_TO_MAKE = "python -m ai_assets.serving.access create --name <who> --scope predict"
+_CHECK_S = 1.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request, as far as the gate is concerned.
+
+    Attributes:
+        tokens: every token that came with it; one is expected.
+        host: address of whoever is connected; empty where it is not known.
+        forwarded: whether a proxy says that it asks for somebody else.
+    """
+
+    tokens: list[str]
+    host: str
+    forwarded: bool = False
+
+    @classmethod
+    def of(cls, headers: Sequence[tuple[bytes, bytes]], host: str) -> "Asked":
+        """What headers say, their names in small letters, as ASGI and gRPC give them."""
+        return cls(list(_tokens(headers)), host, is_forwarded(headers))
+
+
+class Gate:
+    """Lets a request pass, or refuses it.
+
+    Keys are read from their file again within `check_s` of a change, so a key that is revoked is
+    refused by running servers within a second. Where the file cannot be read, nobody passes.
+    """
+
+    def __init__(
+        self,
+        mode: str,
+        store: KeyStore,
+        clock: Callable[[], float] = time.time,
+        check_s: float = _CHECK_S,
+    ) -> None:
+        if mode not in MODES:
+            raise AccessError(must_be("AI_ASSETS_ACCESS", MODES, mode))
+        self.mode = mode
+        self._store, self._clock, self._check_s = store, clock, check_s
+        self._keys: dict[str, Key] = {}
+        self._revision: tuple[int, int] | None = None
+        self._looked = float("-inf")
+        self._buckets: dict[str, Bucket] = {}
+        self._quotas = Quotas(store)
+
+    @classmethod
+    def of(cls, settings: "Settings") -> "Gate":
+        """The gate that the settings ask for.
+
+        Raises:
+            AccessError: the mode is not one.
+        """
+        return cls(settings.access, KeyStore(Path(settings.keys)))
+
+    def announce(self) -> None:
+        """Say in the log what a person who starts a server must know."""
+        if self.mode == "open":
+            _log.warning(
+                "AI_ASSETS_ACCESS=open: no key is asked for, and only this machine is answered."
+            )
+        elif not any(k.state(self._clock()) == "active" for k in self._store.keys().values()):
+            _log.warning("There is no key yet, so every request is refused. Run %s", HOW_TO_MAKE)
+
+    async def admit(self, asked: Asked, need: Need) -> str | None:
+        """Let pass; returns the id of the key, or None where none was needed.
+
+        Raises:
+            Refused: 401, 403, 429 or 503, with what the caller can do.
+        """
+        if self.mode == "open":
+            if asked.forwarded or not is_loopback(asked.host):
+                raise Refused(403, "This server answers requests of its own machine only.")
+            return None
+        if not need.key:
+            return None
+        now = self._clock()
+        key = self._authenticated(asked.tokens, now)
+        if need.scope is not None and need.scope not in key.scopes:
+            raise _no_scope(key, need.scope)
+        self._within_rate(key, now)
+        await self._quotas.charge(key, now)
+        return key.id
+
+    def _authenticated(self, tokens: list[str], now: float) -> Key:
+        if not tokens:
+            raise _unknown(
+                "A key is needed: send it as `Authorization: Bearer <key>` or as `X-API-Key`.", ""
+            )
+        if len(tokens) > 1:
+            raise _unknown("The key must be sent once.", ', error="invalid_request"')
+        parts = split_token(tokens[0])
+        # An id is no secret, so it may be told by the time that the answer takes.
+        key = self._known(now).get(parts[0]) if parts else None
+        if key is None or parts is None or not key.opens_with(parts[1]):
+            _log.info("refused a token that is not valid%s", f" for key {key.id}" if key else "")
+            raise _unknown("The key is not valid.", ', error="invalid_token"')
+        state = key.state(now)
+        if state != "active":
+            _log.info("refused key %s, which is %s", key.id, state)
+            raise _unknown(f"The key {key.id} is {state}.", ', error="invalid_token"')
+        return key
+
+    def _known(self, now: float) -> dict[str, Key]:
+        if 0 <= now - self._looked < self._check_s:
+            return self._keys
+        try:
+            revision = self._store.revision()
+            if revision != self._revision:
+                self._keys, self._revision = self._store.keys(), revision
+        except Exception as error:  # sqlite3 raises many kinds, and none may open the gate
+            _log.error("the file of keys cannot be read: %s", type(error).__name__)
+            raise Refused(
+                503, "Keys cannot be checked now.", headers={"Retry-After": "1"}
+            ) from error
+        self._looked = now
+        return self._keys
+
+    def _within_rate(self, key: Key, now: float) -> None:
+        if key.rate is None:
+            return
+        bucket = self._buckets.get(key.id)
+        if bucket is None:
+            bucket = self._buckets[key.id] = Bucket(key.rate, now)
+        wait = bucket.take(now)
+        if wait:
+            raise Refused(
+                429,
+                f"The key {key.id} may ask {key.rate}, and has. Try again later.",
+                headers={"Retry-After": retry_after(wait)},
+            )
+
+
+def _tokens(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[str]:
+    for name, value in headers:
+        if name == b"x-api-key":
+            yield value.decode("latin-1").strip()
+        elif name == b"authorization":
+            scheme, _, token = value.decode("latin-1").partition(" ")
+            if scheme.lower() == "bearer":
+                yield token.strip()
+
+
+def _unknown(sentence: str, error: str) -> Refused:
+    return Refused(401, sentence, headers={"WWW-Authenticate": f'Bearer realm="ai_assets"{error}'})
+
+
+def _no_scope(key: Key, scope: str) -> Refused:
+    _log.info("refused key %s, which has no scope %s", key.id, scope)
+    challenge = f'Bearer realm="ai_assets", error="insufficient_scope", scope="{scope}"'
+    return Refused(
+        403,
+        f"The key {key.id} has not the scope '{scope}', which this needs.",
+        headers={"WWW-Authenticate": challenge},
+    )

@@ -1,0 +1,74 @@
+"""Rates and quotas, by value."""
+
+import pytest
+
+from ai_assets.serving.access.limits import (
+    Bucket,
+    LimitError,
+    Quota,
+    Rate,
+    parse_quota,
+    parse_rate,
+    parse_span,
+    retry_after,
+)
+
+
+@pytest.mark.parametrize("text", ["100/s", "1/min", "5/h", "100000/day"])
+def test_a_limit_is_written_as_it_is_read(text: str):
+    assert str(parse_rate(text)) == text
+    assert str(parse_quota(text)) == text
+
+
+def test_limits_and_spans_are_read_by_value():
+    assert parse_rate("100/s") == Rate(100, 1)
+    assert parse_quota("7/day") == Quota(7, 86400)
+    assert (parse_span("90 days"), parse_span("12h"), parse_span("1 day")) == (
+        7_776_000,
+        43_200,
+        86_400,
+    )
+
+
+@pytest.mark.parametrize("text", ["", "0/s", "-1/s", "1.5/s", "1/week", "1", "1/s "])
+def test_another_way_to_write_a_limit_is_refused(text: str):
+    with pytest.raises(LimitError, match="rate must be a count for each s, min, h or day"):
+        parse_rate(text)
+
+
+@pytest.mark.parametrize("text", ["", "0 days", "days", "3 weeks", "1.5 h"])
+def test_another_way_to_write_a_span_is_refused(text: str):
+    with pytest.raises(LimitError, match="expires must be a span"):
+        parse_span(text)
+
+
+def test_a_bucket_gives_its_count_at_once_and_then_evenly():
+    bucket = Bucket(Rate(2, 1), 10.0)
+
+    assert [bucket.take(10.0) for _ in range(3)] == [0.0, 0.0, 0.5]
+    assert bucket.take(10.25) == pytest.approx(0.25)
+    assert bucket.take(10.5) == 0.0
+    assert bucket.take(10.5) == pytest.approx(0.5)
+
+
+def test_a_bucket_never_holds_more_than_its_count():
+    bucket = Bucket(Rate(2, 1), 0.0)
+
+    assert [bucket.take(1000.0) for _ in range(3)] == [0.0, 0.0, 0.5]
+
+
+def test_a_clock_that_goes_back_neither_fills_nor_empties_a_bucket():
+    bucket = Bucket(Rate(2, 1), 10.0)
+    bucket.take(10.0)
+
+    assert bucket.take(5.0) == 0.0
+    assert bucket.take(5.0) == 0.5
+
+
+def test_windows_of_a_quota_begin_at_multiples_of_their_length():
+    assert Quota(1, 86400).window(86400 * 3 + 5.5) == 86400 * 3
+    assert Quota(1, 60).window(59.9) == 0
+
+
+def test_a_caller_is_asked_to_wait_whole_seconds():
+    assert [retry_after(s) for s in (0.01, 1.0, 1.2)] == ["1", "1", "2"]
