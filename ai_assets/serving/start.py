@@ -11,6 +11,7 @@ BentoML imports the service twice: in its supervisor, which answers nothing, and
 
 import atexit
 import gc
+import importlib
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -69,6 +70,9 @@ class Start:
             if self._begun:
                 return
             self._begun = True
+        # Its parts import each other: two threads that import it at once can each find the other
+        # half way. All that is imported side by side from here on needs it.
+        importlib.import_module("numpy")
         threading.Thread(target=self._run, name="start", daemon=True).start()
 
     def wait(self) -> Loaded:
