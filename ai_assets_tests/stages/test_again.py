@@ -78,36 +78,36 @@ def graph_of(world: World) -> bytes:
     return (folder / "model.onnx").read_bytes()
 
 
-def test_a_partition_alone_has_the_same_version_each_time(shared_world: World) -> None:
-    first = shared_world.run("labels", partition=MARCH)
-    one = shared_world.version("labels", MARCH)
-    second = shared_world.run("labels", partition=MARCH)
+def test_a_partition_alone_has_the_same_version_each_time(own_world: World) -> None:
+    first = own_world.run("labels", partition=MARCH)
+    one = own_world.version("labels", MARCH)
+    second = own_world.run("labels", partition=MARCH)
 
     assert first.success and second.success
-    assert shared_world.version("labels", MARCH) == one
+    assert own_world.version("labels", MARCH) == one
 
 
-def test_releasing_again_adds_no_entry(shared_world: World) -> None:
-    before = shared_world.tools.ledger.history("late_orders")
+def test_releasing_again_adds_no_entry(own_world: World) -> None:
+    before = own_world.tools.ledger.history("late_orders")
 
-    alone = shared_world.run("release")
-    with_its_gate = shared_world.run("gate", "release", partition=FEBRUARY)
+    alone = own_world.run("release")
+    with_its_gate = own_world.run("gate", "release", partition=FEBRUARY)
 
     assert alone.success and with_its_gate.success
-    assert shared_world.tools.ledger.history("late_orders").equals(before)
+    assert own_world.tools.ledger.history("late_orders").equals(before)
 
 
 def test_an_earlier_bundle_is_released_by_name_and_added_to_the_history(
-    shared_world: World,
+    own_world: World,
 ) -> None:
-    february = shared_world.metadata("bundle", FEBRUARY)["tag"]
-    shared_world.run(*MODEL, *RELEASE, partition=MARCH)
-    march = shared_world.metadata("bundle", MARCH)["tag"]
+    february = own_world.metadata("bundle", FEBRUARY)["tag"]
+    own_world.run(*MODEL, *RELEASE, partition=MARCH)
+    march = own_world.metadata("bundle", MARCH)["tag"]
 
     config = {"config": {"bundle": february, "who": "Ada", "why": "March was worse"}}
-    shared_world.run("release", config={"late_orders__release": config})
+    own_world.run("release", config={"late_orders__release": config})
 
-    history = shared_world.tools.ledger.history("late_orders")
+    history = own_world.tools.ledger.history("late_orders")
     assert history["stable"].to_list() == [february, march, february]
     assert history.select("who", "why", "cause").row(2) == ("Ada", "March was worse", "by hand")
     assert history["effective_from"].to_list() == [
@@ -115,23 +115,23 @@ def test_an_earlier_bundle_is_released_by_name_and_added_to_the_history(
         datetime(2024, 4, 1, tzinfo=UTC),
         datetime(2024, 4, 1, tzinfo=UTC),
     ]
-    entry = shared_world.tools.ledger.as_of("late_orders", datetime(2024, 4, 2, tzinfo=UTC))
+    entry = own_world.tools.ledger.as_of("late_orders", datetime(2024, 4, 2, tzinfo=UTC))
     assert entry is not None and entry.stable == february
-    assert shared_world.metadata("release")["releases"] == 3
+    assert own_world.metadata("release")["releases"] == 3
 
 
-def test_an_unknown_bundle_is_refused_with_the_nearest_one(shared_world: World) -> None:
-    tag = shared_world.metadata("bundle", FEBRUARY)["tag"]
-    before = shared_world.tools.ledger.history("late_orders").height
+def test_an_unknown_bundle_is_refused_with_the_nearest_one(own_world: World) -> None:
+    tag = own_world.metadata("bundle", FEBRUARY)["tag"]
+    before = own_world.tools.ledger.history("late_orders").height
 
     config = {"late_orders__release": {"config": {"bundle": tag[:-1]}}}
-    result = shared_world.run("release", config=config, raises=False)
+    result = own_world.run("release", config=config, raises=False)
 
     assert not result.success
     said = failure(result)
     assert f"bundle must be one that was built, but got '{tag[:-1]}'" in said
     assert f"Did you mean '{tag}'?" in said
-    assert shared_world.tools.ledger.history("late_orders").height == before
+    assert own_world.tools.ledger.history("late_orders").height == before
 
 
 def test_before_there_is_a_release_predictions_are_empty_and_the_checks_say_so(
@@ -157,10 +157,10 @@ def test_before_there_is_a_release_predictions_are_empty_and_the_checks_say_so(
     assert "no reference" in world.metadata("drift_report", JANUARY)["report"]
 
 
-def test_a_partition_before_the_release_is_not_scored_by_it(shared_world: World) -> None:
-    result = shared_world.run("predictions", partition=FEBRUARY)
+def test_a_partition_before_the_release_is_not_scored_by_it(own_world: World) -> None:
+    result = own_world.run("predictions", partition=FEBRUARY)
 
-    assert shared_world.rows("predictions", FEBRUARY).height == 0
+    assert own_world.rows("predictions", FEBRUARY).height == 0
     assert finding(result, "scored_by_a_release")[0] is False
 
 
@@ -200,9 +200,9 @@ def test_without_partitions_a_release_counts_from_always(whole: World) -> None:
     assert history["effective_from"].to_list() == [datetime(1970, 1, 1, tzinfo=UTC)]
 
 
-def test_the_next_partition_has_its_own_predictions(shared_world: World) -> None:
-    shared_world.run(*DATA, partition=APRIL)
-    shared_world.run("predictions", partition=APRIL)
+def test_the_next_partition_has_its_own_predictions(own_world: World) -> None:
+    own_world.run(*DATA, partition=APRIL)
+    own_world.run("predictions", partition=APRIL)
 
-    assert shared_world.rows("predictions", APRIL).height == GOOD_ROWS
-    assert shared_world.rows("predictions", MARCH).height == GOOD_ROWS
+    assert own_world.rows("predictions", APRIL).height == GOOD_ROWS
+    assert own_world.rows("predictions", MARCH).height == GOOD_ROWS

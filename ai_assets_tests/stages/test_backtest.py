@@ -19,17 +19,17 @@ from ai_assets.stages.tuning import fresh_search
 LEARN = ("training_set", "tuning", "model/linear", "model", "compressed_model")
 
 
-def test_a_backtest_scores_every_policy_with_what_was_known_before(shared_world: World) -> None:
-    shared_world.run("backtest", "operations", partition=MARCH)
+def test_a_backtest_scores_every_policy_with_what_was_known_before(copied: World) -> None:
+    copied.run("backtest", "operations", partition=MARCH)
 
-    rows = shared_world.rows("backtest", MARCH)
-    labels = shared_world.rows("labels", MARCH)
+    rows = copied.rows("backtest", MARCH)
+    labels = copied.rows("labels", MARCH)
     assert rows.height == labels["label"].drop_nulls().len()
     for policy in ("never", "rolling", "expanding"):
         p = rows[policy].to_numpy()
         loss = values_of(scored(rows["label"].to_numpy(), p), ("log_loss",))["log_loss"]
         assert loss is not None and loss < 0.5, policy
-        assert shared_world.metadata("backtest", MARCH)[f"log_loss/{policy}"] == loss
+        assert copied.metadata("backtest", MARCH)[f"log_loss/{policy}"] == loss
     # The first release was made as of February, so both are the same model's answers.
     assert np.allclose(rows["never"], rows["rolling"], atol=1e-6)
 
@@ -56,10 +56,10 @@ def test_the_rolling_policy_learns_from_as_many_partitions_as_declared(
     assert all(loss["log_loss"] < 0.5 for loss in losses)
 
 
-def test_the_page_compares_the_loop_with_the_policies(shared_world: World) -> None:
-    shared_world.run("backtest", "operations", partition=MARCH)
+def test_the_page_compares_the_loop_with_the_policies(copied: World) -> None:
+    copied.run("backtest", "operations", partition=MARCH)
 
-    folder = shared_world.tools.lake.artifact(shared_world.product.asset("operations"), None)
+    folder = copied.tools.lake.artifact(copied.product.asset("operations"), None)
     policies = pl.read_csv(folder / "policies.csv")
     assert policies["policy"].to_list() == ["loop", "never", "rolling", "expanding"]
     loop = policies.row(0, named=True)["log_loss"]

@@ -60,7 +60,7 @@ class Keeper:
         Raises:
             Refused: with 400 what is wrong, with 404 where there is no such prediction.
         """
-        store = self.recorder.store()
+        store = await asyncio.to_thread(self.recorder.store)
         given = self.feedback.read(body)
         entries = await asyncio.to_thread(told, given, self.feedback.table, store, key_id)
         await self.recorder.add(*entries)

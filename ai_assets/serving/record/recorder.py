@@ -81,6 +81,7 @@ class Recorder:
         self._waiting = 0
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._tried = threading.Event()
         self._closing = False
 
     @property
@@ -107,6 +108,7 @@ class Recorder:
         with self._changed:
             if self._thread is None and self.mode != "off":
                 self._closing = False
+                self._tried.clear()
                 self._thread = threading.Thread(target=self._run, name="record", daemon=True)
                 self._thread.start()
 
@@ -120,7 +122,7 @@ class Recorder:
             raise _not_kept(self._problem)
 
     def store(self) -> Store:
-        """The log, to read.
+        """The log, to read; waits, off the event loop, for the first attempt to open it.
 
         Raises:
             Refused: with 404 where nothing is kept, with 503 where it cannot be opened now.
@@ -128,9 +130,14 @@ class Recorder:
         if self.mode == "off":
             words = "This server keeps no record of its answers, so it takes no feedback on them."
             raise Refused(404, words)
-        if self._store is None:
-            raise _not_kept(self._problem or "The log is not open yet.")
-        return self._store
+        self.begin()
+        self._tried.wait()
+        store = self._store
+        if store is None:
+            problem = self._problem or "The server is stopping."
+            self._put(_Waiting((), None))  # has the thread try to open it for the next one
+            raise _not_kept(problem)
+        return store
 
     def close(self) -> None:
         """Keep what waits, and end."""
@@ -154,6 +161,7 @@ class Recorder:
     def _run(self) -> None:
         try:
             self._try_to_open()
+            self._tried.set()
             while group := self._next():
                 self._keep(group)
         finally:
@@ -161,6 +169,7 @@ class Recorder:
                 self._store.close()
             with self._changed:
                 self._store, self._thread = None, None
+            self._tried.set()
 
     def _next(self) -> list[_Waiting]:
         with self._changed:
@@ -198,6 +207,8 @@ class Recorder:
         self._try_to_open()
         if self._store is None:
             return _not_kept(self._problem)
+        if not entries:
+            return None
         try:
             self._store.write(entries)
         except Exception as error:  # the thread must outlive any failure

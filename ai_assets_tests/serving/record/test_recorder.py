@@ -214,6 +214,49 @@ def test_closing_keeps_what_waits_and_tells_what_is_lost(caplog: pytest.LogCaptu
     assert "4 entries are lost" in caplog.text
 
 
+def test_who_reads_the_log_first_waits_until_it_is_open():
+    memory, may_open = Memory(), threading.Event()
+
+    def opened() -> Any:
+        assert may_open.wait(10)
+        return memory
+
+    recorder = made(opened)
+
+    async def ask() -> None:
+        reading = asyncio.create_task(asyncio.to_thread(recorder.store))
+        await asyncio.sleep(0.05)
+        assert not reading.done()
+        may_open.set()
+        assert await reading is memory
+
+    asyncio.run(ask())
+    recorder.close()
+
+
+def test_reading_a_log_that_could_not_be_opened_has_it_tried_again():
+    memory, attempts = Memory(), []
+
+    def opened() -> Any:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise LogError("The log cannot be used: it is locked.")
+        return memory
+
+    recorder = made(opened)
+
+    async def ask() -> None:
+        with pytest.raises(Refused, match="it is locked"):
+            recorder.store()
+        await until(lambda: recorder._store is not None)
+        assert recorder.store() is memory
+
+    asyncio.run(ask())
+    recorder.close()
+
+    assert len(attempts) == 2
+
+
 def test_off_keeps_nothing_and_takes_no_feedback():
     memory = Memory()
     recorder = made(memory, "off")
