@@ -338,10 +338,15 @@ def _told(counts: np.ndarray, fewest: int) -> list[int]:
 
 
 def _course(hours: pl.Series, values: pl.Series, fewest: int) -> list[float | None] | None:
+    """Added up row by row: threads that share the work would leave other last digits each time."""
     frame = pl.DataFrame({"h": hours, "v": values}).filter(pl.col("v").is_finite())
-    middle, spread = frame["v"].mean(), frame["v"].std()
-    if not isinstance(middle, float) or not isinstance(spread, float) or spread <= 0:
+    numbers = frame["v"].to_numpy()
+    spread = numbers.std(ddof=1) if len(numbers) > 1 else 0.0
+    if not spread > 0:
         return None
-    means = frame.group_by("h").agg(pl.col("v").mean(), n=pl.len()).filter(pl.col("n") >= fewest)
-    by_hour = {h: (v - middle) / spread for h, v, _ in means.iter_rows()}
-    return [by_hour.get(hour) for hour in range(24)]
+    known = frame["h"].is_not_null().to_numpy()
+    hour = frame["h"].drop_nulls().to_numpy()
+    counts = np.bincount(hour, minlength=24)
+    sums = np.bincount(hour, weights=numbers[known] - numbers.mean(), minlength=24)
+    told = zip(sums, counts, strict=True)
+    return [float(s / n / spread) if n >= max(fewest, 1) else None for s, n in told]
