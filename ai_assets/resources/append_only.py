@@ -8,11 +8,14 @@ This holds on object stores too, where no lock does.
 
 A commit is a file, and reading thousands of small ones takes seconds. Every so many of them they
 are put together into one; that changes no record, so Delta allows it of an append-only table.
+
+A column that was declared after the table was made is added by the first record that is written
+since; in records from before it is null, or what `before` says.
 """
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +46,14 @@ class AppendOnly:
         name: Its name there.
         schema: Its columns.
         key: The column that identifies a record.
+        before: What columns that came later hold in the records from before them.
     """
 
     lake: Lake
     name: AssetName
     schema: pl.Schema
     key: str
+    before: Mapping[str, Any] = field(default_factory=dict)
 
     def append(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Write the record and return it; or return what is already there under its id.
@@ -113,7 +118,12 @@ class AppendOnly:
         return Schema([Column(n, PrimitiveType(_TYPES[t]), nullable=True) for n, t in columns])
 
     def _rows(self, table: Any) -> pl.LazyFrame:
-        return pl.scan_delta(table).select(self.schema.names()).cast(self.schema)
+        rows = pl.scan_delta(table)
+        there = _columns(table)
+        later = [pl.lit(None, t).alias(n) for n, t in self.schema.items() if n not in there]
+        filled = [pl.col(name).fill_null(value) for name, value in self.before.items()]
+        rows = rows.with_columns(later).select(self.schema.names()).cast(self.schema)
+        return rows.with_columns(filled)
 
     def _known(self, table: Any, key: str) -> dict[str, Any] | None:
         """The record of that id. Whether there is one, the log knows without reading any."""
@@ -129,11 +139,22 @@ class AppendOnly:
 
         rows = pl.DataFrame([dict(record)], schema=self.schema)
         once = CommitProperties(app_transactions=[Transaction(str(record[self.key]), 1)])
+        widens = not _columns(table).issuperset(self.schema.names())
         try:
-            write_deltalake(table, rows, mode="append", commit_properties=once)
+            write_deltalake(
+                table,
+                rows,
+                mode="append",
+                schema_mode="merge" if widens else None,
+                commit_properties=once,
+            )
         except CommitFailedError:
             return False
         return True
+
+
+def _columns(table: Any) -> set[str]:
+    return {column.name for column in table.schema().fields}
 
 
 def _put_together(table: Any) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 import polars as pl
@@ -27,8 +27,11 @@ _COLUMNS: dict[str, Any] = {
     "who": pl.String,
     "why": pl.String,
     "gate": pl.String,
+    "mode": pl.String,
 }
 SCHEMA = pl.Schema(_COLUMNS)
+Mode = Literal["", "ab", "canary", "shadow", "bandit"]
+MODES: tuple[Mode, ...] = ("ab", "canary", "shadow", "bandit")
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,11 @@ class Entry:
         who: Who or what decided.
         why: Why, for people.
         candidate: Tag of the bundle that is tried beside the stable one, if any.
-        split: Share of traffic that the candidate gets, 0 to 1.
+        split: Share of traffic that the candidate gets, 0 to 1: fixed (`ab`), at this step
+            (`canary`), to begin with (`bandit`); 0 of a `shadow`, whose answers no caller gets.
         gate: The gate's answer as JSON; empty if it was not asked.
+        mode: What the candidate is tried as; empty without one, and in entries from before there
+            were modes, where a candidate with a split is `ab`.
         release_id: Made from product and decision unless given.
     """
 
@@ -61,6 +67,7 @@ class Entry:
     candidate: str | None = None
     split: float = 0.0
     gate: str = ""
+    mode: Mode = ""
     release_id: str = ""
 
     def __post_init__(self) -> None:
@@ -76,6 +83,12 @@ class Entry:
             raise DataError(must_be("split", "between 0 and 1", self.split))
         if self.candidate is None and self.split:
             raise DataError(must_be("split without a candidate", "0", self.split))
+        if self.candidate is None and self.mode:
+            raise DataError(must_be("mode without a candidate", "empty", self.mode))
+        if self.mode and self.mode not in MODES:
+            raise DataError(must_be("mode", MODES, self.mode))
+        if self.mode == "shadow" and self.split:
+            raise DataError(must_be("split of a shadow", "0", self.split))
         if not self.release_id:
             told = f"{self.product}\n{self.decision_id}".encode()
             object.__setattr__(self, "release_id", hashlib.sha256(told).hexdigest()[:16])
@@ -118,4 +131,5 @@ class ReleaseLedger(dg.ConfigurableResource):
         return entries.sort("effective_from", "recorded_at", "release_id")
 
     def _records(self, product: str) -> AppendOnly:
-        return AppendOnly(self.lake, AssetName(product, "release"), SCHEMA, "decision_id")
+        name = AssetName(product, "release")
+        return AppendOnly(self.lake, name, SCHEMA, "decision_id", before={"mode": ""})

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -73,6 +73,7 @@ def test_an_entry_comes_back_as_it_was_given(ledger: ReleaseLedger, tmp_path: Pa
         why="première",
         candidate="flight_delay:b",
         split=0.1,
+        mode="canary",
         gate='{"passed": true}',
     )
 
@@ -143,6 +144,12 @@ def test_delta_refuses_to_change_or_remove_entries(ledger: ReleaseLedger, tmp_pa
         ({"decision_id": ""}, "decision_id must be a name"),
         ({"candidate": "p:b", "split": 1.5}, "split must be between 0 and 1, but got 1.5"),
         ({"split": 0.5}, "split without a candidate must be 0, but got 0.5"),
+        ({"mode": "ab"}, "mode without a candidate must be empty, but got 'ab'"),
+        ({"candidate": "p:b", "mode": "abc"}, "mode must be one of 'ab', 'canary', 'shadow'"),
+        (
+            {"candidate": "p:b", "split": 0.5, "mode": "shadow"},
+            "split of a shadow must be 0, but got 0.5",
+        ),
     ],
 )
 def test_an_entry_that_says_nothing_clear_is_refused(change: dict, words: str) -> None:
@@ -170,6 +177,32 @@ def test_a_commit_is_refused_when_its_decision_was_recorded_since_the_table_was_
     assert records._commit(third, asdict(_entry(3, "d3", "p:c")))
 
     assert ledger.history("flight_delay")["decision_id"].to_list() == ["d1", "d2", "d3"]
+
+
+def test_a_ledger_from_before_there_were_modes_is_read_and_appended_to(
+    ledger: ReleaseLedger, tmp_path: Path
+) -> None:
+    uri = tmp_path / "lake" / "flight_delay" / "release"
+    older = pl.Schema({name: kind for name, kind in SCHEMA.items() if name != "mode"})
+    before = AppendOnly(ledger.lake, AssetName("flight_delay", "release"), older, "decision_id")
+    record = asdict(_entry(2, "d1", "p:a")) | {"candidate": "p:b", "split": 0.25}
+    del record["mode"]
+    before.append(record)
+
+    found = ledger.as_of("flight_delay", _moment(3))
+    assert (found.candidate, found.split, found.mode) == ("p:b", 0.25, "")
+    assert ledger.append(_entry(9, "d1", "p:other")) == found
+
+    tried = {"candidate": "p:b", "split": 0.5, "mode": "ab"}
+    second = ledger.append(replace(_entry(5, "d2", "p:a"), **tried))
+
+    assert ledger.as_of("flight_delay", _moment(6)) == second
+    assert ledger.as_of("flight_delay", _moment(3)) == found
+    assert ledger.history("flight_delay")["mode"].to_list() == ["", "ab"]
+    # What reads only what it knew still can.
+    assert sorted(before.read()["split"]) == [0.25, 0.5]
+    with pytest.raises(DeltaError, match="append-only"):
+        DeltaTable(str(uri)).delete()
 
 
 WRITER = """
