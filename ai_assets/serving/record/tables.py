@@ -1,0 +1,162 @@
+"""The log's tables and rows, the same in every database that speaks SQL."""
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ai_assets.serving.record.answers import Answered, Told
+from ai_assets.serving.record.store import Span
+
+FORMAT = 1
+_ID = 16
+# What a column holds: i integer, r real, b bytes, t text; a small letter may be missing.
+_ANSWERS = {
+    "request_id": "B", "at_us": "I", "route": "T", "key_id": "t", "bundle": "T", "model": "t",
+    "role": "T", "online": "T", "threshold": "R", "latency_ms": "R", "event_from": "i",
+    "event_to": "i", "given": "B", "features": "B", "probability": "B", "label": "T",
+}  # fmt: skip
+_OUTCOMES = {
+    "at_us": "I", "known_us": "I", "key_id": "t", "prediction_id": "t", "entity": "T",
+    "event_us": "i", "outcome": "T",
+}  # fmt: skip
+_BUNDLES = {"tag": "T", "content": "T"}
+_KEYS = {"answers": "request_id", "bundles": "tag"}
+_INDEXES = {
+    "answers_by_event": ("answers", "event_from, event_to"),
+    "outcomes_by_event": ("outcomes", "event_us"),
+}
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a database writes what SQL leaves open.
+
+    Attributes:
+        integer, real, binary: names of the types: 64 bits each, and bytes.
+        mark: stands for a value.
+        inside: what comes before a table's name, such as `schema.`.
+        order: the column that numbers rows as they come.
+        declared: how `order` is declared; empty where every table has it by itself.
+    """
+
+    integer: str
+    real: str
+    binary: str
+    mark: str
+    inside: str = ""
+    order: str = "rowid"
+    declared: str = ""
+
+    @cached_property
+    def tables(self) -> list[str]:
+        """The statements that make the tables."""
+        made = [self._table("answers", _ANSWERS), self._table("outcomes", _OUTCOMES, self.declared)]
+        made.append(self._table("bundles", _BUNDLES))
+        for name, (table, columns) in _INDEXES.items():
+            made.append(f"CREATE INDEX {name} ON {self.inside}{table} ({columns})")
+        return made
+
+    @cached_property
+    def put_answer(self) -> str:
+        """Insert one answer, as `answer_row` gives it."""
+        return self._insert("answers", _ANSWERS)
+
+    @cached_property
+    def put_outcome(self) -> str:
+        """Insert one outcome, as `outcome_row` gives it."""
+        return self._insert("outcomes", _OUTCOMES)
+
+    @cached_property
+    def put_bundle(self) -> str:
+        """Insert a bundle's tag and description, unless it is there."""
+        return self._insert("bundles", _BUNDLES) + " ON CONFLICT DO NOTHING"
+
+    @cached_property
+    def bundles(self) -> str:
+        """Read all descriptions."""
+        return self._select("bundles", _BUNDLES, "TRUE", "tag")
+
+    def found(self, count: int) -> str:
+        """Read the answers with one of so many ids."""
+        return self._select("answers", _ANSWERS, f"request_id IN ({self._marks(count)})")
+
+    def answers(self, span: Span) -> tuple[str, list[int]]:
+        """Read requests with a row whose event time may lie in the span; text and values."""
+        where, values = self._within(span, "event_to", "event_from")
+        return self._select("answers", _ANSWERS, where, "request_id"), values
+
+    def outcomes(self, span: Span) -> tuple[str, list[int]]:
+        """Read outcomes of rows whose event time lies in the span; text and values."""
+        where, values = self._within(span, "event_us", "event_us")
+        return self._select("outcomes", _OUTCOMES, where, self.order), values
+
+    def _table(self, table: str, columns: dict[str, str], further: str = "") -> str:
+        types = {"i": self.integer, "r": self.real, "b": self.binary, "t": "TEXT"}
+        parts = [
+            f"{name} {types[kind.lower()]}{' NOT NULL' if kind.isupper() else ''}"
+            for name, kind in columns.items()
+        ]
+        if further:
+            parts.append(further)
+        if key := _KEYS.get(table):
+            parts.append(f"PRIMARY KEY ({key})")
+        return f"CREATE TABLE {self.inside}{table} ({', '.join(parts)})"
+
+    def _insert(self, table: str, columns: Collection[str]) -> str:
+        values = self._marks(len(columns))
+        return f"INSERT INTO {self.inside}{table} ({', '.join(columns)}) VALUES ({values})"
+
+    def _select(self, table: str, columns: Collection[str], where: str, order: str = "") -> str:
+        text = f"SELECT {', '.join(columns)} FROM {self.inside}{table} WHERE {where}"
+        return f"{text} ORDER BY {order}" if order else text
+
+    def _marks(self, count: int) -> str:
+        return ", ".join([self.mark] * count)
+
+    def _within(self, span: Span, last: str, first: str) -> tuple[str, list[int]]:
+        """The condition that [first, last] reaches into the span, and its values."""
+        start, end = span
+        parts = [f"{last} >= {self.mark}"] * (start is not None)
+        parts += [f"{first} < {self.mark}"] * (end is not None)
+        return " AND ".join(parts) or "TRUE", [moment for moment in span if moment is not None]
+
+
+def id_bytes(request_id: int) -> bytes:
+    """How an id is stored: its order is that of the number."""
+    return request_id.to_bytes(_ID)
+
+
+def answer_row(entry: Answered) -> tuple[Any, ...]:
+    """The values of an entry, in the order of the columns."""
+    return (
+        id_bytes(entry.request_id), entry.at_us, entry.route, entry.key_id, entry.bundle,
+        entry.model, entry.role, json.dumps(dict(entry.online)), entry.threshold,
+        entry.latency_ms, entry.event_from, entry.event_to, entry.given, entry.features,
+        entry.probability, json.dumps(list(entry.label), ensure_ascii=False),
+    )  # fmt: skip
+
+
+def answer_of(row: tuple[Any, ...]) -> Answered:
+    """The entry of a row."""
+    values = list(row)
+    values[0], values[7], values[-1] = (
+        int.from_bytes(values[0]),
+        json.loads(values[7]),
+        json.loads(values[-1]),
+    )
+    return Answered(*values)
+
+
+def outcome_row(entry: Told) -> tuple[Any, ...]:
+    """The values of an outcome, in the order of the columns."""
+    return (
+        entry.at_us, entry.known_us, entry.key_id, entry.prediction_id, entry.entity,
+        entry.event_us, json.dumps(entry.outcome, ensure_ascii=False),
+    )  # fmt: skip
+
+
+def outcome_of(row: tuple[Any, ...]) -> Told:
+    """The outcome of a row."""
+    return Told(*row[:-1], json.loads(row[-1]))
