@@ -26,7 +26,7 @@ from ai_assets.serving.openapi import PAGES, Pages
 from ai_assets.serving.problems import Refused
 from ai_assets.serving.protocols.beside import grpc_beside
 from ai_assets.serving.protocols.rest import v2_routes
-from ai_assets.serving.record.asked import Asked, key_id
+from ai_assets.serving.record.asked import Asked, Role, key_id
 from ai_assets.serving.settings import Settings
 from ai_assets.serving.start import Start
 
@@ -127,6 +127,7 @@ class Server:
         """Answer what waits, and end."""
         await self._batcher.close()
         await asyncio.to_thread(self.engine.stop)
+        self.keeper.counts.flush()
         await asyncio.to_thread(self.keeper.recorder.close)
 
     @cached_property
@@ -227,9 +228,27 @@ class Server:
         await self._batcher.call(self.engine.ready, 0)
         self.keeper.recorder.ready()
 
-    def answered(self, route: str, status: int, began: float) -> None:
-        """Count one answer; `began` is from `time.perf_counter`."""
+    def answered(
+        self,
+        route: str,
+        status: int,
+        began: float,
+        bundle: str | None = None,
+        role: Role = "stable",
+    ) -> None:
+        """Count one answer, or that there was none.
+
+        Args:
+            route: which route was asked.
+            status: what the caller was told; of a candidate that failed, whatever the caller was
+                told instead, 500.
+            began: `time.perf_counter` when the request came.
+            bundle: tag of the bundle that was asked; that of the release unless given.
+            role: what it is to the release.
+        """
         self._loaded.metrics.answered(route, status, began, self._batcher.waiting)
+        seconds = time.perf_counter() - began
+        self.keeper.counts.add(bundle or self.bundle.tag, role, route, status, seconds)
 
     async def readyz(self, _: Request) -> Response:
         """Whether rows can be scored now; if not, why."""

@@ -2,8 +2,9 @@
 
 import json
 from array import array
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -135,7 +136,50 @@ class Described:
         return Encoding.from_json(json.dumps(json.loads(self.content)["encoding"]))
 
 
-Entry = Answered | Told | Described
+@dataclass(frozen=True)
+class Counted:
+    """How many requests a bundle answered over a few seconds, in one process.
+
+    Attributes:
+        from_us: when the first of them was answered, microseconds since 1970.
+        to_us: when the counting ended.
+        bundle: tag of the bundle that answered, or failed to.
+        role: what the bundle was to the release.
+        route: which route was asked; empty where several are added up.
+        answered: requests that got their answer.
+        refused: requests that were told what is wrong with them.
+        failed: requests that should have got an answer and did not.
+        latency: how many answers took how long, by bucket (`counts.bound`).
+    """
+
+    from_us: int
+    to_us: int
+    bundle: str
+    role: Role
+    route: str
+    answered: int
+    refused: int
+    failed: int
+    latency: Mapping[int, int]
+
+    def of_all(self) -> "Counted":
+        """The same without its route."""
+        return replace(self, route="")
+
+    def __add__(self, other: "Counted") -> "Counted":
+        """Both together, over the time from the start of the one to the end of the other."""
+        return replace(
+            self.of_all(),
+            from_us=min(self.from_us, other.from_us),
+            to_us=max(self.to_us, other.to_us),
+            answered=self.answered + other.answered,
+            refused=self.refused + other.refused,
+            failed=self.failed + other.failed,
+            latency=dict(Counter(self.latency) + Counter(other.latency)),
+        )
+
+
+Entry = Answered | Told | Described | Counted
 
 
 class LogError(DataError):

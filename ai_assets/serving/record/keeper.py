@@ -10,6 +10,7 @@ import polars as pl
 
 from ai_assets.serving.record.answers import Answered, Described
 from ai_assets.serving.record.asked import Asked
+from ai_assets.serving.record.counts import Counts
 from ai_assets.serving.record.feedback import FeedbackReader, micros, told
 from ai_assets.serving.record.recorder import Recorder, log_mode
 from ai_assets.serving.record.store import log_place, open_store
@@ -34,6 +35,7 @@ class Keeper:
             first=[Described.of(bundle.tag, bundle.request.table, bundle.encoding)],
             kept=metrics.recorded,
         )
+        self.counts = Counts(self.recorder.offer)
         self.feedback = FeedbackReader(
             bundle.request.table, bundle.decision, max_rows=settings.max_rows
         )

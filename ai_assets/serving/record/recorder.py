@@ -103,6 +103,19 @@ class Recorder:
         if done is not None:
             await done
 
+    def offer(self, *entries: Entry) -> bool:
+        """Keep the entries without anybody waiting for it; False where it cannot be done now.
+
+        Should the log fail when they are written, they are lost in `durable` mode.
+        """
+        if self.mode == "off":
+            return True
+        try:
+            self._put(_Waiting(entries, None))
+        except Refused:
+            return False
+        return True
+
     def begin(self) -> None:
         """Open the log in the background; `add` does it too."""
         with self._changed:

@@ -7,13 +7,22 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from ai_assets.serving.record.answers import Answered, Described, Entry, LogError, Told
+from ai_assets.serving.record.answers import (
+    Answered,
+    Counted,
+    Described,
+    Entry,
+    LogError,
+    Told,
+)
 from ai_assets.serving.record.store import Span
 from ai_assets.serving.record.tables import (
     FORMAT,
     Dialect,
     answer_of,
     answer_row,
+    counts_of,
+    counts_row,
     id_bytes,
     outcome_of,
     outcome_row,
@@ -48,11 +57,13 @@ class SqliteStore:
         """Keep all of these in one transaction that is on the disk when it returns."""
         answers = [answer_row(e) for e in entries if isinstance(e, Answered)]
         outcomes = [outcome_row(e) for e in entries if isinstance(e, Told)]
+        counts = [counts_row(e) for e in entries if isinstance(e, Counted)]
         bundles = [(e.tag, e.content) for e in entries if isinstance(e, Described)]
         with _told(), _transaction(self._writer) as writer:
             writer.executemany(_SQL.put_bundle, bundles)
             writer.executemany(_SQL.put_answer, answers)
             writer.executemany(_SQL.put_outcome, outcomes)
+            writer.executemany(_SQL.put_counts, counts)
 
     def find(self, request_ids: Collection[int]) -> dict[int, Answered]:
         """The entries with these ids that there are."""
@@ -74,6 +85,12 @@ class SqliteStore:
         with self._reading() as reader:
             for row in reader.execute(*_SQL.outcomes(span)):
                 yield outcome_of(row)
+
+    def counts(self, span: Span) -> Iterator[Counted]:
+        """Counts of times that lie in [from, to) (microseconds of the clock)."""
+        with self._reading() as reader:
+            for row in reader.execute(*_SQL.counts(span)):
+                yield counts_of(row)
 
     def descriptions(self) -> dict[str, Described]:
         """For each bundle that answered, how to read its answers."""
@@ -112,12 +129,13 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 
 def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
+    """Make what the file lacks: all of a new one, what came since of an older one."""
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found == FORMAT:
         return
-    if found:
+    if found > FORMAT:
         raise LogError(f"The log {path} has format {found}, but only {FORMAT} can be written.")
-    for statement in _SQL.tables:
+    for statement in _SQL.tables_since(found):
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {FORMAT}")
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from ai_assets.lifecycle.errors import BundleError, must_be
 from ai_assets.serving.place import state_root
-from ai_assets.serving.record.answers import Answered, Described, Entry, Told
+from ai_assets.serving.record.answers import Answered, Counted, Described, Entry, Told
 
 Span = tuple[int | None, int | None]
 
@@ -35,6 +35,9 @@ class Store(Protocol):
 
     def descriptions(self) -> dict[str, Described]:
         """For each bundle that answered, how to read its answers."""
+
+    def counts(self, span: Span) -> Iterator[Counted]:
+        """Counts of times that lie in [from, to) (microseconds of the clock), in no order."""
 
     def close(self) -> None:
         """Let go of the log."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ai_assets.serving.record.answers import Answered, Told
+from ai_assets.serving.record.answers import Answered, Counted, Told
 from ai_assets.serving.record.store import Span
 
-FORMAT = 1
+FORMAT = 2
 _ID = 16
 # What a column holds: i integer, r real, b bytes, t text; a small letter may be missing.
 _ANSWERS = {
@@ -22,10 +22,18 @@ _OUTCOMES = {
     "event_us": "i", "outcome": "T",
 }  # fmt: skip
 _BUNDLES = {"tag": "T", "content": "T"}
+_COUNTS = {
+    "from_us": "I", "to_us": "I", "bundle": "T", "role": "T", "route": "T", "answered": "I",
+    "refused": "I", "failed": "I", "latency": "T",
+}  # fmt: skip
+_TABLES = {"answers": _ANSWERS, "outcomes": _OUTCOMES, "bundles": _BUNDLES, "counts": _COUNTS}
+# The format that first had a table; the others were in the first.
+_BEGAN = {"counts": 2}
 _KEYS = {"answers": "request_id", "bundles": "tag"}
 _INDEXES = {
     "answers_by_event": ("answers", "event_from, event_to"),
     "outcomes_by_event": ("outcomes", "event_us"),
+    "counts_by_time": ("counts", "from_us"),
 }
 
 
@@ -52,11 +60,22 @@ class Dialect:
     @cached_property
     def tables(self) -> list[str]:
         """The statements that make the tables."""
-        made = [self._table("answers", _ANSWERS), self._table("outcomes", _OUTCOMES, self.declared)]
-        made.append(self._table("bundles", _BUNDLES))
-        for name, (table, columns) in _INDEXES.items():
-            made.append(f"CREATE INDEX {name} ON {self.inside}{table} ({columns})")
-        return made
+        return self.tables_since(0)
+
+    def tables_since(self, found: int) -> list[str]:
+        """The statements that bring a log of an earlier format, 0 for a new one, to this one."""
+        new = {name for name in _TABLES if _BEGAN.get(name, 1) > found}
+        ordered = {"outcomes": self.declared}
+        made = [
+            self._table(name, columns, ordered.get(name, ""))
+            for name, columns in _TABLES.items()
+            if name in new
+        ]
+        return made + [
+            f"CREATE INDEX {name} ON {self.inside}{table} ({columns})"
+            for name, (table, columns) in _INDEXES.items()
+            if table in new
+        ]
 
     @cached_property
     def put_answer(self) -> str:
@@ -67,6 +86,11 @@ class Dialect:
     def put_outcome(self) -> str:
         """Insert one outcome, as `outcome_row` gives it."""
         return self._insert("outcomes", _OUTCOMES)
+
+    @cached_property
+    def put_counts(self) -> str:
+        """Insert counts, as `counts_row` gives them."""
+        return self._insert("counts", _COUNTS)
 
     @cached_property
     def put_bundle(self) -> str:
@@ -91,6 +115,14 @@ class Dialect:
         """Read outcomes of rows whose event time lies in the span; text and values."""
         where, values = self._within(span, "event_us", "event_us")
         return self._select("outcomes", _OUTCOMES, where, self.order), values
+
+    def counts(self, span: Span) -> tuple[str, list[int]]:
+        """Read counts of times that lie in the span; the text and its values."""
+        start, end = span
+        parts = [f"from_us >= {self.mark}"] * (start is not None)
+        parts += [f"to_us < {self.mark}"] * (end is not None)
+        where = " AND ".join(parts) or "TRUE"
+        return self._select("counts", _COUNTS, where), [m for m in span if m is not None]
 
     def _table(self, table: str, columns: dict[str, str], further: str = "") -> str:
         types = {"i": self.integer, "r": self.real, "b": self.binary, "t": "TEXT"}
@@ -159,4 +191,21 @@ def outcome_row(entry: Told) -> tuple[Any, ...]:
 
 def outcome_of(row: tuple[Any, ...]) -> Told:
     """The outcome of a row."""
-    return Told(*row[:-1], json.loads(row[-1]))
+    values = list(row)
+    values[-1] = json.loads(row[-1])
+    return Told(*values)
+
+
+def counts_row(entry: Counted) -> tuple[Any, ...]:
+    """The values of counts, in the order of the columns."""
+    return (
+        entry.from_us, entry.to_us, entry.bundle, entry.role, entry.route, entry.answered,
+        entry.refused, entry.failed, json.dumps(dict(entry.latency)),
+    )  # fmt: skip
+
+
+def counts_of(row: tuple[Any, ...]) -> Counted:
+    """The counts of a row."""
+    values = list(row)
+    values[-1] = {int(bucket): count for bucket, count in json.loads(row[-1]).items()}
+    return Counted(*values)

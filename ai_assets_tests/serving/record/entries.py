@@ -3,7 +3,7 @@
 from array import array
 from typing import Any
 
-from ai_assets.serving.record.answers import Answered, Told
+from ai_assets.serving.record.answers import Answered, Counted, Told
 from ai_assets.serving.record.ids import new_request_id
 
 AT = 1_763_720_000_000_000
@@ -44,3 +44,19 @@ def told(event: int | None = 5, outcome: str | float = "late", **changes: Any) -
         "outcome": outcome,
     }
     return Told(**given | changes)
+
+
+def counts(**changes: Any) -> Counted:
+    """Ten seconds of a bundle."""
+    given: dict[str, Any] = {
+        "from_us": AT,
+        "to_us": AT + 10_000_000,
+        "bundle": "trips:1",
+        "role": "stable",
+        "route": "predict",
+        "answered": 3,
+        "refused": 0,
+        "failed": 1,
+        "latency": {4: 2, 8: 1},
+    }
+    return Counted(**given | changes)

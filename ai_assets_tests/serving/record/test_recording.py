@@ -72,6 +72,21 @@ def test_an_answer_is_recorded_with_all_that_it_was_made_of(client: TestClient, 
     assert seen[6] != seen[6]  # the carrier has no age
 
 
+def test_how_requests_ended_is_counted_in_the_log_when_the_server_stops(shared: Path, log: Path):
+    settings = Settings(lake=str(shared / "lake"), log=str(log), max_rows=20)
+    with TestClient(create_app(shared / "payload", settings)) as client:
+        tag = client.post("/predict", json=ROW).json()["bundle"]
+        client.post("/predict", json=[ROW, ROW])
+        client.post("/predict", json={})
+
+    (counts,) = opened(log).counts((None, None))
+
+    assert (counts.bundle, counts.role, counts.route) == (tag, "stable", "predict")
+    assert (counts.answered, counts.refused, counts.failed) == (2, 1, 0)
+    assert sum(counts.latency.values()) == 2
+    assert 0 < counts.to_us - counts.from_us < 60_000_000
+
+
 def test_a_request_that_is_refused_is_not_recorded(client: TestClient, log: Path):
     assert client.post("/predict", json={**ROW, "place": "EWK"}).status_code == 400
 

@@ -5,16 +5,18 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from record_entries import answered, told
+from record_entries import answered, counts, told
 
 from ai_assets.lifecycle.errors import BundleError
 from ai_assets.serving.record import sqlite
 from ai_assets.serving.record.answers import Described, LogError
 from ai_assets.serving.record.sqlite import SqliteStore
 from ai_assets.serving.record.store import log_place, open_store
+from ai_assets.serving.record.tables import answer_row
 
 WRITE_MANY = """
 import sys
@@ -132,12 +134,41 @@ def test_two_processes_write_one_new_log(tmp_path: Path):
     assert len({entry.request_id for entry in entries}) == len(entries) == 400
 
 
+def test_counts_are_read_by_the_clock(store: SqliteStore):
+    early, late = counts(from_us=10, to_us=20), counts(from_us=20, to_us=30, role="candidate")
+    store.write([early, late])
+
+    assert list(store.counts((None, None))) == [early, late]
+    assert list(store.counts((10, 30))) == [early]
+    assert list(store.counts((20, None))) == [late]
+    assert list(store.counts((11, 30))) == []
+
+
+def test_a_log_from_before_there_were_counts_is_opened_and_keeps_its_answers(tmp_path: Path):
+    path = tmp_path / "log.sqlite"
+    one, two = answered(), answered()
+    with closing(sqlite3.connect(path)) as before, before:
+        first = [made for made in sqlite._SQL.tables if "counts" not in made]
+        for statement in [*first, "PRAGMA user_version = 1"]:
+            before.execute(statement)
+        before.execute(sqlite._SQL.put_answer, answer_row(one))
+
+    store = SqliteStore(path)
+    store.write([two, counts()])
+
+    assert set(store.find([one.request_id, two.request_id])) == {one.request_id, two.request_id}
+    assert list(store.counts((None, None))) == [counts()]
+    assert store._writer.execute("PRAGMA user_version").fetchone() == (2,)
+    store.close()
+    SqliteStore(path).close()
+
+
 def test_a_log_of_another_format_is_left_alone(tmp_path: Path):
     path = tmp_path / "log.sqlite"
     with sqlite3.connect(path) as other:
         other.execute("PRAGMA user_version = 7")
 
-    with pytest.raises(LogError, match=r"log\.sqlite has format 7, but only 1 can be written"):
+    with pytest.raises(LogError, match=r"log\.sqlite has format 7, but only 2 can be written"):
         SqliteStore(path)
 
 
