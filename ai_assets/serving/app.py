@@ -25,12 +25,15 @@ from ai_assets.serving.batching import MicroBatcher
 from ai_assets.serving.openapi import PAGES, Pages
 from ai_assets.serving.problems import Refused
 from ai_assets.serving.protocols.beside import grpc_beside
+from ai_assets.serving.protocols.graphql import graphql_routes
 from ai_assets.serving.protocols.rest import v2_routes
 from ai_assets.serving.record.asked import Asked, Role, key_id
 from ai_assets.serving.settings import Settings
 from ai_assets.serving.start import Start
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from ai_assets.serving.bundle import Bundle
     from ai_assets.serving.engine import Engine, Part, Scored
     from ai_assets.serving.record.keeper import Keeper
@@ -66,7 +69,7 @@ def create_app(folder: Path | str, settings: Settings | None = None) -> Starlett
     pages = Pages(server)
     described = [Route(path, pages, methods=["GET"]) for path in PAGES]
     app = Starlette(
-        routes=[*answers, *shown, *described, *v2_routes(server)],
+        routes=[*answers, *shown, *described, *v2_routes(server), *graphql_routes(server)],
         lifespan=lifespan,
         middleware=[Middleware(AccessMiddleware, gate=server.gate)],
         exception_handlers={HTTPException: _refused},
@@ -177,6 +180,10 @@ class Server:
         body = await self.body(request)
         asked = Asked("predict", began, key_id(request), body)
         scored = await self.score(self.reader.rows(body), asked)
+        return self.content(scored)
+
+    def content(self, scored: "Scored") -> dict[str, Any]:
+        """The answers to the rows of a request, as JSON shows them."""
         return {
             "bundle": self.bundle.tag,
             "model": self.bundle.partition,
@@ -202,7 +209,14 @@ class Server:
 
     async def explain(self, request: Request) -> dict[str, Any]:
         """Say how much each feature contributed to the answer to a row."""
-        rows = self.reader.rows(await self.body(request))
+        return await self.explained(self.reader.rows(await self.body(request)))
+
+    async def explained(self, rows: "list[BaseModel]") -> dict[str, Any]:
+        """The contributions to the answers to checked rows, as JSON shows them.
+
+        Raises:
+            Refused: they cannot be explained, or not now, or are too many.
+        """
         most = self.settings.explain_rows
         if len(rows) > most:
             raise Refused(413, f"There must be at most {most} rows to explain, not {len(rows)}.")
@@ -297,7 +311,9 @@ class Server:
 async def _refused(_: Request, error: Exception) -> Response:
     """A path or a method that there is not, told as every refusal is."""
     assert isinstance(error, HTTPException)
-    return _json(Refused(error.status_code, error.detail).content(), error.status_code)
+    content = Refused(error.status_code, error.detail).content()
+    # A method that is not allowed is answered with those that are.
+    return _json(content, error.status_code, dict(error.headers or {}))
 
 
 def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

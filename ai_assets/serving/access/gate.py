@@ -88,10 +88,24 @@ class Gate:
             _log.warning("There is no key yet, so every request is refused. Run %s", HOW_TO_MAKE)
 
     async def admit(self, asked: Asked, need: Need) -> str | None:
-        """Let pass; returns the id of the key, or None where none was needed.
+        """Let pass, and count it; returns the id of the key, or None where none was needed.
 
         Raises:
             Refused: 401, 403, 429 or 503, with what the caller can do.
+        """
+        key = self.entitled(asked, need)
+        if key is None:
+            return None
+        now = self._clock()
+        self._within_rate(key, now)
+        await self._quotas.charge(key, now)
+        return key.id
+
+    def entitled(self, asked: Asked, need: Need) -> Key | None:
+        """The key of whoever may ask this, None where none is needed. It counts as no request.
+
+        Raises:
+            Refused: 401, 403 or 503, with what the caller can do.
         """
         if self.mode == "open":
             if asked.forwarded or not is_loopback(asked.host):
@@ -99,13 +113,10 @@ class Gate:
             return None
         if not need.key:
             return None
-        now = self._clock()
-        key = self._authenticated(asked.tokens, now)
+        key = self._authenticated(asked.tokens, self._clock())
         if need.scope is not None and need.scope not in key.scopes:
             raise _no_scope(key, need.scope)
-        self._within_rate(key, now)
-        await self._quotas.charge(key, now)
-        return key.id
+        return key
 
     def _authenticated(self, tokens: list[str], now: float) -> Key:
         if not tokens:

@@ -31,6 +31,8 @@ PREDICT, ADMIN = Need(True, "predict"), Need(True, "admin")
 _LISTED = {
     **dict.fromkeys(OPEN, NOTHING),
     **{path: Need(True, scope) for path, scope in _SCOPES.items()},
+    # What a query asks for is known when it was read: each of its fields then needs its scope.
+    "/graphql": KEY,
 }
 
 

@@ -57,7 +57,7 @@ class FeedbackReader:
             *table.key,
             *([table.time] if table.time and table.time not in table.key else []),
         ]
-        self._checks = {n: ColumnCheck(n, table.columns[n], required=True) for n in self.key}
+        self.checks = {n: ColumnCheck(n, table.columns[n], required=True) for n in self.key}
 
     def read(self, body: bytes) -> list[Given]:
         """The checked outcomes of a body.
@@ -84,7 +84,7 @@ class FeedbackReader:
         known = {"type": "string", "format": "date-time", "description": "When it became known"}
         shared = {OUTCOME: outcome, KNOWN_AT: known}
         by_id = {ID: {"type": "string", "format": "uuid"}, **shared}
-        by_key = {**{n: c.json_schema() for n, c in self._checks.items()}, **shared}
+        by_key = {**{n: c.json_schema() for n, c in self.checks.items()}, **shared}
         return {"oneOf": [_object(by_id, [ID]), _object(by_key, self.key)]}
 
     def _items(self, body: bytes) -> list[Any]:
@@ -124,7 +124,7 @@ class FeedbackReader:
         if name not in item:
             either = f"prediction_id, or {' and '.join(self.key)}"
             raise _Wrong(name, None, self.key, f"'{name}' is missing: an outcome needs {either}.")
-        return _check(self._checks[name], item[name])
+        return _check(self.checks[name], item[name])
 
     def _outcome(self, item: Mapping[str, Any]) -> str | float:
         classes, given = self._decision.classes, item.get(OUTCOME)

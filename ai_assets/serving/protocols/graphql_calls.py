@@ -1,0 +1,200 @@
+"""What GraphQL's fields answer, all by the server's one scoring path. Imports graphql-core."""
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from graphql import DocumentNode, ExecutionResult, GraphQLError, GraphQLResolveInfo, execute
+
+from ai_assets.serving.problems import Refused, printable
+from ai_assets.serving.protocols.graphql_documents import Documents, Invalid, fields_asked
+from ai_assets.serving.protocols.graphql_schema import SCOPES, build_schema, columns_shown
+from ai_assets.serving.record.asked import Asked
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from ai_assets.serving.app import Server
+
+MOST_CALLS = 8
+_PLACE = re.compile(r" at '([^']*)'; $")
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass
+class _Call:
+    """One request on its way through its fields."""
+
+    key_id: str | None
+    began: float
+    rows: int = 0
+
+
+class Answering:
+    """Answers requests of GraphQL for one server."""
+
+    def __init__(self, server: "Server") -> None:
+        self._server = server
+        resolvers = {
+            "predict": self._predict,
+            "explain": self._explain,
+            "feedback": self._feedback,
+            "model": self._model,
+            "schema": lambda *_: columns_shown(server.reader),
+        }
+        self._schema = build_schema(server.bundle, server.reader, server.keeper.feedback, resolvers)
+        self._documents = Documents(self._schema)
+
+    async def answer(
+        self,
+        asked: Mapping[str, Any],
+        allow: Callable[[str], None],
+        key_id: str | None,
+        began: float,
+    ) -> tuple[dict[str, Any], int]:
+        """The answer as JSON shows it, and the status that it would have in REST.
+
+        Args:
+            asked: `query`, and maybe `variables` and `operationName`.
+            allow: returns if the caller has a scope, else raises `Refused`.
+            key_id: who asks.
+            began: `time.perf_counter` when the request came.
+
+        Raises:
+            Refused: nothing of it can be answered.
+        """
+        try:
+            document = await asyncio.to_thread(self._documents.read, asked["query"])
+        except Invalid as invalid:
+            return _told([_shown(error) for error in invalid.errors])
+        except GraphQLError as error:
+            return _told([_shown(error)])
+        operation = asked.get("operationName")
+        self._check(fields_asked(document, operation), allow)
+        variables = asked.get("variables") or {}
+        self._check_lists(variables)
+        result = await self._executed(document, operation, variables, _Call(key_id, began))
+        errors = [_shown(error) for error in result.errors or ()]
+        if not errors:
+            return {"data": result.data}, 200
+        content, status = _told(errors)
+        # Where no field was reached, the request itself was wrong.
+        return (content if result.data is None else {**content, "data": result.data}), status
+
+    async def _executed(
+        self,
+        document: DocumentNode,
+        operation: str | None,
+        variables: dict[str, Any],
+        call: _Call,
+    ) -> ExecutionResult:
+        found = execute(
+            self._schema,
+            document,
+            context_value=call,
+            variable_values=variables,
+            operation_name=operation,
+        )
+        return found if isinstance(found, ExecutionResult) else await found
+
+    def _check(self, names: list[str], allow: Callable[[str], None]) -> None:
+        calls = [name for name in names if name in SCOPES]
+        if len(calls) > MOST_CALLS:
+            words = ", ".join(SCOPES)
+            raise Refused(413, f"A request may ask at most {MOST_CALLS} of {words}.")
+        for scope in dict.fromkeys(SCOPES[name] for name in calls):
+            allow(scope)
+
+    def _check_lists(self, variables: Mapping[str, Any]) -> None:
+        """Refuse more rows than any field would take, before they are made fit for it."""
+        for value in variables.values():
+            if isinstance(value, list):
+                self._check_rows(len(value))
+
+    def _check_rows(self, count: int) -> None:
+        most = self._server.settings.max_rows
+        if count > most:
+            words = f"There must be at most {most} rows, but there are {count}."
+            raise Refused(413, words)
+
+    def _rows(self, call: _Call, rows: list[Any]) -> "tuple[bytes, list[BaseModel]]":
+        """The body that REST would have got, and its checked rows."""
+        call.rows += len(rows)
+        self._check_rows(call.rows)
+        body = json.dumps(rows, default=str).encode()
+        return body, self._server.reader.rows(body)
+
+    async def _predict(self, _: Any, info: GraphQLResolveInfo, rows: list[Any]) -> Any:
+        call: _Call = info.context
+        body, checked = self._rows(call, rows)
+        asked = Asked("graphql/predict", call.began, call.key_id, body)
+        found = self._server.content(await self._server.score(checked, asked))
+        online = [
+            {"name": name, "version": table["version"], "ageSeconds": table["age_seconds"]}
+            for name, table in found["online"].items()
+        ]
+        shared = {"bundle": found["bundle"], "model": found["model"], "online": online}
+        return [
+            {**shared, **prediction, "predictionId": prediction["prediction_id"]}
+            for prediction in found["predictions"]
+        ]
+
+    async def _explain(self, _: Any, info: GraphQLResolveInfo, rows: list[Any]) -> Any:
+        _body, checked = self._rows(info.context, rows)
+        found = await self._server.explained(checked)
+        shared = {"bundle": found["bundle"], "model": found["model"]}
+        return [{**shared, **explanation} for explanation in found["explanations"]]
+
+    async def _feedback(self, _: Any, info: GraphQLResolveInfo, outcomes: list[Any]) -> Any:
+        body = json.dumps(outcomes, default=str).encode()
+        return await self._server.keeper.told(body, info.context.key_id)
+
+    def _model(self, *_: Any) -> Any:
+        bundle = self._server.bundle
+        return {
+            "product": bundle.product,
+            "description": bundle.description,
+            "bundle": bundle.tag,
+            "model": bundle.partition,
+            "task": bundle.decision.task,
+            "labels": list(bundle.decision.classes),
+            "threshold": bundle.decision.threshold,
+            "modelCard": bundle.model_card,
+        }
+
+
+def _told(errors: list[dict[str, Any]]) -> tuple[dict[str, Any], int]:
+    """The errors, and the gravest of their statuses."""
+    return {"errors": errors}, max(error["extensions"]["status"] for error in errors)
+
+
+def _shown(error: GraphQLError) -> dict[str, Any]:
+    """An error as GraphQL has it, in REST's words where REST has some."""
+    cause = error.original_error
+    content: dict[str, Any] = dict(error.formatted)
+    content["message"] = printable(_message(error))
+    content["extensions"] = {"status": 400}
+    if isinstance(cause, Refused):
+        said = cause.content()
+        content["message"] = said["error"]
+        content["extensions"] = {"status": cause.status, "details": said["details"]}
+        if "Retry-After" in cause.headers:
+            content["extensions"]["retryAfterSeconds"] = int(cause.headers["Retry-After"])
+    elif error.path is not None and cause is not None and not isinstance(cause, GraphQLError):
+        _LOG.error("graphql failed: %s", type(cause).__name__)
+        content["message"] = "The server made a mistake."
+        content["extensions"] = {"status": 500}
+    return content
+
+
+def _message(error: GraphQLError) -> str:
+    """The message, without the whole row that graphql-core repeats where one value is wrong."""
+    cause = error.original_error
+    if not isinstance(cause, GraphQLError) or not error.message.endswith(f"; {cause.message}"):
+        return error.message
+    place = _PLACE.search(error.message[: -len(cause.message)])
+    return f"{place[1]}: {cause.message}" if place else cause.message
