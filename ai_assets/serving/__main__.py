@@ -1,4 +1,8 @@
-"""`python -m ai_assets.serving --bundle DIR --port N`: the app without BentoML's request path."""
+"""`python -m ai_assets.serving --product NAME`: the app without BentoML's request path.
+
+It serves what is in production, as the ledger of releases says; `--bundle DIR` one bundle, always
+the same.
+"""
 
 import argparse
 import sys
@@ -8,7 +12,7 @@ from pathlib import Path
 from ai_assets.lifecycle.errors import UserError
 from ai_assets.serving.access.local import check_host
 from ai_assets.serving.app import create_app
-from ai_assets.serving.place import find_bundle
+from ai_assets.serving.place import what_to_serve
 from ai_assets.serving.protocols.beside import check_grpc
 from ai_assets.serving.settings import Settings
 
@@ -16,7 +20,9 @@ from ai_assets.serving.settings import Settings
 def main(arguments: list[str] | None = None) -> int:
     """Serve until stopped. Returns 1, with one sentence, where the bundle cannot be served."""
     parser = argparse.ArgumentParser(prog="python -m ai_assets.serving", description=__doc__)
-    parser.add_argument("--bundle", type=Path, help="folder of a signed bundle")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--product", help="serve what is in production of it, also when it changes")
+    what.add_argument("--bundle", type=Path, help="folder of a signed bundle")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=3000, help="port to listen on")
     parser.add_argument(
@@ -27,9 +33,11 @@ def main(arguments: list[str] | None = None) -> int:
         settings = Settings.from_environment()
         if given.grpc_port is not None:
             settings = replace(settings, grpc_host=given.host, grpc_port=given.grpc_port)
+        if given.product is not None:
+            settings = replace(settings, product=given.product)
         check_host(given.host, settings.access)
         check_grpc(settings)
-        app = create_app(given.bundle or find_bundle(), settings)
+        app = create_app(None if given.product else given.bundle or what_to_serve(), settings)
         app.state.server.wait()
     except UserError as error:
         print(error, file=sys.stderr)

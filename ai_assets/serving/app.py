@@ -21,7 +21,6 @@ from starlette.routing import Route
 
 from ai_assets.serving.access.gate import Gate
 from ai_assets.serving.access.middleware import AccessMiddleware
-from ai_assets.serving.batching import MicroBatcher
 from ai_assets.serving.openapi import PAGES, Pages
 from ai_assets.serving.problems import Refused
 from ai_assets.serving.protocols.beside import grpc_beside
@@ -30,6 +29,7 @@ from ai_assets.serving.protocols.rest import v2_routes
 from ai_assets.serving.record.asked import Asked, Role, key_id
 from ai_assets.serving.settings import Settings
 from ai_assets.serving.start import Start
+from ai_assets.serving.traffic.begin import first_router, follower
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -39,16 +39,24 @@ if TYPE_CHECKING:
     from ai_assets.serving.record.keeper import Keeper
     from ai_assets.serving.request import RequestReader
     from ai_assets.serving.start import Loaded
+    from ai_assets.serving.traffic.follow import Follower
+    from ai_assets.serving.traffic.router import Router
+    from ai_assets.serving.traffic.slots import Slot
 
 _EXPLAIN_COST = 64
 Handler = Callable[[Request], Awaitable[dict[str, Any]]]
 
 
-def create_app(folder: Path | str, settings: Settings | None = None) -> Starlette:
+def create_app(folder: Path | str | None, settings: Settings | None = None) -> Starlette:
     """The app that serves a bundle. It loads what answers when it starts, or `begin` is called.
+
+    Args:
+        folder: the bundle; None serves what is in production of `settings.product`.
+        settings: limits and places.
 
     Raises:
         BundleError: the bundle does not verify; there is then nothing to serve.
+        ReleaseError: there is no release to follow.
         AccessError: the setting of access is none.
     """
     settings = settings or Settings.from_environment()
@@ -86,11 +94,6 @@ class Server:
         self.settings = settings
         self.gate = Gate.of(settings)
         self._start = start
-        self._batcher: MicroBatcher[Part, Scored] = MicroBatcher(
-            lambda parts: self.engine.score(parts),
-            max_rows=settings.batch_rows,
-            max_waiting=settings.max_waiting,
-        )
         self.answers = {
             name: self._answering(name, handler)
             for name, handler in (
@@ -105,6 +108,7 @@ class Server:
             "readyz": self.readyz,
             "metrics": self.metrics,
             "model_card": self.model_card,
+            "release": self.release,
             "schema": self.schema,
         }
 
@@ -118,18 +122,20 @@ class Server:
         Raises:
             BundleError: a file of the bundle cannot be read.
         """
-        _ = self._loaded
+        _ = self.router
 
     def open(self) -> None:
         """Take requests."""
         self.gate.announce()
-        self._batcher.open()
-        self.engine.start()
+        self.router.open()
+        if self._follower is not None:
+            self._follower.start()
 
     async def close(self) -> None:
         """Answer what waits, and end."""
-        await self._batcher.close()
-        await asyncio.to_thread(self.engine.stop)
+        if self._follower is not None:
+            await asyncio.to_thread(self._follower.stop)
+        await self.router.close()
         self.keeper.counts.flush()
         await asyncio.to_thread(self.keeper.recorder.close)
 
@@ -137,20 +143,34 @@ class Server:
     def _loaded(self) -> "Loaded":
         return self._start.wait()
 
+    @cached_property
+    def router(self) -> "Router":
+        """What sends requests to bundles."""
+        return first_router(self._loaded, self.settings)
+
+    @cached_property
+    def _follower(self) -> "Follower | None":
+        return follower(self._start.releases, self._loaded, self.router, self.settings)
+
+    @property
+    def slot(self) -> "Slot":
+        """The stable bundle at work. Another takes its place between two turns of the loop."""
+        return self.router.now.stable
+
     @property
     def bundle(self) -> "Bundle":
         """What is served."""
-        return self._loaded.bundle
+        return self.slot.bundle
 
     @property
     def reader(self) -> "RequestReader":
         """Reads the bodies of requests."""
-        return self._loaded.reader
+        return self.slot.reader
 
     @property
     def engine(self) -> "Engine":
         """What scores."""
-        return self._loaded.engine
+        return self.slot.engine
 
     @property
     def keeper(self) -> "Keeper":
@@ -185,8 +205,8 @@ class Server:
     def content(self, scored: "Scored") -> dict[str, Any]:
         """The answers to the rows of a request, as JSON shows them."""
         return {
-            "bundle": self.bundle.tag,
-            "model": self.bundle.partition,
+            "bundle": scored.bundle,
+            "model": scored.model,
             "online": {name: s.shown() for name, s in scored.snapshots.items()},
             "predictions": scored.content(),
         }
@@ -199,13 +219,19 @@ class Server:
         Raises:
             Refused: the rows cannot be scored, or the answers not recorded, or not now.
         """
-        scored = await self._batcher.submit(part)
-        await self.keeper.answered(asked, part, scored)
-        return scored
+        return await self.router.score(part, asked)
 
     async def feedback(self, request: Request) -> dict[str, Any]:
         """Take outcomes, each of a prediction by its id, or of a row by its key."""
-        return await self.keeper.told(await self.body(request), key_id(request))
+        return await self.told(await self.body(request), key_id(request))
+
+    async def told(self, body: bytes, key_id: str | None) -> dict[str, Any]:
+        """Keep the outcomes of a body that any protocol brings.
+
+        Raises:
+            Refused: one of them is wrong, or they cannot be kept now.
+        """
+        return await self.keeper.told(body, self.slot.feedback, key_id)
 
     async def explain(self, request: Request) -> dict[str, Any]:
         """Say how much each feature contributed to the answer to a row."""
@@ -217,13 +243,15 @@ class Server:
         Raises:
             Refused: they cannot be explained, or not now, or are too many.
         """
-        most = self.settings.explain_rows
+        slot, most = self.slot, self.settings.explain_rows
         if len(rows) > most:
             raise Refused(413, f"There must be at most {most} rows to explain, not {len(rows)}.")
-        found = await self._batcher.call(
-            lambda: self.engine.explain(rows), _EXPLAIN_COST * len(rows)
-        )
-        return {"bundle": self.bundle.tag, "model": self.bundle.partition, "explanations": found}
+        rows = slot.own(rows)
+        with slot.held():
+            found = await slot.batcher.call(
+                lambda: slot.engine.explain(rows), _EXPLAIN_COST * len(rows)
+            )
+        return {"bundle": slot.bundle.tag, "model": slot.bundle.partition, "explanations": found}
 
     async def healthz(self, _: Request) -> Response:
         """Whether the process runs."""
@@ -239,7 +267,9 @@ class Server:
         Raises:
             Refused: with 503 and the reason.
         """
-        await self._batcher.call(self.engine.ready, 0)
+        slot = self.slot
+        with slot.held():
+            await slot.batcher.call(slot.engine.ready, 0)
         self.keeper.recorder.ready()
 
     def answered(
@@ -260,7 +290,7 @@ class Server:
             bundle: tag of the bundle that was asked; that of the release unless given.
             role: what it is to the release.
         """
-        self._loaded.metrics.answered(route, status, began, self._batcher.waiting)
+        self._loaded.metrics.answered(route, status, began, self.router.waiting)
         seconds = time.perf_counter() - began
         self.keeper.counts.add(bundle or self.bundle.tag, role, route, status, seconds)
 
@@ -279,6 +309,10 @@ class Server:
     async def model_card(self, _: Request) -> Response:
         """The model card."""
         return Response(self.bundle.model_card, media_type="text/markdown")
+
+    async def release(self, _: Request) -> Response:
+        """Which bundles answer, how rows are split among them, and what stands in the way."""
+        return _json(self.router.shown())
 
     async def schema(self, _: Request) -> Response:
         """What a row must be, as JSON Schema, with the bundle and its answers."""

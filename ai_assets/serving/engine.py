@@ -43,6 +43,8 @@ class Scored:
         label: the answers in the product's own words.
         threshold: P(positive) from which on the answer is positive.
         snapshots: the time-varying tables that the answers were made from.
+        bundle: tag of the bundle that answered.
+        model: partition of its model; None without partitions.
     """
 
     request_id: int
@@ -51,6 +53,8 @@ class Scored:
     label: list[str | float]
     threshold: float
     snapshots: dict[str, Snapshot]
+    bundle: str
+    model: str | None
 
     @property
     def ids(self) -> list[str]:
@@ -131,7 +135,7 @@ class Engine:
             of_vectors = self._seen(np.concatenate(vectors)) if vectors else None
         except (DataError, DeclarationError) as error:
             raise _not_computable(error) from error
-        return _shared_out(parts, of_rows, of_vectors, snapshots)
+        return _shared_out(parts, of_rows, of_vectors, snapshots, self.scorer.bundle)
 
     def _seen(self, matrix: np.ndarray) -> "_Seen":
         scores = self.scorer.score_matrix(matrix)
@@ -261,6 +265,7 @@ def _shared_out(
     of_rows: "_Seen | None",
     of_vectors: "_Seen | None",
     snapshots: dict[str, Snapshot],
+    bundle: Bundle,
 ) -> list[Scored]:
     """Each part's own stretch of the answers."""
     found, at = [], {True: 0, False: 0}
@@ -279,6 +284,8 @@ def _shared_out(
                 label=scores.label[begin:end],
                 threshold=scores.threshold,
                 snapshots={} if is_vectors else snapshots,
+                bundle=bundle.tag,
+                model=bundle.partition,
             )
         )
     return found

@@ -1,9 +1,8 @@
 """What Prometheus reads. Under BentoML the same numbers appear on its own /metrics."""
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-
-from ai_assets.serving.bundle import Bundle
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,13 +14,14 @@ _TENTHS = tuple(i / 10 for i in range(1, 11))
 
 
 class Metrics:
-    """The server's own metrics, labelled with the product."""
+    """The server's own metrics, labelled with the product: one set for all its bundles."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, product: str) -> None:
         # Imported late: BentoML sets the folder that its workers share before this import.
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-        self._product = bundle.product
+        self._product = product
+        self._served: dict[str, str] = {}
         self.registry = CollectorRegistry()
         shared: dict[str, Any] = {"registry": self.registry}
         self._requests = Counter(
@@ -68,14 +68,34 @@ class Metrics:
             multiprocess_mode="livemax",
             **shared,
         )
-        info = Gauge(
+        self._info = Gauge(
             "ai_assets_bundle",
-            "The bundle that is served",
-            ["product", "bundle"],
+            "Whether the bundle is served in the role",
+            ["product", "bundle", "role"],
             multiprocess_mode="livemax",
             **shared,
         )
-        info.labels(bundle.product, bundle.tag).set(1)
+        self._problem = Gauge(
+            "ai_assets_release_problem",
+            "Whether the release in the ledger is not what is served",
+            ["product"],
+            multiprocess_mode="livemax",
+            **shared,
+        )
+        self._problem.labels(product).set(0)
+
+    def serves(self, roles: Mapping[str, str]) -> None:
+        """Say which bundle is served in which role, by role; those of before no longer are."""
+        for role, bundle in self._served.items():
+            if roles.get(role) != bundle:
+                self._info.labels(self._product, bundle, role).set(0)
+        for role, bundle in roles.items():
+            self._info.labels(self._product, bundle, role).set(1)
+        self._served = dict(roles)
+
+    def release_failed(self, failed: bool) -> None:
+        """Say whether the release is not followed."""
+        self._problem.labels(self._product).set(failed)
 
     def answered(self, route: str, status: int, began: float, waiting: int) -> None:
         """Count one answer; `began` is from `time.perf_counter`."""

@@ -1,8 +1,6 @@
 """The page that people read before they call: the product's own fields, units and examples."""
 
 import asyncio
-import threading
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from starlette.types import Receive, Scope, Send
@@ -14,6 +12,7 @@ if TYPE_CHECKING:
     from ai_assets.serving.app import Server
     from ai_assets.serving.record.feedback import FeedbackReader
     from ai_assets.serving.request import RequestReader
+    from ai_assets.serving.traffic.slots import Slot
 
 PAGES = ("/openapi.json", "/docs.json", "/docs", "/docs/oauth2-redirect", "/redoc")
 
@@ -76,27 +75,21 @@ class Pages:
 
     def __init__(self, server: "Server") -> None:
         self._server = server
-        self._making = threading.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI app."""
-        app = await asyncio.to_thread(self._made)
+        app = await asyncio.to_thread(self._made, self._server.slot)
         await app(scope, receive, send)
 
-    def _made(self) -> "FastAPI":
-        with self._making:
-            return self._app
-
-    @cached_property
-    def _app(self) -> "FastAPI":
-        return documentation(self._server)
+    def _made(self, slot: "Slot") -> "FastAPI":
+        return slot.once("pages", lambda: documentation(self._server, slot))
 
 
-def documentation(server: "Server") -> "FastAPI":
+def documentation(server: "Server", slot: "Slot") -> "FastAPI":
     """An app that says what the server's routes take and answer. Its routes are only described."""
     from fastapi import FastAPI
 
-    bundle, reader = server.bundle, server.reader
+    bundle, reader = slot.bundle, slot.reader
     app = FastAPI(
         title=bundle.product,
         description=bundle.description,
@@ -110,9 +103,7 @@ def documentation(server: "Server") -> "FastAPI":
             summary=getattr(server, name).__doc__,
             operation_id=name,
             openapi_extra=(
-                feedback_operation(server.keeper.feedback)
-                if name == "feedback"
-                else operation(reader)
+                feedback_operation(slot.feedback) if name == "feedback" else operation(reader)
             ),
         )
     for name, show in server.shown.items():

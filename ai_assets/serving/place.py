@@ -7,8 +7,10 @@ import ai_assets
 from ai_assets.lifecycle.errors import BundleError
 
 FOLDER = "AI_ASSETS_BUNDLE"
+PRODUCT = "AI_ASSETS_PRODUCT"
 HOME = "AI_ASSETS_HOME"
 KEYS = "AI_ASSETS_KEYS"
+BUNDLES = "AI_ASSETS_BUNDLES"
 
 
 def state_root() -> Path:
@@ -19,6 +21,26 @@ def state_root() -> Path:
 def keys_file() -> Path:
     """The file of API keys: `$AI_ASSETS_KEYS`, or `keys/access.sqlite` below the state root."""
     return Path(os.environ.get(KEYS) or state_root() / "keys" / "access.sqlite")
+
+
+def bundle_store() -> Path:
+    """The bundle store: `$AI_ASSETS_BUNDLES`, or `bentoml/` below the state root."""
+    return Path(os.environ.get(BUNDLES) or state_root() / "bentoml")
+
+
+def what_to_serve() -> Path | None:
+    """The folder to serve, or None where `$AI_ASSETS_PRODUCT` names a release to follow.
+
+    Raises:
+        BundleError: there is neither, or both are given.
+    """
+    if not os.environ.get(PRODUCT):
+        return find_bundle()
+    if os.environ.get(FOLDER):
+        raise BundleError(
+            f"Set either {PRODUCT}, to follow its release, or {FOLDER}, to serve that bundle."
+        )
+    return None
 
 
 def find_bundle() -> Path:
@@ -36,5 +58,6 @@ def find_bundle() -> Path:
         "There is no bundle to serve: a bundle is built by its asset, not by a plain "
         "`bentoml build`. Run\n  dagster asset materialize -m ai_assets.definitions --select "
         "'key:\"flight_delay/bundle\"' --partition 2013-03-01\n"
-        f"(with your product and partition), or set {FOLDER} to the folder of a signed bundle."
+        f"(with your product and partition), or set {FOLDER} to the folder of a signed bundle. To "
+        f"serve what is in production, set {PRODUCT} to the name of the product."
     )

@@ -8,9 +8,9 @@ import bentoml
 
 from ai_assets.serving.access.middleware import AccessMiddleware
 from ai_assets.serving.app import create_app
-from ai_assets.serving.place import find_bundle
+from ai_assets.serving.place import what_to_serve
 
-app = create_app(find_bundle())
+app = create_app(what_to_serve())
 if bentoml.server_context.worker_index is not None:
     app.state.server.begin()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ai_assets.lifecycle.errors import BundleError, must_be
 from ai_assets.serving.online import lake_root
-from ai_assets.serving.place import keys_file
+from ai_assets.serving.place import bundle_store, keys_file
 
 ACCESS = "AI_ASSETS_ACCESS"
 
@@ -16,6 +16,8 @@ class Settings:
     """Limits and places.
 
     Attributes:
+        product: the product whose release is followed; empty serves one bundle, always the same.
+        bundles: folder of the bundle store, where released bundles lie.
         lake: folder or URL of the lake that time-varying tables are read from.
         log: path or URL of the record of answers, with `{product}` for the product's name; a file
             below the state root if empty.
@@ -28,12 +30,14 @@ class Settings:
         batch_rows: most rows that are scored together.
         max_waiting: rows that may wait before requests are refused with 503.
         explain_rows: most rows of a request for explanations.
-        check_seconds: time between two looks for newer tables.
+        check_seconds: time between two looks for newer tables, and for a newer release.
         threads: threads of the model. One answers small requests soonest.
         grpc_host: address that gRPC listens on.
         grpc_port: port that gRPC listens on; 0 serves none.
     """
 
+    product: str = ""
+    bundles: str = field(default_factory=lambda: str(bundle_store()))
     lake: str = field(default_factory=lake_root)
     log: str = ""
     log_mode: str = ""

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from ai_assets.serving import signature
 from ai_assets.serving.online import OnlineTables
 from ai_assets.serving.settings import Settings
+from ai_assets.serving.traffic.releases import Releases, check_tag, payload_of
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -49,15 +50,22 @@ class Start:
     """A verified bundle on its way to its first answer.
 
     Args:
-        folder: the bundle.
+        folder: the bundle; None for the one that is in production, as the ledger says.
         settings: limits and places.
 
     Raises:
         BundleError: names the file that is missing, changed or not signed.
+        ReleaseError: the ledger cannot be read, or has no release.
     """
 
-    def __init__(self, folder: Path | str, settings: Settings) -> None:
+    def __init__(self, folder: Path | str | None, settings: Settings) -> None:
         self._settings = settings
+        self.releases: Releases | None = None
+        self._released: str | None = None
+        if folder is None:
+            self.releases = Releases(settings.lake, settings.product)
+            self._released = self.releases.newest().stable
+            folder = payload_of(settings.bundles, self._released)
         self.manifest: Mapping[str, Any]
         self.manifest, self._files = signature.verified(Path(folder), settings.trusted_key or None)
         self._loaded: Future[Loaded] = Future()
@@ -98,6 +106,7 @@ class Start:
         from ai_assets.serving.model import open_model
 
         bundle = read_bundle(self.manifest, self._files)
+        check_tag(bundle.tag, self._released or bundle.tag)
         with ThreadPoolExecutor(1, thread_name_prefix="model") as beside:
             # Before polars is imported: ONNX Runtime then reads the model while Python imports.
             opening = beside.submit(open_model, bundle.model, self._settings.threads)
@@ -112,7 +121,7 @@ class Start:
         from ai_assets.serving.request import RequestReader
 
         reader = RequestReader(bundle, max_rows=self._settings.max_rows)
-        metrics = Metrics(bundle)
+        metrics = Metrics(bundle.product)
         keeper = Keeper(bundle, self._settings, metrics)
         keeper.recorder.begin()
         engine = Engine(

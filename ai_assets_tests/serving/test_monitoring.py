@@ -54,7 +54,7 @@ def test_the_config_and_its_rules_are_valid(promtool: str, monitoring: Path) -> 
     done = checked(promtool, monitoring, "check", "config", "prometheus.yml")
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "7 rules found" in done.stdout
+    assert "8 rules found" in done.stdout
 
 
 def test_each_alert_fires_on_what_it_is_for_and_is_silent_otherwise(
@@ -161,7 +161,7 @@ def test_prometheus_reads_a_running_server(
             assert asked(url, answered) == 3
             assert asked(url, 'up{job="ai_assets"}') == 1
             told = httpx.get(f"{url}/api/v1/rules", timeout=10).json()["data"]["groups"]
-            assert [rule["state"] for rule in told[0]["rules"]] == ["inactive"] * 7
+            assert [rule["state"] for rule in told[0]["rules"]] == ["inactive"] * 8
         finally:
             watch.terminate()
             watch.wait(timeout=20)

@@ -7,7 +7,6 @@ import asyncio
 import importlib.util
 import json
 import time
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
@@ -22,6 +21,7 @@ from ai_assets.serving.record.asked import key_id
 if TYPE_CHECKING:
     from ai_assets.serving.app import Server
     from ai_assets.serving.protocols.graphql_calls import Answering
+    from ai_assets.serving.traffic.slots import Slot
 
 PATH, ROUTE = "/graphql", "graphql"
 # Whoever names this type is told a failure by the status too; others always get 200.
@@ -40,11 +40,10 @@ class _GraphQL:
     def __init__(self, server: "Server") -> None:
         self._server = server
 
-    @cached_property
-    def _answering(self) -> "Answering":
+    def _answering(self, slot: "Slot") -> "Answering":
         from ai_assets.serving.protocols.graphql_calls import Answering
 
-        return Answering(self._server)
+        return slot.once("graphql", lambda: Answering(self._server, slot))
 
     async def answer(self, request: Request) -> Response:
         """Answer one query or mutation."""
@@ -70,7 +69,7 @@ class _GraphQL:
                 501, "GraphQL needs a package that this server does without: graphql-core."
             )
         asked = _asked(await self._server.body(request))
-        answering = await asyncio.to_thread(lambda: self._answering)
+        answering = await asyncio.to_thread(self._answering, self._server.slot)
         host, _ = request.scope.get("client") or ("", 0)
         asking = Asking.of(request.scope["headers"], host)
 

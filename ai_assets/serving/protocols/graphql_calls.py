@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from ai_assets.serving.app import Server
+    from ai_assets.serving.traffic.slots import Slot
 
 MOST_CALLS = 8
 _PLACE = re.compile(r" at '([^']*)'; $")
@@ -35,18 +36,18 @@ class _Call:
 
 
 class Answering:
-    """Answers requests of GraphQL for one server."""
+    """Answers requests of GraphQL for one server, in the words of one of its bundles."""
 
-    def __init__(self, server: "Server") -> None:
+    def __init__(self, server: "Server", slot: "Slot") -> None:
         self._server = server
         resolvers = {
             "predict": self._predict,
             "explain": self._explain,
             "feedback": self._feedback,
             "model": self._model,
-            "schema": lambda *_: columns_shown(server.reader),
+            "schema": lambda *_: columns_shown(slot.reader),
         }
-        self._schema = build_schema(server.bundle, server.reader, server.keeper.feedback, resolvers)
+        self._schema = build_schema(slot.bundle, slot.reader, slot.feedback, resolvers)
         self._documents = Documents(self._schema)
 
     async def answer(
@@ -151,7 +152,7 @@ class Answering:
 
     async def _feedback(self, _: Any, info: GraphQLResolveInfo, outcomes: list[Any]) -> Any:
         body = json.dumps(outcomes, default=str).encode()
-        return await self._server.keeper.told(body, info.context.key_id)
+        return await self._server.told(body, info.context.key_id)
 
     def _model(self, *_: Any) -> Any:
         bundle = self._server.bundle

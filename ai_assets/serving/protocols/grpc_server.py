@@ -18,7 +18,7 @@ from ai_assets.serving.access.calls import asked_in, call_needs
 from ai_assets.serving.problems import Refused, told
 from ai_assets.serving.protocols.inference import inference_pb2 as pb
 from ai_assets.serving.protocols.messages import answer, metadata, tensors
-from ai_assets.serving.protocols.models import Models
+from ai_assets.serving.protocols.models import Models, version
 from ai_assets.serving.protocols.rest import EXTENSIONS
 from ai_assets.serving.record.asked import Asked
 
@@ -53,7 +53,6 @@ class GrpcServer:
 
     def __init__(self, server: "Server", host: str, port: int) -> None:
         self._server = server
-        self._models = Models(server.bundle, server.reader)
         self._address = f"{host}:{port}"
         self._health = _Health(self._ready)
         most = server.settings.max_body + _ROOM
@@ -123,6 +122,10 @@ class GrpcServer:
 
         return call
 
+    @property
+    def _models(self) -> Models:
+        return self._server.slot.models
+
     async def _ready(self) -> bool:
         try:
             await self._server.ready()
@@ -153,7 +156,7 @@ class GrpcServer:
         names = model.wanted([output.name for output in request.outputs])
         scored = await self._server.score(model.part(tensors(request)), asked)
         found = pb.ModelInferResponse(
-            model_name=model.name, model_version=model.version, id=request.id
+            model_name=model.name, model_version=version(scored), id=request.id
         )
         # A caller that sends typed lists may not know the raw form.
         raw = bool(request.raw_input_contents)

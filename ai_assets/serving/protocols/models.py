@@ -196,6 +196,11 @@ class VectorModel(Model):
                 )
 
 
+def version(scored: "Scored") -> str:
+    """The version of the model that answered."""
+    return scored.bundle.partition(":")[2]
+
+
 def _common_rows(tensors: Sequence[Tensor]) -> int:
     """How many rows all tensors have; each is [n] or [n, 1]."""
     if not tensors:

@@ -4,7 +4,6 @@ import json
 import time
 import zlib
 from collections.abc import Awaitable, Callable
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
@@ -48,11 +47,9 @@ class _V2:
     def __init__(self, server: "Server") -> None:
         self._server = server
 
-    @cached_property
+    @property
     def _models(self) -> "Models":
-        from ai_assets.serving.protocols.models import Models
-
-        return Models(self._server.bundle, self._server.reader)
+        return self._server.slot.models
 
     def counted(self, route: str, handler: Handler) -> Handler:
         """A handler whose refusals are told as the protocol has it, and whose answers count."""
@@ -98,19 +95,21 @@ class _V2:
     async def infer(self, request: Request) -> Response:
         """Score the rows that the tensors bring."""
         from ai_assets.serving.protocols.documents import answer, read
+        from ai_assets.serving.protocols.models import version
 
         began = time.perf_counter()
-        model = self._models.find(**request.path_params)
         body = _inflated(
             await self._server.body(request),
             request.headers.get("Content-Encoding", "identity"),
             self._server.settings.max_body,
         )
         asked = read(body, request.headers.get(_HEADER))
+        # Found only now: what is in production may change while a body comes.
+        model = self._models.find(**request.path_params)
         names = model.wanted([output.name for output in asked.outputs])
         of = Asked("v2/infer", began, key_id(request))
         scored = await self._server.score(model.part(asked.inputs), of)
-        content = {"model_name": model.name, "model_version": model.version}
+        content = {"model_name": model.name, "model_version": version(scored)}
         if asked.id:
             content["id"] = asked.id
         head, blobs = answer(content, model.answers(scored, names), asked)

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 
 class Keeper:
-    """Keeps what one bundle answers, and what callers tell of it."""
+    """Keeps what bundles answer, and what callers tell of it, in one log.
+
+    Args:
+        bundle: the first that answers; it declares how answers are kept.
+        settings: where the log lies, and its limits.
+        metrics: counts what was kept.
+    """
 
     def __init__(self, bundle: "Bundle", settings: "Settings", metrics: "Metrics") -> None:
         place = log_place(bundle.product, settings.log)
@@ -36,11 +42,15 @@ class Keeper:
             kept=metrics.recorded,
         )
         self.counts = Counts(self.recorder.offer)
-        self.feedback = FeedbackReader(
-            bundle.request.table, bundle.decision, max_rows=settings.max_rows
-        )
-        self._bundle = bundle
-        self._time = bundle.request.table.time
+        self._times = {bundle.tag: bundle.request.table.time}
+        self._undescribed: dict[str, Described] = {}
+
+    def describe(self, bundle: "Bundle") -> None:
+        """Say how another bundle's answers are read, before it gives any."""
+        if bundle.tag not in self._times:
+            table = bundle.request.table
+            self._undescribed[bundle.tag] = Described.of(bundle.tag, table, bundle.encoding)
+            self._times[bundle.tag] = table.time
 
     async def answered(self, asked: Asked, part: "Part", scored: "Scored") -> None:
         """Record the answers to a request; when this returns, they may be given.
@@ -54,29 +64,36 @@ class Keeper:
         if given is None:
             # A large frame takes a while to write, and polars lets others work meanwhile.
             given = await asyncio.to_thread(rows_as_json, part)
-        await self.recorder.add(self._entry(asked, given, part, scored))
+        entry, described = self._entry(asked, given, part, scored), self._undescribed
+        if scored.bundle not in described:
+            await self.recorder.add(entry)
+            return
+        await self.recorder.add(described[scored.bundle], entry)
+        described.pop(scored.bundle, None)
 
-    async def told(self, body: bytes, key_id: str | None = None) -> dict[str, Any]:
+    async def told(
+        self, body: bytes, reader: FeedbackReader, key_id: str | None = None
+    ) -> dict[str, Any]:
         """Keep the outcomes of a body. What this returns was kept.
 
         Raises:
             Refused: with 400 what is wrong, with 404 where there is no such prediction.
         """
         store = await asyncio.to_thread(self.recorder.store)
-        given = self.feedback.read(body)
-        entries = await asyncio.to_thread(told, given, self.feedback.table, store, key_id)
+        given = reader.read(body)
+        entries = await asyncio.to_thread(told, given, reader.table, store, key_id)
         await self.recorder.add(*entries)
         return {"recorded": len(entries)}
 
     def _entry(self, asked: Asked, given: bytes, part: "Part", scored: "Scored") -> Answered:
-        first, last = _event_times(part, self._time)
+        first, last = _event_times(part, self._times[scored.bundle])
         return Answered(
             request_id=scored.request_id,
             at_us=time.time_ns() // 1000,
             route=asked.route,
             key_id=asked.key_id,
-            bundle=self._bundle.tag,
-            model=self._bundle.partition,
+            bundle=scored.bundle,
+            model=scored.model,
             role=asked.role,
             online={name: s.version for name, s in scored.snapshots.items()},
             threshold=scored.threshold,

@@ -1,0 +1,1 @@
+"""Which bundle answers what: releases are followed, and several bundles answer side by side."""
