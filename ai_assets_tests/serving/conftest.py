@@ -24,6 +24,7 @@ small = _beside("small_payload", "small_payload.py")
 _beside("serving_processes", "processes.py")
 _beside("v2_requests", "v2_requests.py")
 _beside("record_entries", "record/entries.py")
+_beside("release_worlds", "release_worlds.py")
 
 
 @pytest.fixture(scope="session", autouse=True)
