@@ -44,7 +44,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     import uvicorn
 
-    uvicorn.run(app, host=given.host, port=given.port, access_log=False, log_level="warning")
+    uvicorn.run(
+        app,
+        host=given.host,
+        port=given.port,
+        access_log=False,
+        log_level="warning",
+        ws_max_size=settings.max_body,
+    )
     return 0
 
 

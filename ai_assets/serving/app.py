@@ -26,6 +26,7 @@ from ai_assets.serving.problems import Refused
 from ai_assets.serving.protocols.beside import grpc_beside
 from ai_assets.serving.protocols.graphql import graphql_routes
 from ai_assets.serving.protocols.rest import v2_routes
+from ai_assets.serving.protocols.stream import stream_routes
 from ai_assets.serving.record.asked import Asked, Role, key_id
 from ai_assets.serving.settings import Settings
 from ai_assets.serving.start import Start
@@ -77,7 +78,14 @@ def create_app(folder: Path | str | None, settings: Settings | None = None) -> S
     pages = Pages(server)
     described = [Route(path, pages, methods=["GET"]) for path in PAGES]
     app = Starlette(
-        routes=[*answers, *shown, *described, *v2_routes(server), *graphql_routes(server)],
+        routes=[
+            *answers,
+            *shown,
+            *described,
+            *v2_routes(server),
+            *graphql_routes(server),
+            *stream_routes(server),
+        ],
         lifespan=lifespan,
         middleware=[Middleware(AccessMiddleware, gate=server.gate)],
         exception_handlers={HTTPException: _refused},

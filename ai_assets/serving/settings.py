@@ -30,6 +30,8 @@ class Settings:
         batch_rows: most rows that are scored together.
         max_waiting: rows that may wait before requests are refused with 503.
         explain_rows: most rows of a request for explanations.
+        streams: callers that may send rows one by one at the same time.
+        stream_rows: rows of one such caller that are scored at the same time.
         check_seconds: time between two looks for newer tables, and for a newer release.
         threads: threads of the model. One answers small requests soonest.
         grpc_host: address that gRPC listens on.
@@ -49,6 +51,8 @@ class Settings:
     batch_rows: int = 512
     max_waiting: int = 4096
     explain_rows: int = 16
+    streams: int = 64
+    stream_rows: int = 32
     check_seconds: float = 5.0
     threads: int = 1
     grpc_host: str = "127.0.0.1"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 OPEN = frozenset({"/healthz", "/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
 _SCOPES = {
     "/predict": "predict",
+    "/stream": "predict",
     "/explain": "explain",
     "/feedback": "feedback",
     "/metrics": "admin",

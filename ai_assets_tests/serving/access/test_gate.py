@@ -262,7 +262,7 @@ def test_no_log_and_no_answer_holds_a_secret(place: Place, caplog: pytest.LogCap
 
 
 def test_a_websocket_passes_the_same_gate(place: Place):
-    key_id, header = place.key("admin")
+    key_id, header = place.key("predict")
 
     with place.client.websocket_connect("/stream", headers=header) as socket:
         assert socket.receive_json() == {"key": key_id}
