@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partialmethod
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -25,6 +26,7 @@ _beside("serving_processes", "processes.py")
 _beside("v2_requests", "v2_requests.py")
 _beside("record_entries", "record/entries.py")
 _beside("release_worlds", "release_worlds.py")
+postgres_server = _beside("postgres_server", "postgres.py")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -43,6 +45,13 @@ def _open_to_this_machine() -> Iterator[None]:
         patch.setenv("AI_ASSETS_ACCESS", "open")
         patch.setattr(TestClient, "__init__", local)
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Any]:
+    """A PostgreSQL server; no test stops it."""
+    with postgres_server.server() as running:
+        yield running
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from ai_assets.serving.record.answers import Answered, Described
+from ai_assets.serving.record.answers import Answered, Described, LogError
 from ai_assets.serving.record.asked import Asked
 from ai_assets.serving.record.counts import Counts
 from ai_assets.serving.record.feedback import FeedbackReader, micros, told
-from ai_assets.serving.record.recorder import Recorder, log_mode
+from ai_assets.serving.record.recorder import Recorder, log_mode, not_kept
 from ai_assets.serving.record.store import log_place, open_store
 
 if TYPE_CHECKING:
@@ -77,11 +77,15 @@ class Keeper:
         """Keep the outcomes of a body. What this returns was kept.
 
         Raises:
-            Refused: with 400 what is wrong, with 404 where there is no such prediction.
+            Refused: with 400 what is wrong, with 404 where there is no such prediction, with 503
+                where the log cannot be used.
         """
         store = await asyncio.to_thread(self.recorder.store)
         given = reader.read(body)
-        entries = await asyncio.to_thread(told, given, reader.table, store, key_id)
+        try:
+            entries = await asyncio.to_thread(told, given, reader.table, store, key_id)
+        except LogError as error:
+            raise not_kept(str(error)) from error
         await self.recorder.add(*entries)
         return {"recorded": len(entries)}
 

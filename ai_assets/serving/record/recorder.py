@@ -132,7 +132,7 @@ class Recorder:
             Refused: with 503 and the reason.
         """
         if self._problem:
-            raise _not_kept(self._problem)
+            raise not_kept(self._problem)
 
     def store(self) -> Store:
         """The log, to read; waits, off the event loop, for the first attempt to open it.
@@ -149,7 +149,7 @@ class Recorder:
         if store is None:
             problem = self._problem or "The server is stopping."
             self._put(_Waiting((), None))  # has the thread try to open it for the next one
-            raise _not_kept(problem)
+            raise not_kept(problem)
         return store
 
     def close(self) -> None:
@@ -166,7 +166,7 @@ class Recorder:
             if self._closing:
                 raise Refused(503, "The server is stopping.", headers={"Retry-After": "1"})
             if self._waiting >= self._max_waiting:
-                raise _not_kept(self._problem or f"{self._waiting} answers wait for the log.")
+                raise not_kept(self._problem or f"{self._waiting} answers wait for the log.")
             self._queue.append(waiting)
             self._waiting += len(waiting.entries)
             self._changed.notify()
@@ -219,14 +219,14 @@ class Recorder:
         """Keep the entries; what stood in the way, if anything did."""
         self._try_to_open()
         if self._store is None:
-            return _not_kept(self._problem)
+            return not_kept(self._problem)
         if not entries:
             return None
         try:
             self._store.write(entries)
         except Exception as error:  # the thread must outlive any failure
             self._failed(error)
-            return _not_kept(self._problem)
+            return not_kept(self._problem)
         self._problem = ""
         return None
 
@@ -248,7 +248,10 @@ class Recorder:
         known = isinstance(error, LogError)
         words = str(error) if known else "The log cannot be used."
         if words != self._problem:
-            _LOG.error("%s", words, exc_info=None if known else error)
+            # What a database says of its host and user is for the log, not for callers.
+            cause = " ".join(str(error.__cause__ or "").split())
+            told = f"{words} ({cause})" if known and cause else words
+            _LOG.error("%s", told, exc_info=None if known else error)
         self._problem = words
 
 
@@ -273,6 +276,7 @@ def _resolve(futures: list["asyncio.Future[None]"], error: Exception | None) -> 
             future.set_exception(error)
 
 
-def _not_kept(problem: str) -> Refused:
+def not_kept(problem: str) -> Refused:
+    """What is told while the log cannot be used, with the reason."""
     words = f"What cannot be recorded is not answered, and it cannot now. {problem}"
     return Refused(503, words, headers={"Retry-After": "1"})

@@ -20,12 +20,9 @@ from ai_assets.serving.record.tables import (
     FORMAT,
     Dialect,
     answer_of,
-    answer_row,
     counts_of,
-    counts_row,
     id_bytes,
     outcome_of,
-    outcome_row,
 )
 
 _LOCKED_FOR_S = 2.0
@@ -55,15 +52,9 @@ class SqliteStore:
 
     def write(self, entries: Sequence[Entry]) -> None:
         """Keep all of these in one transaction that is on the disk when it returns."""
-        answers = [answer_row(e) for e in entries if isinstance(e, Answered)]
-        outcomes = [outcome_row(e) for e in entries if isinstance(e, Told)]
-        counts = [counts_row(e) for e in entries if isinstance(e, Counted)]
-        bundles = [(e.tag, e.content) for e in entries if isinstance(e, Described)]
         with _told(), _transaction(self._writer) as writer:
-            writer.executemany(_SQL.put_bundle, bundles)
-            writer.executemany(_SQL.put_answer, answers)
-            writer.executemany(_SQL.put_outcome, outcomes)
-            writer.executemany(_SQL.put_counts, counts)
+            for sql, rows in _SQL.puts(entries):
+                writer.executemany(sql, rows)
 
     def find(self, request_ids: Collection[int]) -> dict[int, Answered]:
         """The entries with these ids that there are."""

@@ -1,14 +1,20 @@
 """Where the log lies. A store is a few functions, so that another database can take its place."""
 
+import importlib.util
+import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ai_assets.lifecycle.errors import BundleError, must_be
 from ai_assets.serving.place import state_root
 from ai_assets.serving.record.answers import Answered, Counted, Described, Entry, Told
 
+if TYPE_CHECKING:
+    from ai_assets.serving.record.postgres import PostgresStore
+
 Span = tuple[int | None, int | None]
+_SCHEMA = re.compile(r"[?&]schema=")
 
 
 class Store(Protocol):
@@ -46,19 +52,25 @@ class Store(Protocol):
 def log_place(product: str, given: str = "") -> str:
     """Path or URL of a product's log: the setting, or a file below the state root.
 
-    `{product}` in the setting becomes the product's name.
+    `{product}` in the setting becomes the product's name. In a PostgreSQL database each product has
+    a schema of its own, unless the URL names one.
     """
     default = str(state_root() / "served" / "{product}.sqlite")
-    return (given or default).replace("{product}", product)
+    place = (given or default).replace("{product}", product)
+    if not _is_postgres(place) or _SCHEMA.search(place):
+        return place
+    return f"{place}{'&' if '?' in place else '?'}schema={product}"
 
 
 def open_store(place: str) -> Store:
-    """The log at a path, or at a URL `sqlite:///<path>`; made where there is none.
+    """The log at a path, at `sqlite:///<path>` or `postgresql://…`; made where there is none.
 
     Raises:
-        BundleError: the URL is of no kind that is known.
+        BundleError: the URL is of no kind that is known, or a package for it is missing.
         LogError: it cannot be opened, or is of another format.
     """
+    if _is_postgres(place):
+        return _postgres()(place)
     from ai_assets.serving.record.sqlite import SqliteStore
 
     return SqliteStore(_path(place))
@@ -66,11 +78,28 @@ def open_store(place: str) -> Store:
 
 def read_store(place: str) -> Store | None:
     """The log at a place, to read it; None where nothing was recorded yet."""
-    return open_store(place) if _path(place).is_file() else None
+    there = _postgres().is_there(place) if _is_postgres(place) else _path(place).is_file()
+    return open_store(place) if there else None
+
+
+def _is_postgres(place: str) -> bool:
+    return place.partition("://")[0] in ("postgresql", "postgres")
+
+
+def _postgres() -> "type[PostgresStore]":
+    if importlib.util.find_spec("psycopg") is None:
+        raise BundleError(
+            "A log in PostgreSQL needs a package that a bundle does without. Run\n"
+            "  pip install 'psycopg[binary]'"
+        )
+    from ai_assets.serving.record.postgres import PostgresStore
+
+    return PostgresStore
 
 
 def _path(place: str) -> Path:
     scheme, found, rest = place.partition("://")
     if found and scheme != "sqlite":
-        raise BundleError(must_be("AI_ASSETS_LOG", "a path or sqlite:///<path>", place))
+        allowed = "a path, sqlite:///<path> or postgresql://<user>:<password>@<host>/<database>"
+        raise BundleError(must_be("AI_ASSETS_LOG", allowed, f"{scheme}://…"))
     return Path(rest[1:] if found else place)

@@ -1,12 +1,12 @@
 """The log's tables and rows, the same in every database that speaks SQL."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ai_assets.serving.record.answers import Answered, Counted, Told
+from ai_assets.serving.record.answers import Answered, Counted, Described, Entry, Told
 from ai_assets.serving.record.store import Span
 
 FORMAT = 2
@@ -96,6 +96,21 @@ class Dialect:
     def put_bundle(self) -> str:
         """Insert a bundle's tag and description, unless it is there."""
         return self._insert("bundles", _BUNDLES) + " ON CONFLICT DO NOTHING"
+
+    def puts(self, entries: Sequence[Entry]) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
+        """The statements that keep entries, each with its rows."""
+        bundles = [(e.tag, e.content) for e in entries if isinstance(e, Described)]
+        answers = [answer_row(e) for e in entries if isinstance(e, Answered)]
+        outcomes = [outcome_row(e) for e in entries if isinstance(e, Told)]
+        counts = [counts_row(e) for e in entries if isinstance(e, Counted)]
+        for sql, rows in (
+            (self.put_bundle, bundles),
+            (self.put_answer, answers),
+            (self.put_outcome, outcomes),
+            (self.put_counts, counts),
+        ):
+            if rows:
+                yield sql, rows
 
     @cached_property
     def bundles(self) -> str:

@@ -5,8 +5,10 @@ import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
+import pytest
 import small_payload as small
 from serving_processes import started
 
@@ -37,11 +39,15 @@ def _ask_until_it_is_gone(url: str, answered: list[str], other: list[int]) -> No
             answered.extend(p["prediction_id"] for p in answer.json()["predictions"])
 
 
+@pytest.mark.parametrize("where", ["sqlite", "postgres"])
 def test_two_servers_on_one_log_are_killed_under_load_and_no_answer_is_lost(
-    shared: Path, tmp_path: Path
+    shared: Path, tmp_path: Path, request: pytest.FixtureRequest, where: str
 ):
-    log = tmp_path / "log.sqlite"
-    environment = {"AI_ASSETS_LAKE": str(shared / "lake"), "AI_ASSETS_LOG": str(log)}
+    log = str(tmp_path / "log.sqlite")
+    if where == "postgres":
+        server: Any = request.getfixturevalue("postgres")
+        log = server.log_of()
+    environment = {"AI_ASSETS_LAKE": str(shared / "lake"), "AI_ASSETS_LOG": log}
     answered: list[list[str]] = [[] for _ in range(CALLERS)]
     other: list[int] = []
 
@@ -74,7 +80,7 @@ def test_two_servers_on_one_log_are_killed_under_load_and_no_answer_is_lost(
     given = [prediction_id for ids in answered for prediction_id in ids]
     recorded = [
         prediction_id
-        for entry in open_store(str(log)).answers((None, None))
+        for entry in open_store(log).answers((None, None))
         for prediction_id in entry.prediction_ids()
     ]
     assert other == []

@@ -1,0 +1,285 @@
+"""The log in a PostgreSQL database, where servers on several hosts write one log.
+
+A database that restarts or goes away costs answers (503), never records: the writer connects again
+for the next group. Whether a group was kept whose commit was cut off, the database is asked by the
+transaction's number, so that what is written again is not there twice.
+"""
+
+import re
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import psycopg
+from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from ai_assets.lifecycle.errors import BundleError, must_be
+from ai_assets.serving.record.answers import Answered, Counted, Described, Entry, LogError, Told
+from ai_assets.serving.record.store import Span
+from ai_assets.serving.record.tables import (
+    FORMAT,
+    Dialect,
+    answer_of,
+    counts_of,
+    id_bytes,
+    outcome_of,
+)
+
+SCHEMA = "schema"
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+# A host that is gone says nothing. Seconds, but the last: milliseconds unacknowledged.
+_PATIENCE = {"connect_timeout": 3, "keepalives_idle": 5, "keepalives_interval": 2,
+             "keepalives_count": 3, "tcp_user_timeout": 8000}  # fmt: skip
+_LONGEST_MS = 10_000
+_AT_A_TIME = 500
+
+
+class PostgresStore:
+    """A log in one schema of a database. One thread may write; reads have connections of their own.
+
+    Args:
+        url: as libpq takes it, with `schema=<name>` among its parameters.
+
+    Raises:
+        BundleError: the URL cannot be understood.
+        LogError: the log cannot be opened, or is of another format.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._conninfo, self._schema = _parsed(url)
+        self._sql = Dialect(
+            integer="BIGINT",
+            real="DOUBLE PRECISION",
+            binary="BYTEA",
+            mark="%s",
+            inside=f'"{self._schema}".',
+            order="number",
+            declared="number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+        )
+        self._writer: psycopg.Connection[Any] | None = None
+        self._in_doubt: tuple[str, Sequence[Entry]] | None = None
+        self._reader: psycopg.Connection[Any] | None = None
+        self._finding = threading.Lock()
+        with _told():
+            self._open()
+
+    @classmethod
+    def is_there(cls, url: str) -> bool:
+        """Whether anything was ever recorded there.
+
+        Raises:
+            LogError: the database cannot be asked.
+        """
+        conninfo, schema = _parsed(url)
+        with _told(), _connected(conninfo) as connection:
+            return _format(connection, schema) is not None
+
+    def write(self, entries: Sequence[Entry]) -> None:
+        """Keep all of these in one transaction that is on the disk when it returns."""
+        with _told():
+            try:
+                self._keep(entries)
+            except psycopg.OperationalError:
+                if self._writer is None or not self._writer.closed:
+                    raise
+                # The connection broke. The database may be there again already.
+                self._keep(entries)
+
+    def find(self, request_ids: Collection[int]) -> dict[int, Answered]:
+        """The entries with these ids that there are."""
+        ids = [id_bytes(request_id) for request_id in set(request_ids)]
+        found: dict[int, Answered] = {}
+        for start in range(0, len(ids), _AT_A_TIME):
+            part = ids[start : start + _AT_A_TIME]
+            sql = self._sql.found(len(part))
+            for entry in map(answer_of, self._asked(sql, part)):
+                found[entry.request_id] = entry
+        return found
+
+    def answers(self, span: Span) -> Iterator[Answered]:
+        """Requests with a row whose event time may lie in [from, to), by id."""
+        for row in self._stream(*self._sql.answers(span)):
+            yield answer_of(row)
+
+    def outcomes(self, span: Span) -> Iterator[Told]:
+        """Outcomes of rows whose event time lies in [from, to), in the order they were sent."""
+        for row in self._stream(*self._sql.outcomes(span)):
+            yield outcome_of(row)
+
+    def counts(self, span: Span) -> Iterator[Counted]:
+        """Counts of times that lie in [from, to) (microseconds of the clock)."""
+        for row in self._stream(*self._sql.counts(span)):
+            yield counts_of(row)
+
+    def descriptions(self) -> dict[str, Described]:
+        """For each bundle that answered, how to read its answers."""
+        return {tag: Described(tag, text) for tag, text in self._asked(self._sql.bundles)}
+
+    def close(self) -> None:
+        """Let go of the database."""
+        for connection in (self._writer, self._reader):
+            if connection is not None:
+                connection.close()
+        self._writer = self._reader = None
+
+    def _open(self) -> "psycopg.Connection[Any]":
+        """The connection that writes, made anew where the one before broke."""
+        if self._writer is None or self._writer.closed:
+            self._writer = None
+            connection = _connected(self._conninfo)
+            try:
+                _make_tables(connection, self._schema, self._sql)
+            except BaseException:
+                connection.close()
+                raise
+            self._writer = connection
+        return self._writer
+
+    def _keep(self, entries: Sequence[Entry]) -> None:
+        if self._in_doubt is not None:
+            before, self._in_doubt = self._in_doubt, None
+            if entries is before[1] and self._was_kept(before):
+                return
+        self._put(self._open(), entries)
+
+    def _put(self, writer: "psycopg.Connection[Any]", entries: Sequence[Entry]) -> None:
+        """Write in one transaction; where it is not known to be kept, note its number."""
+        number = ""
+        try:
+            with writer.transaction(), writer.cursor() as cursor:
+                found = cursor.execute("SELECT pg_current_xact_id()::text").fetchone()
+                number = found[0] if found else ""
+                for sql, rows in self._sql.puts(entries):
+                    cursor.executemany(sql, rows)
+        except psycopg.OperationalError:
+            if writer.closed and number:
+                self._in_doubt = (number, entries)
+            raise
+
+    def _was_kept(self, doubt: tuple[str, Sequence[Entry]]) -> bool:
+        """Whether the transaction took place, whose end was not heard of.
+
+        Raises:
+            LogError: it may still be under way.
+        """
+        try:
+            ask = "SELECT pg_xact_status(%s::text::xid8)"
+            found = self._open().execute(ask, [doubt[0]]).fetchone()
+        except BaseException:
+            self._in_doubt = doubt
+            raise
+        if found == ("in progress",):
+            self._in_doubt = doubt
+            raise LogError("The log cannot be used: a transaction is still under way.")
+        return found == ("committed",)
+
+    def _asked(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows, by a connection that is kept; if it broke meanwhile, by a new one."""
+        with _told(), self._finding:
+            if self._reader is not None and not self._reader.closed:
+                try:
+                    return self._reader.execute(sql, values).fetchall()
+                except psycopg.OperationalError:
+                    if not self._reader.closed:
+                        raise
+            self._reader = _connected(self._conninfo)
+            return self._reader.execute(sql, values).fetchall()
+
+    def _stream(self, sql: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        """The rows, a few at a time, as they were when the first was read."""
+        with (
+            _told(),
+            _connected(self._conninfo) as connection,
+            connection.transaction(),
+            connection.cursor("reading") as cursor,
+        ):
+            cursor.itersize = _AT_A_TIME
+            yield from cursor.execute(sql, values)
+
+
+def _parsed(url: str) -> tuple[str, str]:
+    """What libpq is given, and the schema."""
+    parts = urlsplit(url)
+    given = parse_qsl(parts.query)
+    schema = dict(given).get(SCHEMA, "public")
+    if not _NAME.fullmatch(schema):
+        allowed = "a name of small letters, digits and _"
+        raise BundleError(must_be("schema of AI_ASSETS_LOG", allowed, schema))
+    rest = urlencode([(name, value) for name, value in given if name != SCHEMA])
+    try:
+        known = conninfo_to_dict(urlunsplit(parts._replace(query=rest)))
+    except psycopg.ProgrammingError:
+        # Its words may hold the password.
+        allowed = "postgresql://<user>:<password>@<host>:<port>/<database>"
+        raise BundleError(f"AI_ASSETS_LOG must be {allowed}; what was given is not.") from None
+    return make_conninfo("", **{**_PATIENCE, **known}), schema
+
+
+def _connected(conninfo: str) -> "psycopg.Connection[Any]":
+    connection = psycopg.connect(conninfo, autocommit=True, application_name="ai_assets")
+    # An answer waits for its record to be on the disk, whatever the database's default is.
+    connection.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) "
+        "WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    return connection
+
+
+def _format(connection: "psycopg.Connection[Any]", schema: str) -> int | None:
+    """The format of the log in a schema; None where there is no log."""
+    (there,) = connection.execute("SELECT to_regclass(%s)", [f'"{schema}".format']).fetchone() or (
+        "",
+    )
+    if there is None:
+        return None
+    found = connection.execute(f'SELECT version FROM "{schema}".format').fetchone()
+    return int(found[0]) if found else None
+
+
+def _make_tables(connection: "psycopg.Connection[Any]", schema: str, sql: Dialect) -> None:
+    """Make what the schema lacks: all of a new log, what came since of an older one."""
+    found = _format(connection, schema) or 0
+    if found < FORMAT:
+        # Of several servers that start with a new database, one makes the tables. The lock comes
+        # before the transaction, which otherwise would not see what another has just made.
+        name = [f"log {schema}"]
+        connection.execute("SELECT pg_advisory_lock(hashtext(%s))", name)
+        with connection.transaction():
+            found = _format(connection, schema) or 0
+            if found < FORMAT:
+                _bring_up(connection, schema, sql.tables_since(found))
+                found = FORMAT
+        connection.execute("SELECT pg_advisory_unlock(hashtext(%s))", name)
+    if found > FORMAT:
+        raise LogError(
+            f"The log in schema {schema} has format {found}, but only {FORMAT} can be written."
+        )
+    connection.execute(f"SET statement_timeout = {_LONGEST_MS}")
+
+
+def _bring_up(connection: "psycopg.Connection[Any]", schema: str, tables: list[str]) -> None:
+    # Who may use a schema need not be one who may make schemas.
+    if connection.execute("SELECT to_regnamespace(%s)", [f'"{schema}"']).fetchone() == (None,):
+        connection.execute(f'CREATE SCHEMA "{schema}"')
+    for statement in tables:
+        connection.execute(statement)
+    connection.execute(f'CREATE TABLE IF NOT EXISTS "{schema}".format (version BIGINT NOT NULL)')
+    connection.execute(f'DELETE FROM "{schema}".format')
+    connection.execute(f'INSERT INTO "{schema}".format VALUES ({FORMAT})')
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What a caller may hear: no host, no user, no database. The rest goes to the server's log."""
+    try:
+        yield
+    except psycopg.Error as error:
+        gone = isinstance(error, psycopg.OperationalError) and error.sqlstate is None
+        if gone or isinstance(error, errors.AdminShutdown | errors.CannotConnectNow):
+            words = "the database does not answer"
+        else:
+            words = error.diag.message_primary or type(error).__name__
+        raise LogError(f"The log cannot be used: {words}.") from error
