@@ -78,8 +78,8 @@ def compress(run: StageRun) -> Outcome:
     found = {m.name: m for m in measured}[choice.name]
     shipped, compared = kept, found
     if run.product.declaration.training.refit == "full":
-        again = _candidates(run, served, data, "train", "validation", "test")
-        shipped = {c.name: c for c in again}[choice.name]
+        whole = ("train", "validation", "test")
+        (shipped,) = _candidates(run, served, data, *whole, only=choice.name)
         compared = replace(
             _measure(run, shipped, served, data), metric=found.metric, metric_loss=found.metric_loss
         )
@@ -121,7 +121,9 @@ def content_version(
     return sha256(judged + shipped + told).hexdigest()[:16]
 
 
-def _candidates(run: StageRun, model: Model, data: TrainingData, *splits: str) -> list[Candidate]:
+def _candidates(
+    run: StageRun, model: Model, data: TrainingData, *splits: str, only: str | None = None
+) -> list[Candidate]:
     declared = run.product.declaration
     return build_candidates(
         model,
@@ -131,6 +133,7 @@ def _candidates(run: StageRun, model: Model, data: TrainingData, *splits: str) -
         task=declared.label.task,
         seed=declared.training.seed,
         threads=declared.training.threads,
+        only=only,
     )
 
 

@@ -67,11 +67,11 @@ def test_the_difference_must_lie_beyond_the_margin() -> None:
         assert again.passed is passed
 
 
-def test_sure_demands_the_whole_interval() -> None:
+def test_clearly_better_demands_the_whole_interval() -> None:
     champion, challenger = mixed(0.97), mixed(1.0)
     usual, sure = (
         compare(Y, champion, challenger, spec, slices=NO_SLICES, blocks=DAYS, seed=1)
-        for spec in (Champion(), Champion(sure=True))
+        for spec in (Champion(), Champion(rule="clearly_better"))
     )
 
     row = sure.rows.row(0, named=True)
@@ -79,17 +79,35 @@ def test_sure_demands_the_whole_interval() -> None:
     assert (usual.passed, sure.passed) == (True, False)
     assert row["allowed"] == "the interval below 0"
 
-    clear = compare(Y, DULL, GOOD, Champion(sure=True), slices=NO_SLICES, blocks=DAYS, seed=1)
+    clear = compare(
+        Y, DULL, GOOD, Champion(rule="clearly_better"), slices=NO_SLICES, blocks=DAYS, seed=1
+    )
     assert clear.rows["high"][0] < 0
     assert clear.passed
+
+
+def test_not_clearly_worse_lets_in_what_the_rows_cannot_tell_apart() -> None:
+    lenient = Champion(rule="not_clearly_worse")
+    alike, worse = (
+        compare(Y, champion, challenger, lenient, slices=NO_SLICES, blocks=DAYS, seed=1)
+        for champion, challenger in ((mixed(1.0), mixed(0.97)), (GOOD, DULL))
+    )
+
+    row = alike.rows.row(0, named=True)
+    assert row["low"] < 0 < row["difference"]
+    assert alike.passed and row["allowed"] == "some of the interval below 0"
+    assert alike.words.startswith("The challenger is not clearly worse: log_loss ")
+    assert worse.rows["low"][0] > 0
+    assert not worse.passed
+    assert worse.words.startswith("The challenger is clearly worse: log_loss ")
 
 
 @pytest.mark.parametrize(("champion", "challenger", "passed"), [(0, 1, True), (1, 0, False)])
 def test_of_roc_auc_more_is_better(champion: int, challenger: int, passed: bool) -> None:
     noise = np.random.default_rng(7).uniform(0, 1, ROWS)
     scores = [noise, GOOD]
-    for sure in (False, True):
-        spec = Champion(metric="roc_auc", margin=0.05, sure=sure)
+    for rule in ("better", "clearly_better", "not_clearly_worse"):
+        spec = Champion(metric="roc_auc", margin=0.05, rule=rule)
         found = compare(
             Y, scores[champion], scores[challenger], spec, slices=NO_SLICES, blocks=DAYS, seed=1
         )
@@ -177,7 +195,7 @@ def test_with_nobody_to_compare_with_the_challenger_passes_and_says_so() -> None
 
 
 def test_the_comparison_can_be_left_out_and_an_unknown_metric_is_refused() -> None:
-    assert Gate().champion == Champion(metric="log_loss", margin=0.0, sure=False)
+    assert Gate().champion == Champion(metric="log_loss", margin=0.0, rule="better")
     assert Gate.model_validate({"champion": None}).champion is None
     with pytest.raises(ValidationError, match="log_los"):
         Champion(metric="log_los")

@@ -49,6 +49,15 @@ def test_int8_is_smaller_than_the_network_and_close_to_it():
     assert 0 < measured["onnx"].p50 <= measured["onnx"].p99
 
 
+def test_one_candidate_can_be_built_alone_and_is_the_same() -> None:
+    made = candidates("lightgbm")
+    winner = made["winner"]
+    (alone,) = build_candidates(
+        winner, TRAIN, VALIDATION, Compression(), task="binary", seed=0, threads=1, only="student"
+    )
+    assert (alone.name, alone.onnx) == ("student", made["student"].onnx)
+
+
 def test_a_linear_winner_is_served_as_it_is():
     assert set(candidates("linear")) == {"winner", "onnx"}
 

@@ -1,6 +1,7 @@
 """Artifacts that could be served in place of the winner."""
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,22 +76,41 @@ def build_candidates(
     task: Task,
     seed: int,
     threads: int,
+    only: str | None = None,
 ) -> list[Candidate]:
     """The winner's own graph first, then what the declaration and the winner's family allow.
 
     A linear winner has no student: nothing made of trees is smaller. A multiclass winner has none
     either: LightGBM learns no soft labels of several classes.
+
+    Args:
+        winner: the model.
+        train: rows that a student learns from.
+        validation: rows that stop it.
+        spec: the declaration.
+        task: what is predicted.
+        seed: of the student.
+        threads: of the student's training.
+        only: name of the one to build; the others are left out.
     """
-    own = winner.to_onnx()
-    found = [Candidate("onnx", winner.family, own, winner, "the winner itself")]
+
+    def student() -> Candidate:
+        made = distil(winner, train, validation, task=task, seed=seed, threads=threads)
+        about = f"{made.iterations} trees that learned the winner's answers"
+        return Candidate("student", made.family, made.to_onnx(), made, about)
+
+    recipes: dict[str, Callable[[], Candidate]] = {
+        "onnx": lambda: Candidate(
+            "onnx", winner.family, winner.to_onnx(), winner, "the winner itself"
+        )
+    }
     if spec.student and winner.family != "linear" and task != "multiclass":
-        student = distil(winner, train, validation, task=task, seed=seed, threads=threads)
-        about = f"{student.iterations} trees that learned the winner's answers"
-        found.append(Candidate("student", student.family, student.to_onnx(), student, about))
+        recipes["student"] = student
     if winner.family == "mlp":
-        quantized = quantize(own)
-        found.append(Candidate("int8", "mlp", quantized, None, "hidden layers in 8-bit integers"))
-    return found
+        recipes["int8"] = lambda: Candidate(
+            "int8", "mlp", quantize(winner.to_onnx()), None, "hidden layers in 8-bit integers"
+        )
+    return [build() for name, build in recipes.items() if only in (None, name)]
 
 
 def distil(

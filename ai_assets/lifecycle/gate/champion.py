@@ -7,7 +7,7 @@ import polars as pl
 
 from ai_assets.lifecycle.evaluation.bootstrap import Estimate, paired_difference
 from ai_assets.lifecycle.evaluation.metrics import get_metric, scored, values_of
-from ai_assets.lifecycle.gate.spec import Champion
+from ai_assets.lifecycle.gate.spec import Champion, Rule
 
 _SCHEMA = {
     "rows": pl.String,
@@ -19,6 +19,13 @@ _SCHEMA = {
     "high": pl.Float64,
     "allowed": pl.String,
     "passed": pl.Boolean,
+}
+
+
+_JUDGED: dict[Rule, str] = {
+    "better": "the difference",
+    "clearly_better": "the interval",
+    "not_clearly_worse": "some of the interval",
 }
 
 
@@ -56,8 +63,8 @@ def compare(
 ) -> Comparison:
     """Compare two scores of the same rows by the declared metric.
 
-    The challenger passes if it is better by the margin: the difference, or with `sure` the worse
-    end of its interval, lies beyond it. In no slice may it be clearly worse by more than
+    The challenger passes if it is better by the margin: the difference lies beyond it, or the end
+    of its interval that the rule names. In no slice may it be clearly worse by more than
     `slice_margin`: the better end of the slice's interval still is.
 
     Args:
@@ -113,13 +120,12 @@ def _value(y: np.ndarray, scores: np.ndarray, metric: str) -> float | None:
 def _whole(found: Estimate, sign: float, spec: Champion) -> tuple[bool, str]:
     if found.value is None:
         return False, "a value"
-    worst = found.value
-    if spec.sure:
-        ends = [e for e in (found.low, found.high) if e is not None]
-        worst = max(ends, key=lambda end: sign * end, default=found.value)
-    what = "the interval" if spec.sure else "the difference"
+    ends = [sign * end for end in (found.low, found.high) if end is not None]
+    worse = sign * found.value
+    if ends and spec.rule != "better":
+        worse = max(ends) if spec.rule == "clearly_better" else min(ends)
     side = "below" if sign > 0 else "above"
-    return sign * worst < -spec.margin, f"{what} {side} {0.0 - sign * spec.margin:g}"
+    return worse < -spec.margin, f"{_JUDGED[spec.rule]} {side} {0.0 - sign * spec.margin:g}"
 
 
 def _slice(found: Estimate, sign: float, spec: Champion) -> tuple[bool, str]:
@@ -138,12 +144,15 @@ def _words(table: pl.DataFrame, failed: list[str], spec: Champion) -> str:
         f"{_short(whole['difference'])}, 95 % interval {_short(whole['low'])} to "
         f"{_short(whole['high'])})"
     )
+    lenient = spec.rule == "not_clearly_worse"
+    if failed and failed[0] == "all":
+        found = "clearly worse" if lenient else "not better enough"
+        return f"The challenger is {found}: {numbers}."
+    found = "not clearly worse" if lenient else "better"
     if not failed:
-        return f"The challenger is better: {numbers}."
-    if failed[0] == "all":
-        return f"The challenger is not better enough: {numbers}."
+        return f"The challenger is {found}: {numbers}."
     return (
-        f"The challenger is better over all, {numbers}, but clearly worse for {', '.join(failed)}."
+        f"The challenger is {found} over all, {numbers}, but clearly worse for {', '.join(failed)}."
     )
 
 

@@ -1,9 +1,13 @@
 """What a bundle must meet to be released, as declared."""
 
+from typing import Literal
+
 from pydantic import Field, field_validator
 
 from ai_assets.lifecycle.evaluation.metrics import get_metric
 from ai_assets.lifecycle.schema.tables import Section
+
+Rule = Literal["better", "clearly_better", "not_clearly_worse"]
 
 
 class MetricLimits(Section):
@@ -32,10 +36,13 @@ class Champion(Section):
         default=0.0,
         description="By how much the challenger must be better. Negative: so much worse it may be.",
     )
-    sure: bool = Field(
-        default=False,
-        description="Whether the whole 95 % interval of the difference must be beyond the margin, "
-        "not only the difference itself. Intervals are of days, and few days are seldom sure.",
+    rule: Rule = Field(
+        default="better",
+        description="What must lie beyond the margin: `better` the difference itself; "
+        "`clearly_better` its whole 95 % interval; `not_clearly_worse` some of it, so that where "
+        "the test rows cannot tell, the challenger takes over. That suits `refit: full`: the "
+        "challenger is judged without the newest rows that it then learns from. Intervals are of "
+        "days, and few days seldom tell.",
     )
     slice_margin: float = Field(
         default=0.02,

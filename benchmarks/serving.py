@@ -1,0 +1,201 @@
+"""One-row requests under load: ours beside MLflow, BentoML and FastAPI, with the same trees.
+
+Run as `python benchmarks/serving.py`. All servers run at once and are asked in turn, 32 connections
+each. Ours gets what a caller knows of a flight: it validates it, computes the features from the
+history in the lake, scores, and answers when the record is on the disk. The others get features
+that are ready. Then ours gets ready features too, and records after it answered.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import peers
+from figures import Figure, report
+from peers import free_port, serving
+from requests_of import ROWS, request_bodies
+from trees_bundle import Trees, trees_bundle
+from wrk import CONNECTIONS, Load, load
+
+from ai_assets.serving.model import open_model
+from ai_assets.serving.place import state_root
+
+TURNS, SECONDS, MODEL_CALLS = 3, 4, 2000
+LONGEST_P99_MS = 20
+DIRECT, BENTOML = "directly", "under bentoml serve"
+
+
+class Servers:
+    """All servers, at work until the stack ends.
+
+    Args:
+        stack: ends them.
+        trees: the model that each serves.
+        product: name of the product.
+        folder: for what they write.
+    """
+
+    def __init__(self, stack: ExitStack, trees: Trees, product: str, folder: Path) -> None:
+        self._stack, self._trees, self._folder = stack, trees, folder
+        complete = trees.matrix[np.isfinite(trees.matrix).all(axis=1)][:ROWS]
+        self._ready = f"/v2/models/{product}_vectors/infer"
+        self._tensors = [
+            json.dumps(
+                {
+                    "inputs": [
+                        {
+                            "name": "features",
+                            "datatype": "FP32",
+                            "shape": [1, len(row)],
+                            "data": row,
+                        }
+                    ]
+                }
+            )
+            for row in complete.astype(float).tolist()
+        ]
+        self._raw = request_bodies(trees.payload)
+        self.asks: dict[str, tuple[int, str, list[str]]] = {}
+        model = folder / "trees.txt"
+        model.write_text(
+            (trees.payload / "trees.txt").read_text(encoding="utf-8"), encoding="utf-8"
+        )
+        rows = {key: peers.vectors(key, complete) for key in ("x", "inputs")}
+        for name, begin, path, bodies in (
+            ("MLflow", lambda p: peers.mlflow(trees.booster, folder, p), "/invocations", "inputs"),
+            ("BentoML", lambda p: peers.bentoml(model, folder, p), "/predict", "x"),
+            ("FastAPI", lambda p: peers.fastapi(model, folder, p), "/predict", "x"),
+        ):
+            self._start(name, begin, path, rows[bodies])
+        for how in (DIRECT, BENTOML):
+            self._ours(f"raw, {how}", how, "durable", "/predict", self._raw)
+            self._ours(f"ready, {how}", how, "async", self._ready, self._tensors)
+
+    def _start(
+        self,
+        name: str,
+        command: Callable[[int], list[str]],
+        path: str,
+        bodies: list[str],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        port = free_port()
+        print(f"starting {name}", flush=True)
+        started = serving(
+            command(port), port, (path, bodies[0]), folder=self._folder, environment=environment
+        )
+        self._stack.enter_context(started)
+        self.asks[name] = (port, path, bodies)
+
+    def _ours(self, name: str, how: str, log_mode: str, path: str, bodies: list[str]) -> None:
+        environment = {
+            "AI_ASSETS_HOME": str(state_root()),
+            "AI_ASSETS_BUNDLE": str(self._trees.payload),
+            "AI_ASSETS_ACCESS": "open",
+            "AI_ASSETS_LOG": str(self._folder / f"{name.replace(', ', '-')}.sqlite"),
+            "AI_ASSETS_LOG_MODE": log_mode,
+        }
+        directly = ["-m", "ai_assets.serving"]
+        wrapped = ["-m", "bentoml", "serve", "ai_assets.serving.service:Service"]
+        start = directly if how == DIRECT else [*wrapped, "--host", "127.0.0.1"]
+        self._start(name, lambda port: [*start, "--port", str(port)], path, bodies, environment)
+
+    def load(self, name: str, seconds: int = SECONDS, pause_ms: float = 0.0) -> Load:
+        """Ask one of them."""
+        port, path, bodies = self.asks[name]
+        return load(port, path, bodies, seconds=seconds, pause_ms=pause_ms)
+
+
+def in_turn(servers: Servers) -> dict[str, float]:
+    """Median answers a second of each; they take turns, so that noise meets all alike."""
+    rates: dict[str, list[float]] = {name: [] for name in servers.asks}
+    for turn in range(TURNS + 1):
+        for name in servers.asks:
+            found = servers.load(name, 1 if turn == 0 else SECONDS)
+            if turn:
+                rates[name].append(found.rate)
+                print(
+                    f"turn {turn}: {name:28s} {found.rate:8,.0f}/s, p99 {found.p99_us / 1e3:.1f} ms"
+                )
+    return {name: median(found) for name, found in rates.items()}
+
+
+def against(ours: str, other: str, rates: Mapping[str, float], goal: float) -> Figure:
+    ratio = rates[ours] / rates[other]
+    shown = (f"{rates[name]:,.0f}/s" for name in (ours, other))
+    return Figure(f"{ours}, against {other}", *shown, ratio, f">= {goal}", ratio >= goal)
+
+
+def at_half_load(servers: Servers, name: str, most: float) -> Figure:
+    """The 99th percentile where callers come half as often as the server could answer."""
+    pause_ms = 2000 * CONNECTIONS / most
+    found = servers.load(name, 10, pause_ms)
+    p99 = found.p99_us / 1e3
+    return Figure(
+        f"p99 at {found.rate / most:.0%} of the load, {name}, ms",
+        f"{p99:.1f}", "", None, f"<= {LONGEST_P99_MS}", p99 <= LONGEST_P99_MS,
+    )  # fmt: skip
+
+
+def model_us(call: Callable[[np.ndarray], object], matrix: np.ndarray) -> float:
+    """Median microseconds of the model alone, a row at a time."""
+    taken = []
+    for number in range(MODEL_CALLS):
+        row = matrix[number % len(matrix)][None, :]
+        began = time.perf_counter()
+        call(row)
+        taken.append(time.perf_counter() - began)
+    return 1e6 * median(taken)
+
+
+def model_alone(trees: Trees) -> list[Figure]:
+    """One row through the model itself and through the student, against LightGBM."""
+    native = model_us(lambda row: trees.booster.predict(row, num_threads=1), trees.matrix)
+    figures = []
+    for name, goal in (("onnx", 2), ("student", 4)):
+        session = open_model(trees.candidates[name], 1)
+        ours = model_us(lambda row, run=session.run: run(None, {"x": row}), trees.matrix)
+        within, words = trees.student if name == "student" else (True, "")
+        figures.append(
+            Figure(
+                f"one row, {name} against native LightGBM", f"{ours:.0f} us", f"{native:.0f} us",
+                native / ours, f">= {goal}", native / ours >= goal and within,
+            )
+        )  # fmt: skip
+        if words:
+            print(f"student: {words} The budget serves: {trees.kept}.")
+    return figures
+
+
+def main() -> int:
+    """Measure the newest bundle's features with trees; 1 if a goal is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--product", default="flight_delay")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="ai_assets_") as temporary, ExitStack() as stack:
+        folder = Path(temporary)
+        trees = trees_bundle(given.product, folder)
+        figures = model_alone(trees)
+        servers = Servers(stack, trees, given.product, folder)
+        rates = in_turn(servers)
+        figures += [
+            against(f"raw, {DIRECT}", "MLflow", rates, 3),
+            against(f"raw, {DIRECT}", "BentoML", rates, 1),
+            against(f"raw, {DIRECT}", "FastAPI", rates, 0.3),
+            against(f"raw, {BENTOML}", "BentoML", rates, 1),
+            against(f"ready, {BENTOML}", "BentoML", rates, 1.3),
+            against(f"ready, {DIRECT}", "FastAPI", rates, 0.7),
+            at_half_load(servers, f"raw, {DIRECT}", rates[f"raw, {DIRECT}"]),
+        ]
+    return report(figures)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
