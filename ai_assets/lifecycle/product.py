@@ -16,6 +16,7 @@ from ai_assets.lifecycle.naming import AssetName, check_product_name
 from ai_assets.lifecycle.operations.spec import Backtest
 from ai_assets.lifecycle.partitions import Partitions
 from ai_assets.lifecycle.retraining.spec import Retrain
+from ai_assets.lifecycle.rollout.spec import Rollout
 from ai_assets.lifecycle.schema.durations import Duration, parse_duration
 from ai_assets.lifecycle.schema.serving import Serving
 from ai_assets.lifecycle.schema.tables import Section, Table
@@ -88,6 +89,10 @@ class TabularDeclaration(Section):
     serving: Serving = Field(default_factory=Serving, description="What its server does.")
     retrain: Retrain = Field(
         default_factory=Retrain, description="When a verdict, or the calendar, starts a retraining."
+    )
+    rollout: Rollout = Field(
+        default_factory=Rollout,
+        description="How a challenger takes over from what is in production.",
     )
     backtest: Backtest = Field(
         default_factory=Backtest, description="What the loop is compared with."

@@ -1,0 +1,1 @@
+"""How a new bundle takes over from the one in production: at once, or beside it, step by step."""
