@@ -4,38 +4,31 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-import dagster as dg
 import polars as pl
-from pydantic import Field
 
-from ai_assets.lifecycle.errors import DataError, did_you_mean
 from ai_assets.lifecycle.product import Product
 from ai_assets.resources.ledger import Entry
 from ai_assets.resources.notify import Alert
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Outcome, Stage, StageRun, Upstream, digest
+from ai_assets.stages.releasable import (
+    check_built,
+    check_releasable,
+    gated_bundle,
+    learned_until,
+    not_before,
+)
+from ai_assets.stages.release_config import ReleaseConfig
 from ai_assets.stages.training_data import artifact, read_json
+from ai_assets.stages.trial import begin_trial, cause_of, change_trial
 
-_ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class ReleaseConfig(dg.Config):
-    """Who releases what, and why. Without a bundle, the one of the run's partition; without a
-    partition either, the newest one that passed its gate."""
-
-    bundle: str | None = Field(
-        default=None, description="Tag of the bundle to release; an earlier one rolls back to it."
-    )
-    who: str = Field(default="operator", description="Who decides.")
-    why: str = Field(default="released by hand", description="The reason, for the history.")
-    decision: str | None = Field(
-        default=None,
-        description="Id of the recorded decision that asked for this bundle. Where the gate says "
-        "no, or a person must approve, what is in production then stays there.",
-    )
-    override_gate: bool = Field(
-        default=False, description="Release a bundle that its gate did not pass. Recorded."
-    )
+_SHOWN = (
+    "effective_from", "stable", "candidate", "mode", "split", "cause", "who", "why", "decision_id",
+)  # fmt: skip
+_RULE: dict[str, Any] = {
+    "rule": pl.String, "allows": pl.Boolean, "value": pl.Float64, "limit": pl.Float64,
+    "words": pl.String,
+}  # fmt: skip
 
 
 def release_stage(product: Product) -> Stage:
@@ -53,40 +46,84 @@ def release_stage(product: Product) -> Stage:
 
 
 def append_release(run: StageRun) -> Outcome:
-    """Put a bundle into production. Releasing what is in production already changes nothing.
+    """Put a bundle into production, or try one beside it. What is so already stays as it is.
 
     Raises:
         DataError: no such bundle was built, or it did not pass its gate and no decision asked.
     """
     config = run.config or ReleaseConfig()
-    ledger, product = run.tools.ledger, run.product.name
-    history = ledger.history(product)
-    bundle = asked_bundle(run, config)
-    effective = effective_from(run, bundle, history)
-    before = ledger.as_of(product, effective)
-    kept = why_kept(run, config, bundle)
-    if kept is None:
-        gate = check_releasable(run, bundle, history["stable"].to_list(), config.override_gate)
-        if before is None or before.stable != bundle:
-            entry = ledger.append(_entry(run, config, bundle, effective, before, gate))
-            history = ledger.history(product)
-            kept = why_not_anew(entry, bundle, history)
+    history = run.tools.ledger.history(run.product.name)
+    if config.of_a_trial():
+        said = change_trial(run, config, history)
+    else:
+        said = take_over(run, config, history)
+    history = run.tools.ledger.history(run.product.name)
     newest = history.row(-1, named=True) if history.height else None
     if newest is not None:
         follow_registry(run, newest["stable"])
     return Outcome(
         digest("\n".join(history["decision_id"].to_list())),
         {
-            "stable": newest["stable"] if newest else "none",
-            "outcome": kept or f"{bundle} is in production.",
-            "effective_from": str(newest["effective_from"] if newest else effective),
-            "decision": newest["decision_id"] if newest else "",
+            **told_of(newest),
+            "outcome": said,
+            **judged(run, config),
             "releases": history.height,
-            "history": shown.table(
-                history.select("effective_from", "stable", "cause", "who", "why", "decision_id")
-            ),
+            "history": shown.table(history.select(*_SHOWN)),
         },
     )
+
+
+def take_over(run: StageRun, config: ReleaseConfig, history: pl.DataFrame) -> str:
+    """Put a bundle into production, or begin to as the product declares; what came of it."""
+    ledger, product = run.tools.ledger, run.product.name
+    bundle = asked_bundle(run, config)
+    effective = effective_from(run, config, bundle, history)
+    before = ledger.as_of(product, effective)
+    kept = why_kept(run, config, bundle)
+    if kept is not None:
+        return kept
+    gate = check_releasable(run, bundle, history["stable"].to_list(), config.override_gate)
+    stepwise = run.product.declaration.rollout.mode != "direct"
+    if stepwise and config.decision is not None and before is not None:
+        return begin_trial(run, config, bundle, effective, history, gate)
+    if config.bundle is None and before is not None and before.candidate == bundle:
+        return f"{bundle} is tried beside {before.stable} already. To end that, set end: promote."
+    if before is None or before.stable != bundle:
+        entry = ledger.append(_entry(run, config, bundle, effective, before, gate))
+        kept = why_not_anew(entry, bundle, ledger.history(product))
+    return kept or f"{bundle} is in production."
+
+
+def told_of(newest: dict[str, Any] | None) -> dict[str, Any]:
+    """What is in production, and what is tried beside it."""
+    if newest is None:
+        return {"stable": "none", "candidate": "none", "mode": "none", "decision": ""}
+    return {
+        "stable": newest["stable"],
+        "candidate": newest["candidate"] or "none",
+        "mode": newest["mode"] or "none",
+        "split": newest["split"] or 0.0,
+        "effective_from": str(newest["effective_from"]),
+        "release": newest["release_id"],
+        "decision": newest["decision_id"],
+    }
+
+
+def judged(run: StageRun, config: ReleaseConfig) -> dict[str, Any]:
+    """The rules and numbers that the decision behind a step stands on."""
+    found = None
+    if config.of_a_trial() and config.decision is not None:
+        found = run.tools.decisions.find(run.product.name, config.decision)
+    if found is None:
+        return {}
+    columns = ("rule", "allows", "value", "limit", "words")
+    rows = [{name: rule.get(name) for name in columns} for rule in found["evidence"]["reasons"]]
+    counts = found["evidence"].get("observed", {})
+    return {
+        "judged": shown.table(pl.DataFrame(rows, schema=_RULE)),
+        "observed": shown.json(counts),
+        **shown.numbers({r["rule"]: r["value"] for r in rows if r["value"] is not None}),
+    }
 
 
 def asked_bundle(run: StageRun, config: ReleaseConfig) -> str:
@@ -104,16 +141,6 @@ def asked_bundle(run: StageRun, config: ReleaseConfig) -> str:
     return gated_bundle(run)
 
 
-def check_built(run: StageRun, bundle: str) -> str:
-    """The tag, or DataError with the nearest one that was built."""
-    known = run.tools.bundles.tags(run.product.name)
-    if bundle not in known:
-        raise DataError(
-            f"bundle must be one that was built, but got {bundle!r}.{did_you_mean(bundle, known)}"
-        )
-    return bundle
-
-
 def why_kept(run: StageRun, config: ReleaseConfig, bundle: str) -> str | None:
     """Why a challenger that a decision asked for does not take over; None where it does."""
     if config.decision is None or config.override_gate:
@@ -129,9 +156,10 @@ def why_kept(run: StageRun, config: ReleaseConfig, bundle: str) -> str | None:
 def ask_for_approval(run: StageRun, decision: str, bundle: str) -> str:
     """Tell people, once a decision, that a challenger waits for them; what they are told."""
     product = run.product.name
+    direct = run.product.declaration.rollout.mode == "direct"
     words = (
         f"{bundle} passed its gate and waits for approval. Approve it by materializing "
-        f"{product}/release with bundle: {bundle}, who and why."
+        f"{product}/release with {'bundle' if direct else 'candidate'}: {bundle}, who and why."
     )
     run.tools.notifier.notify(
         Alert(
@@ -168,54 +196,14 @@ def follow_registry(run: StageRun, stable: str) -> None:
     run.tools.tracker.follow(run.product.name, stable, source)
 
 
-def gated_bundle(run: StageRun) -> str:
-    """The bundle of the run's partition, or of the newest partition that passed its gate.
-
-    Raises:
-        DataError: none has passed.
-    """
-    if run.partition is not None or run.product.partitions is None:
-        return str(read_json(artifact(run, "bundle"), "bundle.json")["tag"])
-    for partition in reversed(run.lake.artifacts(run.name("gate"))):
-        gate = read_json(run.lake.artifact(run.name("gate"), partition), "gate.json")
-        if gate["passed"]:
-            return str(gate["bundle"])
-    raise DataError(
-        f"There is nothing to release: no bundle of {run.product.name} has passed its gate."
-    )
-
-
-def check_releasable(
-    run: StageRun, bundle: str, released: list[str], override: bool
-) -> dict[str, Any]:
-    """The gate's result for a bundle that may be released; one released before needs no new one.
-
-    Raises:
-        DataError: its gate was not passed and not overridden.
-    """
-    partition = run.tools.bundles.load(bundle).partition
-    asset = run.name("gate")
-    gate: dict[str, Any] = {}
-    if partition is None or partition in run.lake.artifacts(asset):
-        found = read_json(run.lake.artifact(asset, partition), "gate.json")
-        gate = found if found["bundle"] == bundle else {}
-    if gate.get("passed") or bundle in released or override:
-        return gate
-    why = gate.get("words", "it was not judged")
-    raise DataError(
-        f"{bundle} did not pass its gate: {why} To release it all the same, set override_gate."
-    )
-
-
-def effective_from(run: StageRun, bundle: str, history: pl.DataFrame) -> datetime:
+def effective_from(
+    run: StageRun, config: ReleaseConfig, bundle: str, history: pl.DataFrame
+) -> datetime:
     """From when on in event time: the end of the bundle's partition, or, for a bundle named by hand
     or without partitions, no earlier than the newest release, which it is to replace."""
-    partition = run.tools.bundles.load(bundle).partition
-    partitions = run.product.partitions
-    begins = partitions.span(partition).end if partitions and partition else _ALWAYS
-    newest = history["effective_from"].max()
-    named = run.partition is None or (run.config is not None and run.config.bundle is not None)
-    return max(begins, newest) if named and isinstance(newest, datetime) else begins
+    begins = learned_until(run, bundle)
+    named = run.partition is None or config.bundle is not None
+    return not_before(begins, history) if named else begins
 
 
 def _entry(
@@ -235,17 +223,8 @@ def _entry(
         recorded_at=datetime.now(UTC),
         stable=bundle,
         decision_id=config.decision or made,
-        cause=_cause(run, config, before),
+        cause="first release" if before is None else cause_of(run, config),
         who=config.who,
         why=f"{config.why} (gate overridden)" if overridden else config.why,
         gate=json.dumps(gate, sort_keys=True) if gate else "",
     )
-
-
-def _cause(run: StageRun, config: ReleaseConfig, before: Entry | None) -> str:
-    if before is None:
-        return "first release"
-    if config.decision is None:
-        return "by hand"
-    found = run.tools.decisions.find(run.product.name, config.decision)
-    return str(found["cause"]) if found else "decision"

@@ -19,6 +19,7 @@ def _beside(module: str, file: str) -> ModuleType:
 
 
 small = _beside("small_product", "small_product.py")
+_beside("challengers", "challengers.py")
 LEARNING = (
     "training_set",
     "tuning",

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from challengers import APRILS_START, DECISION, STEEP, UNDER, of_release, release, tag
 from small_product import (
     APRIL,
     FEATURES,
@@ -17,37 +18,16 @@ from small_product import (
 
 from ai_assets.lifecycle.retraining.decide import Decision
 
-APRILS_START = datetime(2024, 4, 1, tzinfo=UTC)
-DECISION = "0123456789abcdef"
-UNDER = {"who": "retraining sensor", "why": "weight has moved", "decision": DECISION}
-STEEP = {"margin": 0.5}
-
 
 def gate_of(world: World, partition: str = MARCH) -> dict[str, Any]:
     folder = world.tools.lake.artifact(world.product.asset("gate"), partition)
     return dict(json.loads((folder / "gate.json").read_text(encoding="utf-8")))
 
 
-def tag(world: World, partition: str) -> str:
-    folder = world.tools.lake.artifact(world.product.asset("bundle"), partition)
-    return str(json.loads((folder / "bundle.json").read_text(encoding="utf-8"))["tag"])
-
-
 def in_april(world: World) -> str:
     entry = world.tools.ledger.as_of("late_orders", APRILS_START)
     assert entry is not None
     return entry.stable
-
-
-def of_release(config: dict[str, Any]) -> dict[str, Any]:
-    return {"late_orders__release": {"config": config}}
-
-
-def release(world: World, partition: str | None = MARCH, **config: Any) -> dict[str, Any]:
-    """Release by a run of the partition, or of the ledger alone, which succeeds."""
-    assets = ("gate", "release") if partition else ("release",)
-    assert world.run(*assets, partition=partition, config=of_release(config)).success
-    return world.metadata("release")
 
 
 def test_the_first_bundle_has_nobody_to_be_compared_with(shared_world: World) -> None:

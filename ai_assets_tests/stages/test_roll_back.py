@@ -22,7 +22,7 @@ from ai_assets.resources.lake import Lake
 from ai_assets.resources.ledger import Entry, ReleaseLedger
 from ai_assets.resources.signer import Signer
 from ai_assets.serving import signature
-from ai_assets.stages.release import ReleaseConfig
+from ai_assets.stages.release_config import ReleaseConfig
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOCATION = """

@@ -1,0 +1,196 @@
+"""A candidate beside the release: begun, changed, promoted, dropped, each an entry of its own."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from challengers import APRILS_START, STEEP, UNDER, of_release, release, tag
+from small_product import APRIL, FEBRUARY, MARCH, World, failure
+
+CANARY = {"mode": "canary", "steps": [0.1, 0.5]}
+
+
+def entry(world: World):
+    """The newest entry of the ledger."""
+    return world.tools.ledger.as_of("late_orders", datetime(2030, 1, 1, tzinfo=UTC))
+
+
+def steps(world: World) -> list[tuple[str, float]]:
+    """Mode and split of each entry, oldest first."""
+    return list(world.tools.ledger.history("late_orders").select("mode", "split").iter_rows())
+
+
+def refused(world: World, **config: Any) -> str:
+    """What a release says that fails."""
+    result = world.run("release", config=of_release(config), raises=False)
+    assert not result.success
+    return failure(result)
+
+
+def test_a_person_tries_a_candidate_widens_it_and_promotes_it(challenged: World) -> None:
+    old, new = tag(challenged, FEBRUARY), tag(challenged, MARCH)
+
+    begun = release(challenged, None, candidate=new, split=0.1, who="ada", why="a look")
+    assert (begun["stable"], begun["candidate"], begun["mode"]) == (old, new, "ab")
+    assert begun["split"] == 0.1
+    assert begun["outcome"] == f"{new} is tried beside {old} as ab with 0.1 of traffic."
+    first = entry(challenged)
+    assert (first.who, first.why, first.cause) == ("ada", "a look", "by hand")
+    assert first.effective_from == APRILS_START
+    assert first.gate and first.split == 0.1
+
+    wider = release(challenged, None, split=0.4, who="ada", why="it does well")
+    assert (wider["candidate"], wider["mode"], wider["split"]) == (new, "ab", 0.4)
+
+    ended = release(challenged, None, end="promote", who="ada", why="better")
+    assert (ended["stable"], ended["candidate"], ended["mode"]) == (new, "none", "none")
+    assert (entry(challenged).stable, entry(challenged).candidate) == (new, None)
+    assert steps(challenged) == [("", 0.0), ("ab", 0.1), ("ab", 0.4), ("", 0.0)]
+    assert "a look" in ended["history"] and "0.4" in ended["history"]
+
+
+def test_batch_predictions_stay_with_the_stable_bundle(challenged: World) -> None:
+    data = ("raw/orders", "raw/visits", "cleaned/orders", "cleaned/visits", "rejected/orders")
+    challenged.run(*data, "features", "labels", partition=APRIL)
+    release(challenged, None, candidate=tag(challenged, MARCH), split=0.5)
+
+    challenged.run("predictions", partition=APRIL)
+
+    found = challenged.rows("predictions", APRIL)["bundle"].unique().to_list()
+    assert found == [tag(challenged, FEBRUARY)]
+
+
+def test_a_candidate_is_dropped_and_the_stable_bundle_stays(challenged: World) -> None:
+    old, new = tag(challenged, FEBRUARY), tag(challenged, MARCH)
+    release(challenged, None, candidate=new, split=0.5)
+
+    told = release(challenged, None, end="drop", why="slow")
+
+    assert told["outcome"] == f"{old} is in production, and no candidate beside it."
+    assert (entry(challenged).stable, entry(challenged).candidate) == (old, None)
+
+
+def test_the_same_again_changes_nothing(challenged: World) -> None:
+    new = tag(challenged, MARCH)
+    release(challenged, None, candidate=new, mode="canary", split=0.25)
+    version = challenged.version("release")
+
+    again = release(challenged, None, candidate=new, mode="canary", split=0.25)
+    plain = release(challenged, None)
+
+    assert again["outcome"].startswith(f"Nothing to change: {new} is tried beside ")
+    assert plain["outcome"].endswith("already. To end that, set end: promote.")
+    assert (again["releases"], challenged.version("release")) == (2, version)
+
+
+def test_what_did_not_pass_its_gate_may_be_a_shadow_and_nothing_else(challenged: World) -> None:
+    world = challenged.declared(gate__champion=STEEP)
+    new = tag(world, MARCH)
+    world.run("gate", partition=MARCH)
+
+    assert "did not pass its gate" in refused(world, candidate=new, split=0.1)
+    shadow = release(world, None, candidate=new, mode="shadow")
+    assert (shadow["mode"], shadow["split"]) == ("shadow", 0.0)
+    assert shadow["outcome"].endswith(" as shadow.")
+    assert "did not pass its gate" in refused(world, mode="canary")
+    assert "did not pass its gate" in refused(world, end="promote")
+
+    release(world, None, mode="canary", override_gate=True, why="we know better")
+    assert entry(world).why == "we know better (gate overridden)"
+    assert release(world, None, end="promote")["stable"] == new
+
+
+def test_what_cannot_be_asked_is_told_with_what_can(challenged: World) -> None:
+    old, new = tag(challenged, FEBRUARY), tag(challenged, MARCH)
+
+    for config, words in (
+        ({"split": 0.5}, f"candidate must be named: {old} is alone in production"),
+        ({"end": "drop"}, f"There is no candidate to drop: {old} is alone in production."),
+        ({"candidate": new[:-1]}, f"Did you mean '{new}'?"),
+        ({"candidate": old}, "candidate must be another bundle than in production, but got"),
+        ({"candidate": new, "mode": "canry"}, "must be one of 'ab', 'canary', 'shadow', 'bandit'"),
+        ({"candidate": new, "split": 5.0}, "split must be between 0 and 1, but got 5.0"),
+        ({"candidate": new, "mode": "shadow", "split": 0.1}, "whose answers nobody gets, must be"),
+        ({"bundle": new, "split": 0.1}, "bundle releases at once, so it must stand without split"),
+        ({"end": "stop"}, "end must be one of 'promote', 'drop', but got 'stop'"),
+        ({"end": "drop", "split": 0.1}, "end must be alone, without split, but got 'drop'"),
+    ):
+        assert words in refused(challenged, **config)
+    assert len(steps(challenged)) == 1
+
+
+def test_a_decision_begins_a_canary_where_the_product_declares_one(challenged: World) -> None:
+    world = challenged.declared(rollout=CANARY)
+    old, new = tag(world, FEBRUARY), tag(world, MARCH)
+
+    begun = release(world, **UNDER)
+    again = release(world, **UNDER)
+
+    assert (begun["stable"], begun["candidate"], begun["mode"]) == (old, new, "canary")
+    assert begun["split"] == 0.1
+    assert begun["outcome"] == again["outcome"]
+    assert (again["releases"], entry(world).decision_id) == (2, UNDER["decision"])
+    assert entry(world).effective_from == APRILS_START
+
+    release(world, None, end="drop", who="ada", why="no")
+    late = release(world, **UNDER)
+    assert late["releases"] == 3
+    assert late["outcome"].endswith("was carried out before; since then ada: no")
+
+
+@pytest.mark.parametrize(
+    ("mode", "split"), [("direct", 0.0), ("shadow", 0.0), ("ab", 0.1), ("bandit", 0.1)]
+)
+def test_other_modes_begin_as_they_are_declared(challenged: World, mode: str, split: float) -> None:
+    world = challenged.declared(rollout={"mode": mode, "steps": [0.1]})
+
+    told = release(world, **UNDER)
+
+    taken_over = mode == "direct"
+    assert told["stable"] == tag(world, MARCH if taken_over else FEBRUARY)
+    assert (told["mode"], told["split"]) == ("none" if taken_over else mode, split)
+
+
+def test_a_canary_of_a_bundle_older_than_the_release_does_not_begin(challenged: World) -> None:
+    world = challenged.declared(rollout=CANARY)
+    new, later = tag(world, MARCH), datetime(2024, 4, 9, tzinfo=UTC)
+    newest = entry(world)
+    world.tools.ledger.append(
+        type(newest)(
+            "late_orders", later, later, newest.stable, "by hand 9", "by hand", "ada", "anew"
+        )
+    )
+
+    told = release(world, **UNDER)
+
+    assert told["outcome"] == (
+        f"{new} stays a challenger: {newest.stable} has been in production since "
+        f"2024-04-09 00:00, after {new} had been made."
+    )
+
+
+def test_with_manual_approval_a_person_begins_the_canary(challenged: World) -> None:
+    world = challenged.declared(rollout=CANARY, retrain={"approval": "manual"})
+    new = tag(world, MARCH)
+
+    waiting = release(world, **UNDER)
+    assert f"with candidate: {new}, who and why." in waiting["outcome"]
+
+    begun = release(world, None, candidate=new, who="ada", why="looks right")
+    assert (begun["mode"], begun["split"]) == ("canary", 0.1)
+
+
+def test_a_step_decided_on_another_entry_is_not_taken(challenged: World) -> None:
+    new = tag(challenged, MARCH)
+    release(challenged, None, candidate=new, mode="canary", split=0.1)
+    known = entry(challenged).release_id
+    release(challenged, None, split=0.3, who="ada", why="faster")
+
+    late = release(challenged, None, split=0.5, decision="d7", expects=known)
+    assert late["outcome"] == (
+        f"Nothing was changed. It was decided on release {known}; since then ada: faster"
+    )
+    taken = release(
+        challenged, None, split=0.5, decision="d7", expects=entry(challenged).release_id
+    )
+    assert (taken["split"], taken["decision"]) == (0.5, "d7")
