@@ -67,6 +67,24 @@ def test_an_unknown_field_and_a_wrong_value_are_found_by_file_and_line(project: 
     assert "attributes.training.window 'three' is not of type 'integer'" in said
 
 
+def test_mistakes_in_how_a_product_is_rolled_out_are_found_by_line(project: Path) -> None:
+    file = project / "ai_assets" / "products" / "flight_delay" / "defs.yaml"
+    text = file.read_text(encoding="utf-8").rstrip("\n") + (
+        "\n  rollout:\n    mode: canry\n    steps: [0.1, 5]\n    limits: {error_rates: 0.1}\n"
+    )
+    file.write_text(text, encoding="utf-8")
+    lines = text.split("\n")
+
+    done = check_yaml(project)
+
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    mode, limits = lines.index("    mode: canry") + 1, lines.index("    limits: {error_rates: 0.1}")
+    assert f"defs.yaml:{mode} - " in said and "'canry' is not one of ['direct', 'canary'" in said
+    assert f"defs.yaml:{mode + 1} - " in said and "5 is greater than the maximum of 1" in said
+    assert f"defs.yaml:{limits + 1} - " in said and "'error_rates' was unexpected" in said
+
+
 @pytest.fixture
 def attributes(repo_root: Path) -> dict[str, Any]:
     """What the shipped product declares."""

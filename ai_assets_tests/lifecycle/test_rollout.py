@@ -215,9 +215,9 @@ def test_the_declaration_reads_as_people_write_it() -> None:
     ("given", "words"),
     [
         ({"mode": "canry"}, "'direct', 'canary', 'shadow', 'ab' or 'bandit'"),
-        ({"steps": []}, "steps must be at least one share of the traffic"),
-        ({"steps": [0.0, 0.5]}, "a step must be a share above 0 and at most 1, but got 0.0"),
-        ({"steps": [5, 25]}, "a step must be a share above 0 and at most 1, but got 5"),
+        ({"steps": []}, "at least 1 item"),
+        ({"steps": [0.0, 0.5]}, "greater than 0"),
+        ({"steps": [5, 25]}, "less than or equal to 1"),
         ({"steps": [0.5, 0.5]}, "steps must be each larger than the one before"),
         ({"bake": "30 mins"}, "a duration must be a number and one of second"),
         ({"min_answers": 0}, "greater than or equal to 1"),

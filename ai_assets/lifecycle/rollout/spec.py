@@ -1,7 +1,7 @@
 """What a product declares about its releases: the `rollout:` part of its YAML."""
 
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -10,6 +10,7 @@ from ai_assets.lifecycle.schema.durations import Duration, parse_duration
 from ai_assets.lifecycle.schema.tables import Section
 
 Mode = Literal["direct", "canary", "shadow", "ab", "bandit"]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Limits(Section):
@@ -56,8 +57,9 @@ class Rollout(Section):
         "share. After a shadow, ab or bandit a person promotes or drops it; a broken limit drops "
         "it in any of them.",
     )
-    steps: list[float] = Field(
+    steps: list[Share] = Field(
         default=[0.05, 0.25, 0.5],
+        min_length=1,
         description="Shares of the traffic (above 0, at most 1) that a canary gets one after the "
         "other. ab and bandit begin with the first.",
     )
@@ -75,11 +77,6 @@ class Rollout(Section):
     @field_validator("steps")
     @classmethod
     def _widening(cls, steps: list[float]) -> list[float]:
-        if not steps:
-            raise ValueError(must_be("steps", "at least one share of the traffic", steps))
-        for share in steps:
-            if not 0 < share <= 1:
-                raise ValueError(must_be("a step", "a share above 0 and at most 1", share))
         if any(later <= share for share, later in pairwise(steps)):
             raise ValueError(must_be("steps", "each larger than the one before", steps))
         return steps
