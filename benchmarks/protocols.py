@@ -23,7 +23,7 @@ import grpc
 import numpy as np
 import polars as pl
 from figures import Figure, report
-from newest_bundle import newest_bundle
+from trees_bundle import Trees, trees_bundle
 
 from ai_assets.serving.bundle import Bundle, load_bundle
 from ai_assets.serving.online import OnlineTables
@@ -191,16 +191,16 @@ def main() -> int:
     """Measure a bundle; 1 if a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--product", default="flight_delay")
-    parser.add_argument("--bundle", type=Path, help="payload to serve; default: the newest one")
     given = parser.parse_args()
-    payload = given.bundle or newest_bundle(given.product)[1]
-    bundle = load_bundle(payload)
-    if bundle.trees is None:
-        sys.exit("The bundle serves no trees, so there is nothing to compare with.")
-    import lightgbm
+    with tempfile.TemporaryDirectory(prefix="ai_assets_") as folder:
+        return measure(trees_bundle(given.product, Path(folder)))
 
+
+def measure(trees: Trees) -> int:
+    """Print the figures of a bundle whose model is trees."""
+    payload, booster = trees.payload, trees.booster
+    bundle = load_bundle(payload)
     rows, matrix = request_rows(bundle)
-    booster = lightgbm.Booster(model_str=bundle.trees)
     ready, raw = f"{bundle.product}_vectors", bundle.product
     figures = []
     with serving(payload) as (port, grpc_port):
