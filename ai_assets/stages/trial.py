@@ -212,7 +212,7 @@ def _why_stale(config: ReleaseConfig, history: pl.DataFrame, newest: dict[str, A
         return f"Decision {config.decision} was carried out before; since then {since}"
     if config.expects is not None and config.expects != newest["release_id"]:
         return (
-            f"Nothing was changed: it was decided on release {config.expects}; since then {since}"
+            f"Nothing was changed. It was decided on release {config.expects}; since then {since}"
         )
     return ""
 
