@@ -107,7 +107,7 @@ class ExperimentTracker(dg.ConfigurableResource):
     tracking_uri: str = Field(
         default="",
         description="MLflow's store: sqlite:///…, postgresql://…, or http(s):// of a server. "
-        "Default: SQLite at <state>/mlflow/mlflow.db.",
+        "Default: $MLFLOW_TRACKING_URI, else SQLite at <state>/mlflow/mlflow.db.",
     )
     artifact_root: str = Field(
         default="", description="Folder or URL of artifacts. Default: <state>/mlflow/artifacts."
@@ -120,7 +120,8 @@ class ExperimentTracker(dg.ConfigurableResource):
         Raises:
             DeclarationError: It is one of plain files, which MLflow no longer keeps.
         """
-        uri = self.tracking_uri or f"sqlite:///{state_root() / 'mlflow' / 'mlflow.db'}"
+        given = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+        uri = given or f"sqlite:///{state_root() / 'mlflow' / 'mlflow.db'}"
         scheme = urlsplit(uri).scheme
         if scheme in ("", "file"):
             allowed = "a database or a server (sqlite:///…, postgresql://…, http://…)"

@@ -104,6 +104,25 @@ def test_the_stacks_instance_is_the_embedded_one_but_for_its_storage(repo_root: 
     assert stack == embedded
 
 
+def test_experiments_are_tracked_in_the_stacks_database(
+    database: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from ai_assets.resources.tracking import ExperimentTracker
+
+    place = url(database, "mlflow").replace("postgresql:", "postgresql+psycopg2:")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", place)
+    tracker = ExperimentTracker(artifact_root=str(tmp_path))
+
+    with tracker.run("trips", "model") as tracked:
+        tracked.log_metrics({"log_loss": 0.5})
+    version = tracker.follow("trips", "trips:1", str(tmp_path / "bundle"))
+
+    with psycopg.connect(url(database, "mlflow")) as own:
+        assert own.execute("SELECT key, value FROM metrics").fetchall() == [("log_loss", 0.5)]
+        assert own.execute("SELECT status FROM runs").fetchall() == [("FINISHED",)]
+    assert version == "1"
+
+
 def test_dagsters_page_its_graphql_and_its_websocket_are_behind_the_login(
     dagster: dict[str, str], repo_root: Path, tmp_path: Path, stack_secrets: Secrets
 ):
