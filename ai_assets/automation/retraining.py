@@ -10,7 +10,14 @@ import dagster as dg
 from ai_assets.automation.ticks import tick_seconds
 from ai_assets.lifecycle.naming import bundle_partition
 from ai_assets.lifecycle.product import Product
-from ai_assets.lifecycle.retraining.decide import Costs, Decision, Past, decide, decision_id
+from ai_assets.lifecycle.retraining.decide import (
+    ACTIONS,
+    Costs,
+    Decision,
+    Past,
+    decide,
+    decision_id,
+)
 from ai_assets.lifecycle.verdict.evidence import Verdict
 from ai_assets.resources.decisions import DecisionLog
 from ai_assets.resources.notify import Alert, Notifier
@@ -159,7 +166,8 @@ def past_retrainings(
 
     Without partitions each verdict counts as one.
     """
-    policy, rows = product.declaration.retrain, list(decided.values())
+    policy = product.declaration.retrain
+    rows = [row for row in decided.values() if row["action"] in ACTIONS]
     ago = partitions_back(product, verdict.partition, max(policy.within, policy.cooldown))
     if ago is None:
         return [

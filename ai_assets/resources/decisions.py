@@ -1,15 +1,14 @@
-"""The decisions of a product: to retrain or to wait, and why. Recorded once each, never changed."""
+"""The decisions of a product, on verdicts and on trials, and why. Recorded once each."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import dagster as dg
 import polars as pl
 
 from ai_assets.lifecycle.naming import AssetName
-from ai_assets.lifecycle.retraining.decide import Decision
 from ai_assets.resources.append_only import INSTANT, AppendOnly
 from ai_assets.resources.lake import Lake
 
@@ -28,6 +27,27 @@ _COLUMNS: dict[str, Any] = {
 SCHEMA = pl.Schema(_COLUMNS)
 
 
+class Decided(Protocol):
+    """What was decided: about a verdict on a partition, or about a step of a trial."""
+
+    @property
+    def decision_id(self) -> str: ...
+    @property
+    def product(self) -> str: ...
+    @property
+    def partition(self) -> str | None: ...
+    @property
+    def action(self) -> str: ...
+    @property
+    def cause(self) -> str: ...
+    @property
+    def severity(self) -> float: ...
+    @property
+    def why(self) -> str: ...
+    @property
+    def reasons(self) -> Sequence[Mapping[str, Any]]: ...
+
+
 class DecisionLog(dg.ConfigurableResource):
     """The decisions of all products, in the given lake."""
 
@@ -35,7 +55,7 @@ class DecisionLog(dg.ConfigurableResource):
 
     def record(
         self,
-        decision: Decision,
+        decision: Decided,
         evidence: Mapping[str, Any],
         *,
         who: str,
@@ -49,7 +69,7 @@ class DecisionLog(dg.ConfigurableResource):
             who: who or what decided.
             recorded_at: now.
         """
-        told = {"reasons": decision.reasons, **evidence}
+        told = {"reasons": list(decision.reasons), **evidence}
         record = {
             "decision_id": decision.decision_id,
             "product": decision.product,

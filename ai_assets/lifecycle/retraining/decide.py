@@ -10,6 +10,7 @@ from ai_assets.lifecycle.retraining.spec import Retrain
 from ai_assets.lifecycle.verdict.evidence import Verdict
 
 Action = Literal["retrain", "wait", "alert"]
+ACTIONS: tuple[Action, ...] = ("retrain", "wait", "alert")
 
 
 @dataclass(frozen=True)

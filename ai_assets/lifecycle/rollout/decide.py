@@ -48,15 +48,20 @@ class Step:
         decision_id: made from the trial's entry alone: an entry is decided on once.
         action: `wait`, `widen`, `promote` or `roll_back`.
         split: the candidate's share from now on.
+        cause: the rule that ended the trial, or `limits kept`.
         why: the reason in a sentence.
         reasons: each rule that was looked at, with its answer and its numbers.
     """
 
     decision_id: str
+    product: str
     action: Action
     split: float
+    cause: str
     why: str
     reasons: list[dict[str, Any]] = field(default_factory=list)
+    partition: None = None
+    severity: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -89,14 +94,14 @@ def decide(rollout: Rollout, trial: Trial, observed: Observed, now: datetime) ->
     reasons = [finding.told() for finding in findings]
     for finding in findings:
         if finding.sure:
-            return _step(trial, "roll_back", finding.words, reasons)
+            return _step(trial, "roll_back", finding.words, reasons, cause=finding.rule)
     for waits in (_baking(rollout, trial, now), _answering(rollout, observed.candidate)):
         reasons.append(waits)
         if not waits["allows"]:
             return _step(trial, "wait", waits["words"], reasons)
     for finding in findings:
         if finding.broken:
-            return _step(trial, "roll_back", finding.words, reasons)
+            return _step(trial, "roll_back", finding.words, reasons, cause=finding.rule)
     if trial.mode != "canary":
         words = f"No limit is broken; a person promotes or drops what is tried as {trial.mode}."
         return _step(trial, "wait", words, reasons)
@@ -120,10 +125,11 @@ def _step(
     why: str,
     reasons: list[dict[str, Any]],
     split: float | None = None,
+    cause: str = "limits kept",
 ) -> Step:
     ends = action in ("promote", "roll_back")
     share = split if split is not None else 0.0 if ends else trial.split
-    return Step(decision_id(trial), action, share, why, reasons)
+    return Step(decision_id(trial), trial.product, action, share, cause, why, reasons)
 
 
 def _findings(limits: Limits, observed: Observed) -> Iterator[_Finding]:

@@ -26,6 +26,15 @@ def new_request_id(at_us: int) -> int:
     return ms << 80 | 7 << 76 | (rest * 4096 // 1000) << 64 | 2 << 62 | random << ROW_BITS
 
 
+def first_id(at_us: int) -> int:
+    """No id of a request of that moment, or of a later one, is smaller.
+
+    Args:
+        at_us: microseconds since 1970.
+    """
+    return at_us // 1000 << 80
+
+
 def prediction_ids(request_id: int, rows: int) -> Iterator[str]:
     """The ids of a request's rows, in order."""
     prefix = str(uuid.UUID(int=request_id))[:-_ROW_DIGITS]

@@ -9,6 +9,7 @@ import re
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -113,6 +114,18 @@ class PostgresStore:
         """Counts of times that lie in [from, to) (microseconds of the clock)."""
         for row in self._stream(*self._sql.counts(span)):
             yield counts_of(row)
+
+    def newest_answers(
+        self, since_us: int, bundle: str, role: str, most: int
+    ) -> Iterator[Answered]:
+        """The newest requests that a bundle answered in a role, newest first."""
+        for row in self._stream(*self._sql.newest_answers(since_us, bundle, role, most)):
+            yield answer_of(row)
+
+    def newest_outcomes(self, since_us: int, most: int) -> Iterator[Told]:
+        """The outcomes that were sent last, newest first."""
+        told = map(outcome_of, self._stream(self._sql.newest_outcomes(most), []))
+        yield from takewhile(lambda one: one.at_us >= since_us, told)
 
     def descriptions(self) -> dict[str, Described]:
         """For each bundle that answered, how to read its answers."""

@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 
 from ai_assets.serving.record.answers import (
@@ -82,6 +83,20 @@ class SqliteStore:
         with self._reading() as reader:
             for row in reader.execute(*_SQL.counts(span)):
                 yield counts_of(row)
+
+    def newest_answers(
+        self, since_us: int, bundle: str, role: str, most: int
+    ) -> Iterator[Answered]:
+        """The newest requests that a bundle answered in a role, newest first."""
+        with self._reading() as reader:
+            for row in reader.execute(*_SQL.newest_answers(since_us, bundle, role, most)):
+                yield answer_of(row)
+
+    def newest_outcomes(self, since_us: int, most: int) -> Iterator[Told]:
+        """The outcomes that were sent last, newest first."""
+        with self._reading() as reader:
+            told = map(outcome_of, reader.execute(_SQL.newest_outcomes(most)))
+            yield from takewhile(lambda one: one.at_us >= since_us, told)
 
     def descriptions(self) -> dict[str, Described]:
         """For each bundle that answered, how to read its answers."""

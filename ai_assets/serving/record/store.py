@@ -45,6 +45,21 @@ class Store(Protocol):
     def counts(self, span: Span) -> Iterator[Counted]:
         """Counts of times that lie in [from, to) (microseconds of the clock), in no order."""
 
+    def newest_answers(
+        self, since_us: int, bundle: str, role: str, most: int
+    ) -> Iterator[Answered]:
+        """The newest requests that a bundle answered in a role, newest first.
+
+        Args:
+            since_us: from this moment of the clock on, microseconds since 1970.
+            bundle: its tag.
+            role: what it was to the release.
+            most: how many at most.
+        """
+
+    def newest_outcomes(self, since_us: int, most: int) -> Iterator[Told]:
+        """The outcomes that were sent last, newest first; arguments as above."""
+
     def close(self) -> None:
         """Let go of the log."""
 

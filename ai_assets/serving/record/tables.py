@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from ai_assets.serving.record.answers import Answered, Counted, Described, Entry, Told
+from ai_assets.serving.record.ids import first_id
 from ai_assets.serving.record.store import Span
 
 FORMAT = 2
@@ -138,6 +139,18 @@ class Dialect:
         parts += [f"to_us < {self.mark}"] * (end is not None)
         where = " AND ".join(parts) or "TRUE"
         return self._select("counts", _COUNTS, where), [m for m in span if m is not None]
+
+    def newest_answers(
+        self, since_us: int, bundle: str, role: str, most: int
+    ) -> tuple[str, list[Any]]:
+        """Read the newest answers of a bundle from a moment of the clock on; text and values."""
+        where = f"request_id >= {self.mark} AND bundle = {self.mark} AND role = {self.mark}"
+        text = self._select("answers", _ANSWERS, where, f"request_id DESC LIMIT {most:d}")
+        return text, [id_bytes(first_id(since_us)), bundle, role]
+
+    def newest_outcomes(self, most: int) -> str:
+        """Read the outcomes that were sent last."""
+        return self._select("outcomes", _OUTCOMES, "TRUE", f"{self.order} DESC LIMIT {most:d}")
 
     def _table(self, table: str, columns: dict[str, str], further: str = "") -> str:
         types = {"i": self.integer, "r": self.real, "b": self.binary, "t": "TEXT"}

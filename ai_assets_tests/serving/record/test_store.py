@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from record_entries import answered, counts, told
+from record_entries import AT, answered, counts, told
 
 from ai_assets.serving.record.answers import Described, LogError
+from ai_assets.serving.record.ids import new_request_id
 from ai_assets.serving.record.store import Store, open_store, read_store
 
 WRITE_MANY = """
 import sys
 sys.path.insert(0, sys.argv[2])
 from entries import answered
+from ai_assets.serving.record.ids import new_request_id
 from ai_assets.serving.record.store import open_store
 store = open_store(sys.argv[1])
 for _ in range(100):
@@ -56,6 +58,23 @@ def test_what_was_written_is_read_field_by_field(store: Store):
     )
     assert list(store.outcomes((None, None))) == [outcome]
     assert store.descriptions() == {"trips:1": described}
+
+
+def test_the_newest_answers_of_a_bundle_in_a_role_and_the_newest_outcomes(store: Store):
+    early, first, second = (
+        answered(request_id=new_request_id(AT + at), at_us=AT + at) for at in (-5000, 0, 2000)
+    )
+    other = answered(request_id=new_request_id(AT + 3000), role="shadow")
+    another = answered(request_id=new_request_id(AT + 3000), bundle="trips:2")
+    sent = [told(at_us=AT + at) for at in (-1, 0, 5)]
+    store.write([early, second, first, other, another, *sent])
+
+    assert list(store.newest_answers(AT, "trips:1", "stable", 9)) == [second, first]
+    assert list(store.newest_answers(AT, "trips:1", "stable", 1)) == [second]
+    assert list(store.newest_answers(AT, "trips:1", "shadow", 9)) == [other]
+    assert list(store.newest_answers(AT + 1000, "trips:1", "stable", 9)) == [second]
+    assert [one.at_us for one in store.newest_outcomes(AT, 9)] == [AT + 5, AT]
+    assert [one.at_us for one in store.newest_outcomes(AT, 1)] == [AT + 5]
 
 
 def test_a_span_of_event_time_holds_its_start_and_not_its_end(store: Store):
