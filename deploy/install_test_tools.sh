@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Some tests drive real programs: the system's Chromium, Debian's Prometheus. Installs what is absent
-# where we may; otherwise says so and lets those tests skip themselves.
+# Some tests drive real programs: the system's Chromium, Debian's Prometheus, PostgreSQL and nginx, and
+# benchmarks wrk. Installs what is absent where we may; otherwise says so and lets those tests skip
+# themselves.
 set -euo pipefail
 
 lacking=()
@@ -9,6 +10,16 @@ if ! command -v chromium chromium-browser google-chrome > /dev/null; then
 fi
 if ! command -v prometheus > /dev/null; then
     lacking+=(prometheus)
+fi
+# Debian keeps these two off the path of users.
+if ! PATH="$PATH:/usr/sbin" command -v nginx > /dev/null; then
+    lacking+=(nginx-light openssl)
+fi
+if ! command -v initdb > /dev/null && ! compgen -G "/usr/lib/postgresql/*/bin/initdb" > /dev/null; then
+    lacking+=(postgresql)
+fi
+if ! command -v wrk > /dev/null; then
+    lacking+=(wrk)
 fi
 if [ ${#lacking[@]} = 0 ]; then exit 0; fi
 if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then

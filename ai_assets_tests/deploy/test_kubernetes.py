@@ -1,0 +1,238 @@
+"""The Kubernetes manifests: valid by the API's schemas, and fitting together."""
+
+import copy
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from ai_assets.serving.access.rules import NOTHING, needed
+
+# The oldest and the newest that are checked; between them nothing is taken away.
+VERSIONS = ("1.31", "1.37")
+NAME = "ai-assets-server"
+Manifests = dict[str, dict[str, Any]]
+
+
+def built(folder: Path) -> Manifests:
+    """What kustomize makes of a folder, by kind."""
+    kubectl, kustomize = shutil.which("kubectl"), shutil.which("kustomize")
+    if kubectl is None and kustomize is None:
+        pytest.skip("no kubectl or kustomize on this machine")
+    command = [kubectl, "kustomize"] if kubectl else [kustomize, "build"]
+    done = subprocess.run(
+        [*map(str, command), str(folder)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return {found["kind"]: found for found in yaml.safe_load_all(done.stdout)}
+
+
+@pytest.fixture(scope="module")
+def folder(repo_root: Path) -> Path:
+    """The folder of the manifests."""
+    return repo_root / "deploy" / "kubernetes"
+
+
+@pytest.fixture(scope="module")
+def shipped(folder: Path) -> Manifests:
+    """The server and what belongs to it."""
+    return built(folder / "base")
+
+
+@pytest.fixture
+def base(shipped: Manifests) -> Manifests:
+    """The same, to break."""
+    return copy.deepcopy(shipped)
+
+
+def schema_problems(manifests: Manifests) -> list[str]:
+    """What the API's own schemas refuse."""
+    found = []
+    for version in VERSIONS:
+        for manifest in manifests.values():
+            try:
+                kubernetes_validate.validate(manifest, version, strict=True)
+            except kubernetes_validate.ValidationError as error:
+                found.append(f"{manifest['kind']} {version}: {error.message}")
+    return found
+
+
+def selects(selector: dict[str, str], labels: dict[str, str]) -> bool:
+    """Whether a selector chooses what has these labels, and not whatever there is."""
+    return bool(selector) and selector.items() <= labels.items()
+
+
+def fit_problems(manifests: Manifests) -> Iterator[str]:
+    """What does not fit together; each sentence names the kind."""
+    deployment = manifests["Deployment"]
+    spec, template = deployment["spec"], deployment["spec"]["template"]
+    labels, pod = template["metadata"]["labels"], template["spec"]
+    selectors = {
+        "Deployment": spec["selector"]["matchLabels"],
+        "Service": manifests["Service"]["spec"]["selector"],
+        "PodDisruptionBudget": manifests["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
+        "NetworkPolicy": manifests["NetworkPolicy"]["spec"]["podSelector"].get("matchLabels", {}),
+    }
+    for kind, selector in selectors.items():
+        if not selects(selector, labels):
+            yield f"{kind} does not select the pods of the server"
+    target = manifests["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
+    if (target["kind"], target["name"]) != ("Deployment", deployment["metadata"]["name"]):
+        yield "HorizontalPodAutoscaler scales something else"
+    if "replicas" in spec:
+        yield "Deployment says how many pods, against its autoscaler"
+    if (
+        manifests["PodDisruptionBudget"]["spec"]["maxUnavailable"]
+        >= (manifests["HorizontalPodAutoscaler"]["spec"]["minReplicas"])
+    ):
+        yield "PodDisruptionBudget allows that no pod is left"
+    (port,) = manifests["Service"]["spec"]["ports"]
+    if port["targetPort"] not in {p["name"] for p in pod["containers"][0]["ports"]}:
+        yield "Service sends to a port that there is not"
+    maps = {r["configMapRef"]["name"] for r in pod["containers"][0]["envFrom"]}
+    if maps != {manifests["ConfigMap"]["metadata"]["name"]}:
+        yield "Deployment reads a ConfigMap that there is not"
+    yield from _pod_problems(pod)
+
+
+def _pod_problems(pod: dict[str, Any]) -> Iterator[str]:
+    (server,) = pod["containers"]
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        path = server.get(probe, {}).get("httpGet", {}).get("path", "")
+        if needed("GET", path) != NOTHING:
+            yield f"{probe} asks {path!r}, which needs a key"
+    pause = int(server["lifecycle"]["preStop"]["exec"]["command"][1])
+    # Uvicorn and gRPC answer what is under way; ten seconds is what gRPC gives.
+    if pod["terminationGracePeriodSeconds"] < pause + 30:
+        yield "the pod is killed before it has drained"
+    if not pod["securityContext"].get("runAsNonRoot") or pod["automountServiceAccountToken"]:
+        yield "the pod may do more than it needs"
+    for container in [*pod["containers"], *pod["initContainers"]]:
+        context = container.get("securityContext", {})
+        if (
+            context.get("allowPrivilegeEscalation") is not False
+            or not context.get("readOnlyRootFilesystem")
+            or context.get("capabilities") != {"drop": ["ALL"]}
+        ):
+            yield f"{container['name']} is not closed"
+        if "memory" not in container["resources"]["limits"]:
+            yield f"{container['name']} may take all memory"
+        if ":" not in container["image"] or container["image"].endswith(":latest"):
+            yield f"{container['name']} has no version"
+        volumes = {volume["name"] for volume in pod["volumes"]}
+        for mount in container["volumeMounts"]:
+            if mount["name"] not in volumes:
+                yield f"{container['name']} mounts {mount['name']}, which there is not"
+
+
+def test_the_manifests_are_valid_and_fit_together(shipped: Manifests):
+    assert set(shipped) == {
+        "ConfigMap", "Deployment", "HorizontalPodAutoscaler", "NetworkPolicy",
+        "PodDisruptionBudget", "Service",
+    }  # fmt: skip
+    assert schema_problems(shipped) == []
+    assert list(fit_problems(shipped)) == []
+    assert shipped["ConfigMap"]["data"]["AI_ASSETS_ACCESS"] == "keys"
+    assert "Secret" not in shipped
+
+
+BROKEN_SHAPES: dict[str, tuple[list[Any], Any]] = {
+    "a misspelt word": (["Deployment", "spec", "template", "spec", "contaners"], []),
+    "a word for a number": (["HorizontalPodAutoscaler", "spec", "minReplicas"], "two"),
+    "a port beyond all ports": (["Service", "spec", "ports", 0, "port"], "eighty"),
+    "a selector that is a text": (["PodDisruptionBudget", "spec", "selector"], "server"),
+    "an unknown field of a policy": (["NetworkPolicy", "spec", "ingres"], []),
+}
+POD = ["Deployment", "spec", "template", "spec"]
+SERVER = [*POD, "containers", 0]
+BROKEN_FITS: dict[str, tuple[list[Any], Any, str]] = {
+    "other labels": (
+        ["Deployment", "spec", "template", "metadata", "labels"], {"track": "stable"},
+        "Service does not select",
+    ),
+    "a policy for every pod": (
+        ["NetworkPolicy", "spec", "podSelector"], {}, "NetworkPolicy does not select",
+    ),
+    "another target": (
+        ["HorizontalPodAutoscaler", "spec", "scaleTargetRef", "name"], "x", "scales something else",
+    ),
+    "two who count": (["Deployment", "spec", "replicas"], 3, "against its autoscaler"),
+    "none left": (["PodDisruptionBudget", "spec", "maxUnavailable"], 2, "no pod is left"),
+    "another port": (["Service", "spec", "ports", 0, "targetPort"], "web", "sends to a port"),
+    "another map": ([*SERVER, "envFrom", 0, "configMapRef", "name"], "x", "reads a ConfigMap"),
+    "a probe that needs a key": ([*SERVER, "readinessProbe", "httpGet", "path"], "/schema", "key"),
+    "no probe": ([*SERVER, "livenessProbe"], {}, "livenessProbe asks ''"),
+    "no time to drain": ([*POD, "terminationGracePeriodSeconds"], 30, "killed before it has"),
+    "root": ([*POD, "securityContext"], {}, "may do more than it needs"),
+    "an open container": ([*SERVER, "securityContext", "capabilities"], {}, "server is not closed"),
+    "no limit": ([*SERVER, "resources", "limits"], {}, "server may take all memory"),
+    "any version": ([*SERVER, "image"], "server:latest", "server has no version"),
+    "a lost volume": ([*POD, "volumes"], [], "mounts bundles, which there is not"),
+}  # fmt: skip
+
+
+def broken(manifests: Manifests, path: list[Any], value: Any) -> Manifests:
+    place: Any = manifests
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    return manifests
+
+
+@pytest.mark.parametrize("case", BROKEN_SHAPES)
+def test_a_manifest_that_the_api_would_refuse_is_found(base: Manifests, case: str):
+    path, value = BROKEN_SHAPES[case]
+
+    found = schema_problems(broken(base, path, value))
+
+    assert len(found) >= len(VERSIONS)
+    assert {problem.split()[0] for problem in found} == {path[0]}
+
+
+@pytest.mark.parametrize("case", BROKEN_FITS)
+def test_manifests_that_do_not_fit_are_found(base: Manifests, case: str):
+    path, value, says = BROKEN_FITS[case]
+
+    found = list(fit_problems(broken(base, path, value)))
+
+    assert any(says in problem for problem in found), found
+
+
+def test_a_canary_stands_beside_the_stable_one_behind_the_same_service(
+    folder: Path, shipped: Manifests
+):
+    canary = built(folder / "canary")
+    own, stable = canary["Deployment"], shipped["Deployment"]
+
+    assert schema_problems(canary) == []
+    assert own["metadata"]["name"] != stable["metadata"]["name"]
+    assert own["spec"]["replicas"] == 1
+    labels = own["spec"]["template"]["metadata"]["labels"]
+    assert own["spec"]["selector"]["matchLabels"] == {
+        "app.kubernetes.io/name": NAME,
+        "track": "canary",
+    }
+    assert own["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert not selects(stable["spec"]["selector"]["matchLabels"], labels)
+    for kind in ("Service", "NetworkPolicy", "ConfigMap"):
+        assert canary[kind] == shipped[kind]
+    assert selects(shipped["Service"]["spec"]["selector"], labels)
+    images = [d["spec"]["template"]["spec"]["containers"][0]["image"] for d in (stable, own)]
+    assert images == [f"{NAME}:0.1.0", f"{NAME}:0.1.0-canary"]
+    assert not {"HorizontalPodAutoscaler", "PodDisruptionBudget"} & set(canary)
+
+
+def test_prometheus_is_told_of_the_servers(folder: Path, shipped: Manifests):
+    monitor = built(folder / "monitoring")["ServiceMonitor"]["spec"]
+    service = shipped["Service"]
+
+    assert selects(monitor["selector"]["matchLabels"], service["metadata"]["labels"])
+    (endpoint,) = monitor["endpoints"]
+    assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
+    assert needed("GET", endpoint["path"]).scope == "admin"
+    assert endpoint["authorization"]["credentials"] == {"name": "ai-assets-metrics", "key": "key"}
