@@ -142,7 +142,14 @@ class Progress:
         print(f"{start}{words}", end=end, file=sys.stderr, flush=True)
 
 
-def score_file(bundle: Path, source: Path, target: Path, rejected: Path, chunk: int) -> None:
+def score_file(
+    bundle: Path,
+    source: Path,
+    target: Path,
+    rejected: Path,
+    chunk: int,
+    settings: Settings | None = None,
+) -> None:
     """Score a file into another; what cannot be scored goes into a third.
 
     Raises:
@@ -155,7 +162,7 @@ def score_file(bundle: Path, source: Path, target: Path, rejected: Path, chunk: 
         if path.suffix != ".parquet":
             raise DataError(f"The output must be a .parquet file, but got '{path.name}'.")
     given = Input(source, chunk)
-    settings = Settings.from_environment()
+    settings = settings or Settings.from_environment()
     # The output is the record of a batch.
     loaded = Start(bundle, replace(settings, log_mode="off")).wait()
     batch = Batch(loaded, given)

@@ -21,6 +21,7 @@ from ai_assets.stages.performance import performance_stage
 from ai_assets.stages.predictions import predictions_stage
 from ai_assets.stages.raw import raw_stage
 from ai_assets.stages.release import release_stage
+from ai_assets.stages.scored_file import scored_file_stage
 from ai_assets.stages.served import feedback_stage, served_stage
 from ai_assets.stages.training_set import training_set_stage
 from ai_assets.stages.tuning import tuning_stage
@@ -49,6 +50,7 @@ def tabular_stages(product: Product) -> Iterator[Stage]:
     yield gate_stage(product)
     yield release_stage(product)
     yield predictions_stage(product)
+    yield scored_file_stage(product)
     yield served_stage(product)
     yield feedback_stage(product)
     yield drift_stage(product)

@@ -121,12 +121,11 @@ def _estimates(run: StageRun, rows: pl.DataFrame, bundle: str) -> dict[str, Esti
 def newest_outcomes(run: StageRun, bundle: str) -> Outcomes:
     """Rows whose labels arrived in the partition before, which tell how scores keep their promise.
 
-    A bundle's own where it scored enough of them. Where it is new, those of the bundle before it:
-    models of one product overstate themselves alike when they look ahead.
+    A bundle's own, where it scored enough of them. Of a new one there are none, and it is believed
+    as it is: it has learned from what the bundle before it was wrong about.
     """
-    everybody = arrived_outcomes(run, back=1)
-    own = everybody.of(bundle)
-    return own if own.rows.height >= FEWEST_LABELS else everybody
+    own = arrived_outcomes(run, back=1).of(bundle)
+    return own if own.rows.height >= FEWEST_LABELS else _no_outcomes()
 
 
 def _no_outcomes() -> Outcomes:

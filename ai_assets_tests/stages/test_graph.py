@@ -97,7 +97,7 @@ def test_all_assets_of_a_product_lead_from_raw_data_to_a_release_a_report_or_a_v
 
     ends = {spec.tags["stage"] for key, spec in specs.items() if key not in read}
 
-    assert ends == {"online", "drift_report", "operations"}
+    assert ends == {"drift_report", "operations", "scored_file"}
     assert {s.tags["stage"] for s in specs.values() if not s.deps} == {"raw", "served", "feedback"}
 
 

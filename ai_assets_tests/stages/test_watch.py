@@ -194,8 +194,8 @@ def test_findings_of_a_verdict_both_ways() -> None:
     assert as_learned(broken).metadata == {"cause": "broken_data"}
 
 
-@pytest.mark.parametrize(("rows_of_its_own", "heard"), [(200, 200), (199, 399)])
-def test_a_new_bundle_is_believed_as_the_one_before_it_kept_its_promise(
+@pytest.mark.parametrize(("rows_of_its_own", "heard"), [(200, 200), (199, 0)])
+def test_a_bundle_is_believed_as_it_kept_its_own_promise_and_a_new_one_as_it_is(
     shared_world: World, monkeypatch: pytest.MonkeyPatch, rows_of_its_own: int, heard: int
 ) -> None:
     bundles = ["new"] * rows_of_its_own + ["old"] * 200
