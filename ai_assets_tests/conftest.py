@@ -37,6 +37,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.fixture
+def another_free_port(free_port: int) -> int:
+    """A second one: both are held at once, so they differ."""
+    with socket.socket() as held, socket.socket() as probe:
+        held.bind(("127.0.0.1", free_port))
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _few_threads() -> None:
     """Tests run side by side: numeric libraries get one thread each."""

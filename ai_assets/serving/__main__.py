@@ -8,9 +8,11 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ai_assets.lifecycle.errors import UserError
 from ai_assets.serving.access.local import check_host
+from ai_assets.serving.access.tls import Tls
 from ai_assets.serving.app import create_app
 from ai_assets.serving.place import what_to_serve
 from ai_assets.serving.protocols.beside import check_grpc
@@ -28,13 +30,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--grpc-port", type=int, help="port for gRPC beside REST; without it there is none"
     )
+    parser.add_argument("--tls-cert", help="certificate in PEM: speak TLS, over gRPC too")
+    parser.add_argument("--tls-key", help="its private key")
+    parser.add_argument(
+        "--tls-client-ca", help="authorities of clients, who then need certificates"
+    )
     given = parser.parse_args(arguments)
     try:
-        settings = Settings.from_environment()
-        if given.grpc_port is not None:
-            settings = replace(settings, grpc_host=given.host, grpc_port=given.grpc_port)
-        if given.product is not None:
-            settings = replace(settings, product=given.product)
+        settings = _settings(given)
+        tls = Tls.of(settings)
         check_host(given.host, settings.access)
         check_grpc(settings)
         app = create_app(None if given.product else given.bundle or what_to_serve(), settings)
@@ -51,8 +55,19 @@ def main(arguments: list[str] | None = None) -> int:
         access_log=False,
         log_level="warning",
         ws_max_size=settings.max_body,
+        **(tls.for_uvicorn() if tls else {}),
     )
     return 0
+
+
+def _settings(given: argparse.Namespace) -> Settings:
+    """The environment's, and those that the command changes."""
+    changed: dict[str, Any] = {"product": given.product}
+    if given.grpc_port is not None:
+        changed |= {"grpc_host": given.host, "grpc_port": given.grpc_port}
+    changed |= {name: getattr(given, name) for name in ("tls_cert", "tls_key", "tls_client_ca")}
+    told = {name: value for name, value in changed.items() if value is not None}
+    return replace(Settings.from_environment(), **told)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,12 @@ supervisor already.
 import bentoml
 
 from ai_assets.serving.access.middleware import AccessMiddleware
+from ai_assets.serving.access.tls import leave_to_bentoml
 from ai_assets.serving.app import create_app
 from ai_assets.serving.place import what_to_serve
 
 app = create_app(what_to_serve())
+leave_to_bentoml(app.state.server.settings)
 if bentoml.server_context.worker_index is not None:
     app.state.server.begin()
 

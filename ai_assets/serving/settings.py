@@ -24,6 +24,9 @@ class Settings:
         log_mode: `durable`, `async` or `off`; what the product declares if empty.
         access: `keys`, or `open`: no key is asked for, and this machine alone is answered.
         keys: the file of API keys.
+        tls_cert: certificate of the server; without it there is no TLS.
+        tls_key: its private key.
+        tls_client_ca: authorities of clients, who then need certificates too.
         trusted_key: public key that must have signed the bundle; any if empty.
         max_rows: most rows of a request.
         max_body: most bytes of a request.
@@ -45,6 +48,9 @@ class Settings:
     log_mode: str = ""
     access: str = field(default_factory=lambda: os.environ.get(ACCESS) or "keys")
     keys: str = field(default_factory=lambda: str(keys_file()))
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_client_ca: str = ""
     trusted_key: str = ""
     max_rows: int = 1000
     max_body: int = 2_000_000

@@ -1,6 +1,7 @@
 """A server in a process of its own, stopped by its own id."""
 
 import os
+import ssl
 import subprocess
 import sys
 import time
@@ -15,16 +16,24 @@ READY_WITHIN_S = 90
 
 @contextmanager
 def running(
-    command: list[str], url: str, folder: Path, environment: dict[str, str]
+    command: list[str],
+    url: str,
+    folder: Path,
+    environment: dict[str, str],
+    verify: ssl.SSLContext | bool = True,
 ) -> Iterator[httpx.Client]:
     """Start `python -m <command>` and give a client once it is ready; always stop it."""
-    with started(command, url, folder, environment) as (client, _):
+    with started(command, url, folder, environment, verify) as (client, _):
         yield client
 
 
 @contextmanager
 def started(
-    command: list[str], url: str, folder: Path, environment: dict[str, str]
+    command: list[str],
+    url: str,
+    folder: Path,
+    environment: dict[str, str],
+    verify: ssl.SSLContext | bool = True,
 ) -> Iterator[tuple[httpx.Client, "subprocess.Popen[bytes]"]]:
     """As `running`, with the process."""
     with (folder / "server.log").open("w") as log:
@@ -36,7 +45,7 @@ def started(
             stderr=subprocess.STDOUT,
         )
         try:
-            with httpx.Client(base_url=url, timeout=10) as client:
+            with httpx.Client(base_url=url, timeout=10, verify=verify) as client:
                 _wait(client, process, folder / "server.log")
                 yield client, process
         finally:

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -23,15 +22,6 @@ MADE_BY_PROMETHEUS = {"up"}
 def monitoring(repo_root: Path) -> Path:
     """The folder that users copy."""
     return repo_root / "deploy" / "monitoring"
-
-
-@pytest.fixture
-def another_free_port(free_port: int) -> int:
-    """A second one: both are held at once, so they differ."""
-    with socket.socket() as held, socket.socket() as probe:
-        held.bind(("127.0.0.1", free_port))
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from ai_assets.lifecycle.errors import BundleError
 from ai_assets.serving.access.calls import asked_in, call_needs
+from ai_assets.serving.access.tls import Tls
 from ai_assets.serving.problems import Refused, told
 from ai_assets.serving.protocols.inference import inference_pb2 as pb
 from ai_assets.serving.protocols.messages import answer, metadata, tensors
@@ -68,7 +69,11 @@ class GrpcServer:
         self._grpc.add_generic_rpc_handlers((handlers,))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         try:
-            self._grpc.add_insecure_port(self._address)
+            tls = Tls.of(self._server.settings)
+            if tls is None:
+                self._grpc.add_insecure_port(self._address)
+            else:
+                self._grpc.add_secure_port(self._address, tls.for_grpc())
         except RuntimeError as error:
             raise BundleError(
                 f"gRPC cannot listen on {self._address}: is the port taken?"
