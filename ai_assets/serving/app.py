@@ -27,7 +27,7 @@ from ai_assets.serving.protocols.beside import grpc_beside
 from ai_assets.serving.protocols.graphql import graphql_routes
 from ai_assets.serving.protocols.rest import v2_routes
 from ai_assets.serving.protocols.stream import stream_routes
-from ai_assets.serving.record.asked import Asked, Role, key_id
+from ai_assets.serving.record.asked import Asked, key_id
 from ai_assets.serving.settings import Settings
 from ai_assets.serving.start import Start
 from ai_assets.serving.traffic.begin import first_router, follower
@@ -280,27 +280,19 @@ class Server:
             await slot.batcher.call(slot.engine.ready, 0)
         self.keeper.recorder.ready()
 
-    def answered(
-        self,
-        route: str,
-        status: int,
-        began: float,
-        bundle: str | None = None,
-        role: Role = "stable",
-    ) -> None:
+    def answered(self, route: str, status: int, began: float) -> None:
         """Count one answer, or that there was none.
 
         Args:
             route: which route was asked.
-            status: what the caller was told; of a candidate that failed, whatever the caller was
-                told instead, 500.
+            status: what the caller was told.
             began: `time.perf_counter` when the request came.
-            bundle: tag of the bundle that was asked; that of the release unless given.
-            role: what it is to the release.
         """
         self._loaded.metrics.answered(route, status, began, self.router.waiting)
-        seconds = time.perf_counter() - began
-        self.keeper.counts.add(bundle or self.bundle.tag, role, route, status, seconds)
+        # What reached the bundles was counted there, for each of them.
+        if not self.router.was_counted():
+            seconds = time.perf_counter() - began
+            self.keeper.counts.add(self.bundle.tag, "stable", route, status, seconds)
 
     async def readyz(self, _: Request) -> Response:
         """Whether rows can be scored now; if not, why."""

@@ -61,6 +61,11 @@ class Scored:
         """Names of the predictions."""
         return list(prediction_ids(self.request_id, len(self.label)))
 
+    @property
+    def bundles(self) -> list[str]:
+        """The bundle that answered each row."""
+        return [self.bundle] * len(self.label)
+
     def content(self) -> list[dict[str, Any]]:
         """The answers as JSON shows them."""
         return [

@@ -75,6 +75,33 @@ class Metrics:
             multiprocess_mode="livemax",
             **shared,
         )
+        self._answers = Counter(
+            "ai_assets_answers",
+            "Rows answered; those of a shadow are given to nobody",
+            ["product", "bundle", "role"],
+            **shared,
+        )
+        self._fallen = Counter(
+            "ai_assets_candidate_failed_rows",
+            "Rows that the candidate should have answered, but could not",
+            ["product"],
+            **shared,
+        )
+        self._dropped = Counter(
+            "ai_assets_shadow_dropped_rows",
+            "Rows that a shadow was not asked, because it was busy or failed",
+            ["product"],
+            **shared,
+        )
+        self._share = Gauge(
+            "ai_assets_candidate_share",
+            "Share of the rows that the candidate gets",
+            ["product"],
+            multiprocess_mode="mostrecent",
+            **shared,
+        )
+        for one in (self._fallen, self._dropped, self._share):
+            one.labels(product)
         self._problem = Gauge(
             "ai_assets_release_problem",
             "Whether the release in the ledger is not what is served",
@@ -92,6 +119,22 @@ class Metrics:
         for role, bundle in roles.items():
             self._info.labels(self._product, bundle, role).set(1)
         self._served = dict(roles)
+
+    def shared(self, share: float) -> None:
+        """Note the share of the rows that the candidate gets."""
+        self._share.labels(self._product).set(share)
+
+    def answered_rows(self, bundle: str, role: str, rows: int) -> None:
+        """Count rows that a bundle answered in a role."""
+        self._answers.labels(self._product, bundle, role).inc(rows)
+
+    def fell_back(self, rows: int) -> None:
+        """Count rows that the stable bundle answered in the candidate's place."""
+        self._fallen.labels(self._product).inc(rows)
+
+    def dropped(self, rows: int) -> None:
+        """Count rows that a shadow was not asked."""
+        self._dropped.labels(self._product).inc(rows)
 
     def release_failed(self, failed: bool) -> None:
         """Say whether the release is not followed."""

@@ -32,6 +32,7 @@ class Settings:
         max_body: most bytes of a request.
         batch_rows: most rows that are scored together.
         max_waiting: rows that may wait before requests are refused with 503.
+        max_shadow: rows that may wait for a shadow; what comes beyond is not shown to it.
         explain_rows: most rows of a request for explanations.
         streams: callers that may send rows one by one at the same time.
         stream_rows: rows of one such caller that are scored at the same time.
@@ -56,6 +57,7 @@ class Settings:
     max_body: int = 2_000_000
     batch_rows: int = 512
     max_waiting: int = 4096
+    max_shadow: int = 512
     explain_rows: int = 16
     streams: int = 64
     stream_rows: int = 32

@@ -203,13 +203,15 @@ def one_outcome(feedback: pl.DataFrame) -> Finding:
 
 
 def _told_of(frame: pl.DataFrame) -> dict[str, Any]:
-    latency = {f"latency_ms/p{q}": frame["latency_ms"].quantile(q / 100) for q in (50, 90, 99)}
+    # Nobody waits for a shadow, and nobody gets its answers.
+    given = frame.filter(pl.col("role") != "shadow")
+    latency = {f"latency_ms/p{q}": given["latency_ms"].quantile(q / 100) for q in (50, 90, 99)}
     shares = frame.group_by("bundle", "role").agg(
         answers=pl.len(), share=pl.len() / max(frame.height, 1)
     )
     return {
         "by_bundle": shown.table(shares.sort("answers", descending=True)),
-        "callers": frame["key_id"].n_unique() if frame.height else 0,
+        "callers": given["key_id"].n_unique() if given.height else 0,
         **shown.numbers({name: value for name, value in latency.items() if value is not None}),
     }
 

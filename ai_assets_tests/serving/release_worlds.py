@@ -3,6 +3,7 @@
 import itertools
 import json
 import shutil
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -93,3 +94,12 @@ class World:
                 why="test",
             )
         )
+
+
+def until(true: Callable[[], Any], within_s: float = 60) -> Any:
+    """Wait until it is true; what it is then."""
+    end = time.monotonic() + within_s
+    while not (found := true()):
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+    return found

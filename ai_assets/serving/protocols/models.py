@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MISSING = ".missing"
 VECTORS = "features"
+# Names the bundle that answered each row; given where it is asked for.
+BUNDLE = "bundle"
 _DATATYPES = {
     "string": BYTES, "int64": "INT64", "float64": "FP64", "bool": "BOOL", "datetime": BYTES,
     "date": BYTES,
@@ -50,6 +52,7 @@ class Model:
             Spec("probability", "FP64"),
             Spec("label", label),
             Spec("prediction_id", BYTES),
+            Spec(BUNDLE, BYTES),
         )
         self._max_rows = max_rows
 
@@ -72,7 +75,7 @@ class Model:
         raise NotImplementedError
 
     def wanted(self, names: Sequence[str]) -> list[str]:
-        """The outputs to give: those asked for, or all.
+        """The outputs to give: those asked for, or all but the bundle.
 
         Raises:
             Refused: there is no such output.
@@ -81,7 +84,7 @@ class Model:
         for name in names:
             if name not in known:
                 raise Refused(400, f"There is no output '{name}'.{did_you_mean(name, known)}")
-        return list(names) or known
+        return list(names) or known[:-1]
 
     def answers(self, scored: "Scored", names: Sequence[str]) -> list[Tensor]:
         """The outputs of these names."""
@@ -89,6 +92,7 @@ class Model:
             "probability": lambda: scored.probability,
             "label": lambda: scored.label,
             "prediction_id": lambda: scored.ids,
+            BUNDLE: lambda: scored.bundles,
         }
         types = {spec.name: spec.datatype for spec in self.outputs}
         shape = (len(scored.label),)

@@ -11,7 +11,7 @@ from typing import Any
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.schema.tables import Table
-from ai_assets.serving.record.asked import Role
+from ai_assets.serving.record.asked import Role, Split
 from ai_assets.serving.record.ids import prediction_ids
 
 ROWS = "rows"
@@ -39,6 +39,7 @@ class Answered:
         features: what the model saw, float32 [n, F], in the order of the bundle's encoding.
         probability: float64 [n].
         label: the answers in the product's words, n.
+        split: how rows were shared out between bundles; None where one answered everything.
     """
 
     request_id: int
@@ -57,6 +58,7 @@ class Answered:
     features: bytes
     probability: bytes
     label: Sequence[str | float]
+    split: Split | None = None
 
     @property
     def rows(self) -> int:

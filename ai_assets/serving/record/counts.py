@@ -22,7 +22,7 @@ LAST = 80  # up to 105 s; what takes longer counts as that
 _FAILED, _REFUSED = 500, 400
 # They score nothing, or take long for another reason.
 _BESIDE = frozenset(
-    {"explain", "feedback", "v2", "v2/live", "v2/ready", "v2/model", "v2/model_ready"}
+    {"explain", "feedback", "graphql", "v2", "v2/live", "v2/ready", "v2/model", "v2/model_ready"}
     | {f"grpc/{call}" for call in ("ServerLive", "ServerReady", "ModelReady")}
     | {f"grpc/{call}" for call in ("ServerMetadata", "ModelMetadata")}
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from ai_assets.serving.record.answers import Answered, Described, LogError
+from ai_assets.serving.record.answers import Answered, Described, Entry, LogError
 from ai_assets.serving.record.asked import Asked
 from ai_assets.serving.record.counts import Counts
 from ai_assets.serving.record.feedback import FeedbackReader, micros, told
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from ai_assets.serving.engine import Part, Scored
     from ai_assets.serving.metrics import Metrics
     from ai_assets.serving.settings import Settings
+
+# What was asked of a bundle, the rows, and its answers.
+Piece = tuple[Asked, "Part", "Scored"]
 
 
 class Keeper:
@@ -52,24 +55,34 @@ class Keeper:
             self._undescribed[bundle.tag] = Described.of(bundle.tag, table, bundle.encoding)
             self._times[bundle.tag] = table.time
 
-    async def answered(self, asked: Asked, part: "Part", scored: "Scored") -> None:
-        """Record the answers to a request; when this returns, they may be given.
+    async def answered(self, *pieces: "Piece") -> None:
+        """Record the answers to a request, all or none; when this returns, they may be given.
+
+        Args:
+            pieces: the rows that each bundle answered.
 
         Raises:
             Refused: with 503: they could not be recorded.
         """
-        if self.recorder.mode == "off" or not len(scored.label):
+        if self.recorder.mode == "off":
             return
-        given = asked.given
-        if given is None:
-            # A large frame takes a while to write, and polars lets others work meanwhile.
-            given = await asyncio.to_thread(rows_as_json, part)
-        entry, described = self._entry(asked, given, part, scored), self._undescribed
-        if scored.bundle not in described:
-            await self.recorder.add(entry)
-            return
-        await self.recorder.add(described[scored.bundle], entry)
-        described.pop(scored.bundle, None)
+        entries: list[Entry] = []
+        described: list[str] = []
+        for asked, part, scored in pieces:
+            if not len(scored.label):
+                continue
+            given = asked.given
+            if given is None:
+                # A large frame takes a while to write, and polars lets others work meanwhile.
+                given = await asyncio.to_thread(rows_as_json, part)
+            if scored.bundle in self._undescribed:
+                entries.append(self._undescribed[scored.bundle])
+                described.append(scored.bundle)
+            entries.append(self._entry(asked, given, part, scored))
+        if entries:
+            await self.recorder.add(*entries)
+        for tag in described:
+            self._undescribed.pop(tag, None)
 
     async def told(
         self, body: bytes, reader: FeedbackReader, key_id: str | None = None
@@ -108,6 +121,7 @@ class Keeper:
             features=scored.features.tobytes(),
             probability=scored.probability.astype(np.float64).tobytes(),
             label=scored.label,
+            split=asked.split,
         )
 
 

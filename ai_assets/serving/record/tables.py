@@ -2,21 +2,23 @@
 
 import json
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 from ai_assets.serving.record.answers import Answered, Counted, Described, Entry, Told
+from ai_assets.serving.record.asked import Split
 from ai_assets.serving.record.ids import first_id
 from ai_assets.serving.record.store import Span
 
-FORMAT = 2
+FORMAT = 3
 _ID = 16
 # What a column holds: i integer, r real, b bytes, t text; a small letter may be missing.
 _ANSWERS = {
     "request_id": "B", "at_us": "I", "route": "T", "key_id": "t", "bundle": "T", "model": "t",
     "role": "T", "online": "T", "threshold": "R", "latency_ms": "R", "event_from": "i",
     "event_to": "i", "given": "B", "features": "B", "probability": "B", "label": "T",
+    "split": "t",
 }  # fmt: skip
 _OUTCOMES = {
     "at_us": "I", "known_us": "I", "key_id": "t", "prediction_id": "t", "entity": "T",
@@ -30,6 +32,8 @@ _COUNTS = {
 _TABLES = {"answers": _ANSWERS, "outcomes": _OUTCOMES, "bundles": _BUNDLES, "counts": _COUNTS}
 # The format that first had a table; the others were in the first.
 _BEGAN = {"counts": 2}
+# Columns that a table of an earlier format lacks, and the format that first had them.
+_ADDED = {("answers", "split"): 3}
 _KEYS = {"answers": "request_id", "bundles": "tag"}
 _INDEXES = {
     "answers_by_event": ("answers", "event_from, event_to"),
@@ -72,11 +76,20 @@ class Dialect:
             for name, columns in _TABLES.items()
             if name in new
         ]
-        return made + [
-            f"CREATE INDEX {name} ON {self.inside}{table} ({columns})"
-            for name, (table, columns) in _INDEXES.items()
-            if table in new
+        added = [
+            f"ALTER TABLE {self.inside}{table} ADD COLUMN {column} TEXT"
+            for (table, column), since in _ADDED.items()
+            if found < since and table not in new
         ]
+        return (
+            made
+            + added
+            + [
+                f"CREATE INDEX {name} ON {self.inside}{table} ({columns})"
+                for name, (table, columns) in _INDEXES.items()
+                if table in new
+            ]
+        )
 
     @cached_property
     def put_answer(self) -> str:
@@ -195,17 +208,19 @@ def answer_row(entry: Answered) -> tuple[Any, ...]:
         entry.model, entry.role, json.dumps(dict(entry.online)), entry.threshold,
         entry.latency_ms, entry.event_from, entry.event_to, entry.given, entry.features,
         entry.probability, json.dumps(list(entry.label), ensure_ascii=False),
+        None if entry.split is None else json.dumps(asdict(entry.split)),
     )  # fmt: skip
 
 
 def answer_of(row: tuple[Any, ...]) -> Answered:
     """The entry of a row."""
     values = list(row)
-    values[0], values[7], values[-1] = (
+    values[0], values[7], values[-2] = (
         int.from_bytes(values[0]),
         json.loads(values[7]),
-        json.loads(values[-1]),
+        json.loads(values[-2]),
     )
+    values[-1] = None if row[-1] is None else Split(**json.loads(row[-1]))
     return Answered(*values)
 
 

@@ -17,7 +17,8 @@ def first_router(loaded: "Loaded", settings: "Settings") -> "Router":
     from ai_assets.serving.traffic.slots import Slot
 
     slot = Slot(loaded.bundle, loaded.reader, loaded.engine, settings)
-    return Router(Serving(Release(loaded.bundle.tag), slot), loaded.keeper, loaded.metrics)
+    now = Serving(Release(loaded.bundle.tag), slot)
+    return Router(now, loaded.keeper, loaded.metrics, settings.max_shadow)
 
 
 def follower(

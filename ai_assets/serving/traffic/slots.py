@@ -160,8 +160,3 @@ def load_slot(folder: Path, tag: str, settings: Settings, metrics: Metrics) -> S
     except Refused as refused:
         raise BundleError(refused.error) from refused
     return Slot(bundle, reader, engine, settings)
-
-
-def encodes_alike(one: Bundle, other: Bundle) -> bool:
-    """Whether ready vectors of one bundle mean the same to the other."""
-    return one.encoding == other.encoding

@@ -12,9 +12,10 @@ from record_entries import answered, counts
 from ai_assets.lifecycle.errors import BundleError
 from ai_assets.serving.record import sqlite
 from ai_assets.serving.record.answers import LogError
+from ai_assets.serving.record.asked import Split
 from ai_assets.serving.record.sqlite import SqliteStore
 from ai_assets.serving.record.store import log_place, open_store
-from ai_assets.serving.record.tables import answer_row
+from ai_assets.serving.record.tables import FORMAT, answer_row
 
 
 @pytest.fixture
@@ -64,21 +65,26 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(store: SqliteStore):
     assert len(list(store.answers((None, None)))) == 2
 
 
-def test_a_log_from_before_there_were_counts_is_opened_and_keeps_its_answers(tmp_path: Path):
+def test_a_log_of_an_earlier_format_is_opened_and_keeps_its_answers(tmp_path: Path):
     path = tmp_path / "log.sqlite"
-    one, two = answered(), answered()
+    one, two = answered(), answered(split=Split("trips:2", 0.25, "canary"))
     with closing(sqlite3.connect(path)) as before, before:
         first = [made for made in sqlite._SQL.tables if "counts" not in made]
-        for statement in [*first, "PRAGMA user_version = 1"]:
+        removed = "ALTER TABLE answers DROP COLUMN split"
+        for statement in [*first, removed, "PRAGMA user_version = 1"]:
             before.execute(statement)
-        before.execute(sqlite._SQL.put_answer, answer_row(one))
+        marks = ", ".join("?" * 16)
+        before.execute(f"INSERT INTO answers VALUES ({marks})", answer_row(one)[:16])
 
     store = SqliteStore(path)
     store.write([two, counts()])
 
-    assert set(store.find([one.request_id, two.request_id])) == {one.request_id, two.request_id}
+    assert store.find([one.request_id, two.request_id]) == {
+        one.request_id: one,
+        two.request_id: two,
+    }
     assert list(store.counts((None, None))) == [counts()]
-    assert store._writer.execute("PRAGMA user_version").fetchone() == (2,)
+    assert store._writer.execute("PRAGMA user_version").fetchone() == (FORMAT,)
     store.close()
     SqliteStore(path).close()
 
@@ -88,7 +94,7 @@ def test_a_log_of_another_format_is_left_alone(tmp_path: Path):
     with sqlite3.connect(path) as other:
         other.execute("PRAGMA user_version = 7")
 
-    with pytest.raises(LogError, match=r"log\.sqlite has format 7, but only 2 can be written"):
+    with pytest.raises(LogError, match=r"log\.sqlite has format 7, but only 3 can be written"):
         SqliteStore(path)
 
 

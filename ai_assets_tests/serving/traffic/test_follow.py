@@ -1,7 +1,6 @@
 """A server follows the release; a bundle that cannot be served never takes one down that can."""
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 import small_payload as small
 from fastapi.testclient import TestClient
-from release_worlds import World
+from release_worlds import World, until
 
 from ai_assets.lifecycle.errors import BundleError
 from ai_assets.serving.app import create_app
@@ -17,15 +16,6 @@ from ai_assets.serving.record.store import open_store
 
 ROW = small.ROW
 FOLLOWED = "ai_assets_release_problem"
-
-
-def until(true: Callable[[], Any], within_s: float = 60) -> Any:
-    """Wait until it is true; what it is then."""
-    end = time.monotonic() + within_s
-    while not (found := true()):
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
-    return found
 
 
 def bundle_of(client: TestClient) -> str:
