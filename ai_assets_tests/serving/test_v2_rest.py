@@ -44,6 +44,7 @@ def test_the_client_finds_server_and_models(triton: Any):
     }  # fmt: skip
     assert [(o["name"], o["datatype"], o["shape"]) for o in model["outputs"]] == [
         ("probability", "FP64", [-1]), ("label", "BYTES", [-1]), ("prediction_id", "BYTES", [-1]),
+        ("bundle", "BYTES", [-1]),
     ]  # fmt: skip
     vectors = triton.get_model_metadata("trips_vectors")
     assert vectors["inputs"] == [{"name": "features", "datatype": "FP32", "shape": [-1, 4]}]
