@@ -165,7 +165,7 @@ def asked(url: str, query: str, within_s: float = 40) -> float:
             found = httpx.get(f"{url}/api/v1/query", params={"query": query}, timeout=5).json()
             if found["data"]["result"]:
                 return float(found["data"]["result"][0]["value"][1])
-        except httpx.TransportError:
+        except (httpx.TransportError, ValueError):  # no JSON while it starts
             pass
         time.sleep(0.3)
     raise AssertionError(f"Prometheus knows nothing of {query}")
