@@ -4,10 +4,17 @@ import argparse
 import json
 import sys
 
-from ai_assets.automation.why import Records, why_decision, why_prediction, why_release
+from ai_assets.automation.why import (
+    Records,
+    why_decision,
+    why_prediction,
+    why_release,
+    why_served,
+)
 from ai_assets.automation.why.words import chain_text
-from ai_assets.automation.why.words_of_prediction import prediction_text
+from ai_assets.automation.why.words_of_prediction import prediction_text, served_text
 from ai_assets.lifecycle.errors import UserError
+from ai_assets.serving.record.ids import split_id
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,7 +45,11 @@ def parser() -> argparse.ArgumentParser:
     decision.add_argument("which", metavar="ID|PARTITION")
     prediction = kinds.add_parser("prediction", help="why a row got its answer")
     prediction.add_argument("product")
-    prediction.add_argument("row_id", metavar="ROW", help="_row_id in the table of predictions")
+    prediction.add_argument(
+        "row_id",
+        metavar="ROW|ID",
+        help="_row_id in the table of predictions, or the id that a server gave with an answer",
+    )
     prediction.add_argument("--partition", help="where to look for it; default: everywhere")
     for kind in kinds.choices.values():
         kind.add_argument("--json", action="store_true", help="for programs, with all there is")
@@ -48,7 +59,10 @@ def parser() -> argparse.ArgumentParser:
 def answer(asked: argparse.Namespace) -> str:
     """What is printed."""
     records = Records.of(asked.product)
-    if asked.kind == "prediction":
+    served = asked.kind == "prediction" and split_id(asked.row_id) is not None
+    if served:
+        told = why_served(records, asked.row_id)
+    elif asked.kind == "prediction":
         told = why_prediction(records, asked.row_id, asked.partition)
     elif asked.kind == "release":
         told = why_release(records, asked.at)
@@ -56,6 +70,8 @@ def answer(asked: argparse.Namespace) -> str:
         told = why_decision(records, asked.which)
     if asked.json:
         return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    if served:
+        return served_text(told)
     return prediction_text(told) if asked.kind == "prediction" else chain_text(told)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from ai_assets.automation.why.records import Records, moment_of, plain, unknown
 from ai_assets.lifecycle.errors import DataError
 
+STEPS = ("widen", "promote", "roll_back")
 BY_HAND = "No decision of the policy stands behind this release: it was made by hand."
 
 
@@ -26,18 +27,23 @@ def why_release(records: Records, at: str | None = None) -> dict[str, Any]:
         (d for d in records.decided() if d["decision_id"] == entry["decision_id"]), None
     )
     place = releases.index(entry)
+    before = releases[place - 1]["stable"] if place else None
     gate, asked_for = _gate_on_record(releases[: place + 1])
+    candidate, trial = entry["candidate"], _trial(releases, place)
+    stays = bool(trial) and before == entry["stable"]
     return {
         "asked": "release",
         "product": records.name,
         "release": {k: v for k, v in plain(entry).items() if k not in ("gate", "product")},
-        "replaced": releases[place - 1]["stable"] if place else None,
+        "replaced": None if stays else before,
+        "trial": trial,
         "decision": _told(decision) if decision else None,
         "note": None if decision else BY_HAND,
         **_judged(records, decision),
         "gate": gate,
         "gate_asked_for": asked_for,
         "bundle": records.bundle_facts(entry["stable"]),
+        "candidate": records.bundle_facts(candidate) if candidate else None,
     }
 
 
@@ -59,6 +65,7 @@ def why_decision(records: Records, which: str) -> dict[str, Any]:
     decision = about[-1]
     releases = records.ledger.history(records.name).to_dicts()
     made = [r for r in releases if r["decision_id"] == decision["decision_id"]]
+    place = releases.index(made[-1]) if made else None
     gate = _gate(records, decision, made)
     bundle = made[-1]["stable"] if made else (gate or {}).get("bundle")
     return {
@@ -68,6 +75,8 @@ def why_decision(records: Records, which: str) -> dict[str, Any]:
         "earlier": [d["decision_id"] for d in about[:-1]],
         **_judged(records, decision),
         "gate": gate,
+        "observed": decision["evidence"].get("observed"),
+        "trial": _trial(releases, place) if place is not None else [],
         "releases": [r["release_id"] for r in made],
         "note": _outcome(decision, gate, bool(made)),
         "bundle": records.bundle_facts(bundle) if bundle else None,
@@ -97,12 +106,32 @@ def _release(records: Records, releases: list[dict[str, Any]], at: str | None) -
 def _gate_on_record(releases: list[dict[str, Any]]) -> tuple[dict[str, Any] | None, str | None]:
     """The gate's answer to the last release's bundle, and the release that it was asked for.
 
-    Going back to a bundle asks no gate: what counts is the answer from its earlier release.
+    Going back to a bundle asks no gate, nor does a candidate's next step: what counts is the answer
+    from when it was released, or tried, before.
     """
+    about = releases[-1]["candidate"] or releases[-1]["stable"]
     for entry in reversed(releases):
-        if entry["stable"] == releases[-1]["stable"] and entry["gate"]:
-            return json.loads(entry["gate"]), entry["release_id"]
+        gate = json.loads(entry["gate"]) if entry["gate"] else {}
+        if gate.get("bundle") == about:
+            return gate, entry["release_id"]
     return None, None
+
+
+def _trial(releases: list[dict[str, Any]], place: int) -> list[dict[str, Any]]:
+    """The steps of the trial that an entry belongs to, its end included; none where it is alone."""
+    first = place
+    candidate = releases[place]["candidate"]
+    if candidate is None and place:
+        candidate = releases[place - 1]["candidate"]
+    if candidate is None:
+        return []
+    while first and releases[first - 1]["candidate"] == candidate:
+        first -= 1
+    last = first
+    while last + 1 < len(releases) and releases[last]["candidate"] == candidate:
+        last += 1
+    names = ("recorded_at", "stable", "candidate", "mode", "split", "who", "why", "decision_id")
+    return [{n: plain(step)[n] for n in names} for step in releases[first : last + 1]]
 
 
 def _told(decision: dict[str, Any]) -> dict[str, Any]:
@@ -133,6 +162,8 @@ def _gate(
 
 
 def _outcome(decision: dict[str, Any], gate: dict[str, Any] | None, released: bool) -> str:
+    if decision["action"] in STEPS:
+        return "It was carried out." if released else "It was not carried out."
     if decision["action"] != "retrain":
         return "Nothing was trained."
     if released:

@@ -52,12 +52,14 @@ def _release_first(chain: Mapping[str, Any]) -> Iterator[str]:
             "from": release["effective_from"],
             "recorded": release["recorded_at"],
             "instead of": chain["replaced"],
+            "beside it": _beside(release),
             "cause": release["cause"],
             "who": release["who"],
             "why": release["why"],
         }
     )
     yield ""
+    yield from _trial(chain["trial"])
     if chain["decision"] is None:
         yield from (chain["note"], "")
     else:
@@ -67,11 +69,15 @@ def _release_first(chain: Mapping[str, Any]) -> Iterator[str]:
     if chain["gate_asked_for"] not in (None, release["release_id"]):
         yield from (f"The gate was asked for release {chain['gate_asked_for']} of it.", "")
     yield from _bundle(chain["bundle"])
+    if chain["candidate"] is not None:
+        yield from _bundle(chain["candidate"])
 
 
 def _decision_first(chain: Mapping[str, Any]) -> Iterator[str]:
     yield from _decision(chain["decision"])
+    yield from _observed(chain["observed"])
     yield from _verdict(chain)
+    yield from _trial(chain["trial"])
     yield from _gate(chain["gate"], asked=chain["decision"]["action"] == "retrain")
     yield chain["note"]
     yield from facts({"releases": chain["releases"], "earlier decisions on it": chain["earlier"]})
@@ -95,6 +101,41 @@ def _decision(decision: Mapping[str, Any]) -> Iterator[str]:
     )
     for rule in decision["rules"]:
         yield f"    {'✓' if rule['allows'] else '✗'} {rule['rule']}: {rule['words']}"
+    yield ""
+
+
+def _beside(release: Mapping[str, Any]) -> str:
+    if release["candidate"] is None:
+        return ""
+    share = "" if release["mode"] == "shadow" else f", {release['split']:.4g} of the traffic"
+    return f"{release['candidate']}, tried as {release['mode'] or 'ab'}{share}"
+
+
+def _trial(steps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The steps of a trial, each with who and why."""
+    if not steps:
+        return
+    yield f"Trial of {next(s['candidate'] for s in steps if s['candidate'])}"
+    rows = [
+        {**step, "recorded": step["recorded_at"][:19], "mode": step["mode"] or "ended"}
+        for step in steps
+    ]
+    yield from table(rows, ["recorded", "mode", "split", "stable", "who"])
+    yield from (f"    {step['recorded_at'][:19]}: {step['why']}" for step in steps)
+    yield ""
+
+
+def _observed(observed: Mapping[str, Any] | None) -> Iterator[str]:
+    """How both bundles had answered when a step was decided on."""
+    if not observed:
+        return
+    rows = [{"bundle": name, **observed[name]} for name in ("stable", "candidate")]
+    columns = ["bundle", "requests", "failed", "error_rate", "p99_ms"]
+    yield from ("Observed during the step", *table(rows, columns))
+    for name in ("estimated", "realised"):
+        if found := observed.get(name):
+            words = f"{cell(found['value'])} ({cell(found['low'])} to {cell(found['high'])})"
+            yield f"    {name} log loss, candidate less stable: {words}"
     yield ""
 
 

@@ -16,6 +16,46 @@ def prediction_text(story: Mapping[str, Any]) -> str:
     return "\n".join([*parts, story["note"]]) + "\n"
 
 
+def served_text(story: Mapping[str, Any]) -> str:
+    """What `why_served` found, a paragraph a link."""
+    asked, answer, release = story["request"], story["answer"], story["release"]
+    lines = [f"Served prediction {story['prediction_id']} of {story['product']}"]
+    lines += facts(
+        {
+            "asked": f"{asked['at']}, {asked['route']}, {asked['rows']} rows in the request",
+            "by": asked["who"] or "nobody in particular: the server asked for no key",
+            "answer": f"{answer['label']}, probability {answer['probability']:.4f} "
+            f"(positive from {answer['threshold']:.4f} on)",
+            "took": f"{asked['latency_ms']:.3g} ms",
+            "bundle": f"{answer['bundle']}, as {answer['role']}",
+            "released": _released(release) if release else "not in the ledger",
+            "tried as": _tried(release) if release else "",
+            "scored again": _again(story),
+            "tables read": [f"{name} {version}" for name, version in asked["online"].items()],
+            "outcome": [f"{one['outcome']} (told {one['told_at']})" for one in story["outcomes"]],
+        }
+    )
+    lines += ["", "Request row, as it was asked"]
+    lines += [f"    {_row(asked['row']) or 'ready vectors'}", ""]
+    if story["explanation"] is None:
+        return "\n".join([*lines, str(story["problem"])]) + "\n"
+    return "\n".join([*lines, *_contributions(story["explanation"])]) + "\n"
+
+
+def _again(story: Mapping[str, Any]) -> str:
+    again = story["scored_again"]
+    if again is None:
+        return ""
+    agrees = abs(again - story["answer"]["probability"]) < 1e-6
+    return "the same" if agrees else f"{again:.4f}: NOT the same"
+
+
+def _tried(release: Mapping[str, Any]) -> str:
+    if release["candidate"] is None:
+        return ""
+    return f"{release['candidate']}, {release['mode'] or 'ab'}, {release['split']:.0%} of traffic"
+
+
 def _answer(story: Mapping[str, Any]) -> Iterator[str]:
     answer, release = story["answer"], story["release"]
     yield f"Prediction of row {story['row_id']} of {story['product']}"
@@ -35,7 +75,13 @@ def _answer(story: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _features(story: Mapping[str, Any]) -> Iterator[str]:
-    told = story["explanation"]
+    yield from _contributions(story["explanation"])
+    if story["not_reproduced"]:
+        yield f"    Not reproduced from the rows below: {', '.join(story['not_reproduced'])}."
+    yield ""
+
+
+def _contributions(told: Mapping[str, Any]) -> Iterator[str]:
     yield f"Features, the strongest contribution first ({told['space']}, {told['method']})"
     rows = [
         {
@@ -49,9 +95,6 @@ def _features(story: Mapping[str, Any]) -> Iterator[str]:
     ]
     yield from table(rows, ["feature", "value", "contribution", "importance", "made of"])
     yield f"    base {told['base']:+.3f}, together {told['output']:+.3f}"
-    if story["not_reproduced"]:
-        yield f"    Not reproduced from the rows below: {', '.join(story['not_reproduced'])}."
-    yield ""
 
 
 def _request(request: Mapping[str, Any]) -> Iterator[str]:
