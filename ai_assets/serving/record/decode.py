@@ -12,7 +12,7 @@ from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.serving.columns import ColumnCheck
 from ai_assets.serving.record.answers import Answered, Described
-from ai_assets.serving.record.feedback import micros
+from ai_assets.serving.record.feedback import entity, micros
 from ai_assets.serving.record.store import Span
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -52,6 +52,15 @@ def rows_of(
         for row in _rows(entry, bundle.table, bundle.encoding):
             if span == (None, None) or (row.event_us is not None and _within(row.event_us, span)):
                 yield row
+
+
+def keys_of_rows(entry: Answered, table: Table) -> list[str]:
+    """The key of each row of an entry, as outcomes have it; `{}` for ready vectors."""
+    checks = {name: ColumnCheck(name, table.columns[name], required=True) for name in table.key}
+    return [
+        entity({name: check(given[name]) for name, check in checks.items()} if given else {}, table)
+        for given in entry.given_rows(table.columns)
+    ]
 
 
 def features_by_name(seen: np.ndarray, encoding: Encoding) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ai_assets.lifecycle.errors import UserError
+from ai_assets.serving.traffic.bandit import Bandit
 from ai_assets.serving.traffic.releases import Release, Releases, payload_of
 from ai_assets.serving.traffic.router import Router, Serving
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 # What could not be loaded is tried again after so many looks, then after twice as many, …
 _FIRST_REST, _LONGEST_REST = 1, 64
+# A bandit looks at the log once in so many looks at the ledger.
+_LOOKS_TO_LEARN = 2
 
 
 class Follower:
@@ -52,6 +55,7 @@ class Follower:
         self._followed: Release | None = None
         self._failed: Release | None = None
         self._rest, self._again_at = 0, float("-inf")
+        self._bandit, self._learn_at = Bandit(keeper.recorder.store), float("-inf")
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -107,7 +111,9 @@ class Follower:
                 candidate = there.get(release.candidate) or self._loaded(release.candidate)
             except Exception as error:  # as above
                 problems.append(_why(release.candidate, error))
-        now = Serving(release, stable, candidate)
+        # A bandit goes on from what it knows.
+        again = candidate is before.candidate and release.mode == before.release.mode
+        now = Serving(release, stable, candidate, before.learned if again else None)
         same = now.slots == before.slots and now.release == before.release
         return None if same else now, " ".join(problems)
 
@@ -131,9 +137,25 @@ class Follower:
                 found, problem = self.look()
                 if not self._stop.is_set():
                     asyncio.run_coroutine_threadsafe(self._take(found, problem), loop).result()
+                    self._learn(loop)
             except Exception as error:  # the watcher must outlive any failed look
                 _LOG.warning("The release could not be looked for: %s", error)
             self._stop.wait(self._settings.check_seconds)
+
+    def _learn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let the bandit, if there is one, have another look at the log."""
+        now, learns = self._router.now, self._keeper.recorder.mode != "off"
+        if not (learns and now.is_split and now.release.mode == "bandit"):
+            return
+        if now.candidate is None or self._clock() < self._learn_at:
+            return
+        self._learn_at = self._clock() + _LOOKS_TO_LEARN * self._settings.check_seconds
+        try:
+            share = self._bandit.share(now.stable.bundle.tag, now.candidate.bundle.tag)
+        except Exception as error:  # the share of before stays
+            _LOG.warning("Nothing can be learned from the log now: %s", error)
+            return
+        loop.call_soon_threadsafe(self._router.learn, now, share)
 
     async def _take(self, found: Serving | None, problem: str | None) -> None:
         if found is not None:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 PAYLOAD = Path("src", "product")
 DEFAULT_MODE = "ab"
+# What a bandit gives a candidate at least and at most: what is never asked never shows that it got
+# better.
+LEAST_SHARE, MOST_SHARE = 0.05, 0.95
 _READ = ("effective_from", "recorded_at", "release_id", "stable", "candidate", "split", "mode")
 
 
@@ -37,6 +40,13 @@ class Release:
     candidate: str | None = None
     split: float = 0.0
     mode: str = ""
+
+    @property
+    def first_share(self) -> float:
+        """The share that the candidate gets before feedback says otherwise."""
+        if self.mode != "bandit":
+            return self.split
+        return min(MOST_SHARE, max(LEAST_SHARE, self.split))
 
     @classmethod
     def of(cls, entry: dict[str, Any]) -> "Release":

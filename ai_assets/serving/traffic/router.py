@@ -59,7 +59,7 @@ class Serving:
         """The share of the rows that the candidate gets, 0 to 1."""
         if not self.is_split:
             return 0.0
-        return self.release.split if self.learned is None else self.learned
+        return self.release.first_share if self.learned is None else self.learned
 
     @property
     def is_split(self) -> bool:
@@ -202,6 +202,12 @@ class Router:
                 task.add_done_callback(self._closing.discard)
         self._tell()
         _LOG.warning("%s", told(now))
+
+    def learn(self, now: Serving, share: float | None) -> None:
+        """Give a candidate this share from now on, unless something else answers meanwhile."""
+        if self.now is now and share != now.learned:
+            self.now = replace(now, learned=share)
+            self._metrics.shared(self.now.share)
 
     def failed(self, problem: str) -> None:
         """Note why the release is not followed; empty where it is."""
