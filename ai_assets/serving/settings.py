@@ -24,6 +24,11 @@ class Settings:
         log_mode: `durable`, `async` or `off`; what the product declares if empty.
         access: `keys`, or `open`: no key is asked for, and this machine alone is answered.
         keys: the file of API keys.
+        oidc_issuer: identity provider whose tokens are taken beside keys; none if empty.
+        oidc_audience: how its tokens name this server.
+        oidc_jwks: file or URL of its keys; asked of the provider if empty.
+        oidc_prefix: what our scopes begin with in its tokens.
+        oidc_rate: how often each of its subjects may ask, such as `100/s`; no limit if empty.
         tls_cert: certificate of the server; without it there is no TLS.
         tls_key: its private key.
         tls_client_ca: authorities of clients, who then need certificates too.
@@ -49,6 +54,11 @@ class Settings:
     log_mode: str = ""
     access: str = field(default_factory=lambda: os.environ.get(ACCESS) or "keys")
     keys: str = field(default_factory=lambda: str(keys_file()))
+    oidc_issuer: str = ""
+    oidc_audience: str = ""
+    oidc_jwks: str = ""
+    oidc_prefix: str = "ai_assets:"
+    oidc_rate: str = ""
     tls_cert: str = ""
     tls_key: str = ""
     tls_client_ca: str = ""

@@ -27,6 +27,7 @@ _beside("v2_requests", "v2_requests.py")
 _beside("record_entries", "record/entries.py")
 _beside("release_worlds", "release_worlds.py")
 _beside("test_certificates", "certificates.py")
+_beside("loopback_issuer", "access/issuer.py")
 postgres_server = _beside("postgres_server", "postgres.py")
 
 

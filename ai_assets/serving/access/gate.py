@@ -17,6 +17,7 @@ from ai_assets.serving.access.store import KeyStore
 from ai_assets.serving.problems import Refused
 
 if TYPE_CHECKING:
+    from ai_assets.serving.access.oidc import Verifier
     from ai_assets.serving.settings import Settings
 
 MODES = ("keys", "open")
@@ -58,6 +59,7 @@ class Gate:
         store: KeyStore,
         clock: Callable[[], float] = time.time,
         check_s: float = _CHECK_S,
+        verifier: "Verifier | None" = None,
     ) -> None:
         if mode not in MODES:
             raise AccessError(must_be("AI_ASSETS_ACCESS", MODES, mode))
@@ -68,15 +70,22 @@ class Gate:
         self._looked = float("-inf")
         self._buckets: dict[str, Bucket] = {}
         self._quotas = Quotas(store)
+        self._verifier = verifier
 
     @classmethod
     def of(cls, settings: "Settings") -> "Gate":
         """The gate that the settings ask for.
 
         Raises:
-            AccessError: the mode is not one.
+            AccessError: the mode is not one, or what is said of the identity provider is not whole.
         """
-        return cls(settings.access, KeyStore(Path(settings.keys)))
+        verifier = None
+        if settings.oidc_issuer or settings.oidc_audience or settings.oidc_jwks:
+            # Most servers have no identity provider, and start without what asking one needs.
+            from ai_assets.serving.access.oidc import Verifier
+
+            verifier = Verifier.of(settings)
+        return cls(settings.access, KeyStore(Path(settings.keys)), verifier=verifier)
 
     def announce(self) -> None:
         """Say in the log what a person who starts a server must know."""
@@ -84,7 +93,9 @@ class Gate:
             _log.warning(
                 "AI_ASSETS_ACCESS=open: no key is asked for, and only this machine is answered."
             )
-        elif not any(k.state(self._clock()) == "active" for k in self._store.keys().values()):
+        elif self._verifier is None and not any(
+            k.state(self._clock()) == "active" for k in self._store.keys().values()
+        ):
             _log.warning("There is no key yet, so every request is refused. Run %s", HOW_TO_MAKE)
 
     async def admit(self, asked: Asked, need: Need) -> str | None:
@@ -93,7 +104,7 @@ class Gate:
         Raises:
             Refused: 401, 403, 429 or 503, with what the caller can do.
         """
-        key = self.entitled(asked, need)
+        key = await self.entitled(asked, need)
         if key is None:
             return None
         now = self._clock()
@@ -101,7 +112,7 @@ class Gate:
         await self._quotas.charge(key, now)
         return key.id
 
-    def entitled(self, asked: Asked, need: Need) -> Key | None:
+    async def entitled(self, asked: Asked, need: Need) -> Key | None:
         """The key of whoever may ask this, None where none is needed. It counts as no request.
 
         Raises:
@@ -113,18 +124,20 @@ class Gate:
             return None
         if not need.key:
             return None
-        key = self._authenticated(asked.tokens, self._clock())
+        key = await self._authenticated(asked.tokens, self._clock())
         if need.scope is not None and need.scope not in key.scopes:
             raise _no_scope(key, need.scope)
         return key
 
-    def _authenticated(self, tokens: list[str], now: float) -> Key:
+    async def _authenticated(self, tokens: list[str], now: float) -> Key:
         if not tokens:
             raise _unknown(
                 "A key is needed: send it as `Authorization: Bearer <key>` or as `X-API-Key`.", ""
             )
         if len(tokens) > 1:
             raise _unknown("The key must be sent once.", ', error="invalid_request"')
+        if self._verifier is not None and self._verifier.takes(tokens[0]):
+            return await self._verifier.key(tokens[0])
         parts = split_token(tokens[0])
         # An id is no secret, so it may be told by the time that the answer takes.
         key = self._known(now).get(parts[0]) if parts else None

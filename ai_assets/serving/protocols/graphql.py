@@ -73,8 +73,8 @@ class _GraphQL:
         host, _ = request.scope.get("client") or ("", 0)
         asking = Asking.of(request.scope["headers"], host)
 
-        def allow(scope: str) -> None:
-            self._server.gate.entitled(asking, Need(True, scope))
+        async def allow(scope: str) -> None:
+            await self._server.gate.entitled(asking, Need(True, scope))
 
         return await answering.answer(asked, allow, key_id(request), began)
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,7 @@ class Answering:
     async def answer(
         self,
         asked: Mapping[str, Any],
-        allow: Callable[[str], None],
+        allow: Callable[[str], Awaitable[None]],
         key_id: str | None,
         began: float,
     ) -> tuple[dict[str, Any], int]:
@@ -75,7 +75,7 @@ class Answering:
         except GraphQLError as error:
             return _told([_shown(error)])
         operation = asked.get("operationName")
-        self._check(fields_asked(document, operation), allow)
+        await self._check(fields_asked(document, operation), allow)
         variables = asked.get("variables") or {}
         self._check_lists(variables)
         result = await self._executed(document, operation, variables, _Call(key_id, began))
@@ -102,13 +102,13 @@ class Answering:
         )
         return found if isinstance(found, ExecutionResult) else await found
 
-    def _check(self, names: list[str], allow: Callable[[str], None]) -> None:
+    async def _check(self, names: list[str], allow: Callable[[str], Awaitable[None]]) -> None:
         calls = [name for name in names if name in SCOPES]
         if len(calls) > MOST_CALLS:
             words = ", ".join(SCOPES)
             raise Refused(413, f"A request may ask at most {MOST_CALLS} of {words}.")
         for scope in dict.fromkeys(SCOPES[name] for name in calls):
-            allow(scope)
+            await allow(scope)
 
     def _check_lists(self, variables: Mapping[str, Any]) -> None:
         """Refuse more rows than any field would take, before they are made fit for it."""

@@ -1,5 +1,6 @@
 """Access to a bundle that is really served."""
 
+import sqlite3
 import subprocess
 import sys
 import time
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import small_payload as small
+from loopback_issuer import AUDIENCE, issuer
 from serving_processes import running
 
 from ai_assets.resources.bundles import BundleStore
@@ -28,6 +30,35 @@ def a_key(store: KeyStore, *scopes: str) -> tuple[str, dict[str, str]]:
     key, token = new_key("ada", list(scopes), time.time())
     store.add(key)
     return key.id, {"X-API-Key": token}
+
+
+def test_the_record_says_which_subject_of_the_identity_provider_asked(
+    shared: Path, tmp_path: Path, free_port: int
+):
+    command = ["ai_assets.serving", "--bundle", str(shared / "payload"), "--port", str(free_port)]
+    log = tmp_path / "log.sqlite"
+    with issuer() as provider:
+        environment = {
+            "AI_ASSETS_LAKE": str(shared / "lake"),
+            "AI_ASSETS_LOG": str(log),
+            "AI_ASSETS_ACCESS": "keys",
+            "AI_ASSETS_KEYS": str(tmp_path / "access.sqlite"),
+            "AI_ASSETS_OIDC_ISSUER": provider.url,
+            "AI_ASSETS_OIDC_AUDIENCE": AUDIENCE,
+        }
+        header = {"Authorization": f"Bearer {provider.token()}"}
+        with running(command, f"http://127.0.0.1:{free_port}", tmp_path, environment) as client:
+            answers = [
+                client.post(path, json=small.ROW, headers=header).status_code
+                for path in ("/predict", "/explain")
+            ]
+            query = {"query": "{ model { name } }"}
+            schema = client.post("/graphql", json=query, headers=header).status_code
+
+    with sqlite3.connect(log) as record:
+        told = record.execute("SELECT key_id FROM answers").fetchall()
+    assert (answers, schema) == ([200, 403], 200)
+    assert told == [("oidc:ada",)]
 
 
 def test_a_running_server_takes_a_new_key_and_refuses_it_soon_after_it_is_revoked(
