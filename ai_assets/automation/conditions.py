@@ -33,6 +33,8 @@ def condition(product: Product, stage: Stage) -> dg.AutomationCondition | None:
         return new_partition() if stage.partitioned and product.partitions else None
     if stage.stage == "online":
         return newest_rows(product)
+    if stage.stage == "served_drift":
+        return follows(())
     if stage.stage in FOLLOWING:
         waits_for_none = ("release", "served", "feedback")
         return follows(tuple(dg.AssetKey(product.asset(name).key) for name in waits_for_none))

@@ -23,6 +23,7 @@ from ai_assets.stages.raw import raw_stage
 from ai_assets.stages.release import release_stage
 from ai_assets.stages.scored_file import scored_file_stage
 from ai_assets.stages.served import feedback_stage, served_stage
+from ai_assets.stages.served_drift import served_drift_stage
 from ai_assets.stages.training_set import training_set_stage
 from ai_assets.stages.tuning import tuning_stage
 from ai_assets.stages.verdict import verdict_stage
@@ -53,6 +54,7 @@ def tabular_stages(product: Product) -> Iterator[Stage]:
     yield scored_file_stage(product)
     yield served_stage(product)
     yield feedback_stage(product)
+    yield served_drift_stage(product)
     yield drift_stage(product)
     yield drift_report_stage(product)
     yield performance_stage(product)

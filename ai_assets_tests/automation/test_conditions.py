@@ -147,7 +147,8 @@ def test_only_what_follows_data_has_a_condition(graph: Graph) -> None:
         if condition(graph.world.product, stage) is not None
     }
 
-    watched = {"rejected/shops", "cleaned/shops", *CARRIED, *RAW, *LOG, *ONLINE}
+    log = {*LOG, "served_drift"}
+    watched = {"rejected/shops", "cleaned/shops", *CARRIED, *RAW, *log, *ONLINE}
     assert found - {"operations"} == watched
     assert not {*LEARNED, "release", "raw/shops", "backtest"} & found
 
@@ -223,6 +224,22 @@ def test_a_release_does_not_ask_for_predictions_anew(started: Graph) -> None:
     started.made("release")
 
     assert started.tick(at=NOW) == {}
+
+
+def test_what_a_server_was_asked_is_measured_and_nothing_else_waits_for_it(
+    started: Graph,
+) -> None:
+    started.made("served", MARCH)
+
+    assert started.tick(at=NOW) == {"served_drift": {MARCH}}
+    assert started.tick(at=NOW) == {}
+
+
+def test_without_answers_in_the_lake_their_drift_is_not_asked_for(started: Graph) -> None:
+    for asset in (*RAW, "feedback"):
+        started.made(asset, MARCH)
+
+    assert "served_drift" not in started.tick(at=NOW)
 
 
 def test_a_challenger_asks_for_nothing(started: Graph) -> None:

@@ -97,7 +97,7 @@ def test_all_assets_of_a_product_lead_from_raw_data_to_a_release_a_report_or_a_v
 
     ends = {spec.tags["stage"] for key, spec in specs.items() if key not in read}
 
-    assert ends == {"drift_report", "operations", "scored_file"}
+    assert ends == {"drift_report", "operations", "scored_file", "served_drift"}
     assert {s.tags["stage"] for s in specs.values() if not s.deps} == {"raw", "served", "feedback"}
 
 
@@ -110,7 +110,7 @@ def test_stages_of_data_take_a_range_of_partitions_in_one_run(definitions: dg.De
     }
 
     data = {"raw", "cleaned", "rejected", "labels", "features", "predictions", "drift"}
-    assert ranges == data | {"served", "feedback"}
+    assert ranges == data | {"served", "feedback", "served_drift"}
 
 
 def test_partition_keys_are_the_same_for_dagster_and_for_the_lifecycle() -> None:

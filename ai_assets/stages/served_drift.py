@@ -1,0 +1,115 @@
+"""served_drift: how far what callers asked lies from what the bundle that answered learned from.
+
+Batch predictions say what the rows of a partition look like; a server may be asked of others, often
+of some and never of most. Measured are answers that callers got of the stable bundle: a candidate
+got a share of them, and a shadow scored the same rows again.
+"""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ai_assets.lifecycle.drift.numbers import SCHEMA, drift_numbers
+from ai_assets.lifecycle.drift.profile import Profile
+from ai_assets.lifecycle.errors import BundleError
+from ai_assets.lifecycle.features.encoding import Encoding
+from ai_assets.lifecycle.product import Product
+from ai_assets.stages import shown
+from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.drift import no_drift
+
+ASKED_AS_LEARNED = Guard(
+    "asked_as_learned", "No feature that callers asked of, and not the score, has drifted."
+)
+
+
+def served_drift_stage(product: Product) -> Stage:
+    """The stage that measures drift over what a server was asked."""
+    return Stage(
+        stage="served_drift",
+        asset="served_drift",
+        description="How far features and scores of what callers asked lie from what the bundle "
+        "that answered most of it learned from.",
+        compute=measure_served,
+        kinds=frozenset({"polars", "deltalake"}),
+        upstream=[Upstream("served")],
+        guards=[ASKED_AS_LEARNED],
+        ranges=True,
+        code=("drift",),
+        settings=product.declaration.drift.model_dump_json(),
+    )
+
+
+def measure_served(run: StageRun) -> Outcome:
+    """Compare the answers of the partition's main bundle with the reference that it carries."""
+    own = [run.partition] if run.partition else None
+    answers = run.lake.scan(run.name("served"), own).filter(pl.col("role") == "stable")
+    rows = answers.select("bundle", "features", prediction="probability").collect()
+    bundle = most_answers(rows)
+    numbers, finding = pl.DataFrame(schema=SCHEMA), Finding(True, "Nothing was asked of a server.")
+    if bundle is not None:
+        numbers, finding = measured(run, bundle, rows.filter(pl.col("bundle") == bundle))
+    written = run.lake.replace(
+        run.name("served_drift"), numbers, run.partition, admit_new_columns=True
+    )
+    drifted = numbers.filter(pl.col("drifted"))["column"].to_list()
+    psi = dict(numbers.filter(pl.col("psi").is_not_null()).select("column", "psi").iter_rows())
+    return Outcome(
+        written.digest,
+        {
+            **shown.rows_and_columns(numbers, written.rows),
+            "numbers": shown.table(numbers.sort("psi", descending=True, nulls_last=True)),
+            "answers": rows.filter(pl.col("bundle") == bundle).height,
+            "answers_of_other_bundles": rows.filter(pl.col("bundle") != bundle).height,
+            "reference": bundle or "none",
+            "drifted": ", ".join(drifted) or "none",
+            **shown.numbers(psi, prefix="psi/"),
+        },
+        {ASKED_AS_LEARNED.name: finding},
+    )
+
+
+def measured(run: StageRun, bundle: str, rows: pl.DataFrame) -> tuple[pl.DataFrame, Finding]:
+    """The drift of one bundle's answers, and whether there is any."""
+    spec = run.product.declaration.drift
+    try:
+        encoding = run.tools.bundles.load(bundle).encoding
+        payload = run.tools.bundles.payload(bundle)
+        text = (payload / "reference.json").read_text(encoding="utf-8")
+    except BundleError as error:
+        words = f"What {bundle} learned from is not known any more. {error}"
+        return pl.DataFrame(schema=SCHEMA), Finding(False, words, warn=True)
+    numbers = drift_numbers(Profile.from_json(text), features_of(rows, encoding), spec)
+    if rows.height < spec.min_rows:
+        words = f"Not judged: {rows.height:,} answers, and it takes {spec.min_rows:,} to tell."
+        return numbers, Finding(True, words)
+    return numbers, no_drift(numbers, released=True)
+
+
+def most_answers(rows: pl.DataFrame) -> str | None:
+    """The bundle that gave most of the answers; of several the one whose tag comes last."""
+    counts = rows.group_by("bundle").len().sort("len", "bundle")
+    return str(counts["bundle"][-1]) if counts.height else None
+
+
+def features_of(rows: pl.DataFrame, encoding: Encoding) -> pl.DataFrame:
+    """The features [n, F] that answers stand on, and the score as `prediction`.
+
+    The log keeps numbers in 32 bits, as the model saw them. Each is read back as the shortest
+    decimal that those bits mean: 39.02 would else lie above the edge of a bin that is at 39.02.
+    """
+    kinds: dict[str, Any] = {
+        column.name: pl.String if column.kind == "categorical" else pl.Float64
+        for column in encoding.columns
+    }
+    seen = rows["features"].str.json_decode(pl.Struct(kinds)).struct.unnest()
+    numeric = [name for name, kind in kinds.items() if kind == pl.Float64]
+    exact = [_shortest(seen[name]) for name in numeric]
+    return seen.with_columns(*exact, rows["prediction"])
+
+
+def _shortest(values: pl.Series) -> pl.Series:
+    small = values.to_numpy().astype(np.float32)
+    exact = pl.Series(values.name, small.astype(str).astype(np.float64))
+    return exact.fill_nan(None)
