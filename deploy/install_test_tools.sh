@@ -13,7 +13,10 @@ if ! command -v prometheus > /dev/null; then
 fi
 # Debian keeps these two off the path of users.
 if ! PATH="$PATH:/usr/sbin" command -v nginx > /dev/null; then
-    lacking+=(nginx-light openssl)
+    lacking+=(nginx-light)
+fi
+if ! command -v openssl > /dev/null; then
+    lacking+=(openssl)
 fi
 if ! command -v initdb > /dev/null && ! compgen -G "/usr/lib/postgresql/*/bin/initdb" > /dev/null; then
     lacking+=(postgresql)
@@ -29,11 +32,20 @@ fi
 echo "Installing for the tests: ${lacking[*]}"
 export DEBIAN_FRONTEND=noninteractive
 # A package that comes with a service must not start it: tests start their own.
-if [ ! -e /usr/sbin/policy-rc.d ]; then
-    printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
-    chmod +x /usr/sbin/policy-rc.d
-    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+policy=${POLICY_RC:-/usr/sbin/policy-rc.d}
+if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' > "$policy"
+    chmod +x "$policy"
+    trap 'rm -f "$policy"' EXIT
 fi
-if ! { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${lacking[@]}"; } > /dev/null; then
-    echo "They could not be installed: tests that need them will be skipped."
-fi
+
+install() {
+    apt-get install -y -qq --no-install-recommends -o Acquire::Retries=3 "$@" > /dev/null
+}
+
+apt-get update -qq -o Acquire::Retries=3 > /dev/null || echo "The lists of packages could not be renewed."
+if install "${lacking[@]}"; then exit 0; fi
+# One that cannot be had must not keep the others away.
+for package in "${lacking[@]}"; do
+    install "$package" || echo "$package could not be installed: tests that need it will be skipped."
+done
