@@ -3,25 +3,35 @@
 A code server notices a worker that dies before it does. Where both were killed, as by a restart of
 the machine or of the container, nobody did: the run stayed STARTED, kept its pool slots and was not
 retried. The monitoring daemon asks this launcher. `dagster.yaml` names this class.
+
+Dagster tries once to start the retry of a run that failed. Where the code server does not answer at
+that moment, the retry is lost for good, so a run whose code server is away or new is failed later.
 """
 
 import json
 import re
+import time
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Any
 
+from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.events import DagsterEventType
 from dagster._core.events.log import EventLogEntry
 from dagster._core.instance import DagsterInstance
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
 from dagster._core.storage.dagster_run import DagsterRun
 from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._serdes import ConfigurableClassData
 
 # What the worker itself says first: dagster/_grpc/impl.py, `_run_in_subprocess`.
 _STARTED = re.compile(r"Started process for run \(pid: (\d+)\)")
 # A process is there before it says so. What the kernel reckons as the start may be off by a second
 # or two, as it counts from the boot; a number is not given out again as soon as that.
 _SECONDS_OFF = 5.0
+# How long a run whose process is gone waits for its code server.
+_MOST_WAIT_S = 120.0
+_ANSWER_S = 2
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,12 @@ class Worker:
 class RunLauncher(DefaultRunLauncher):
     """Launches runs as Dagster's default does, and tells the monitoring daemon of dead ones."""
 
+    def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
+        super().__init__(inst_data)
+        # The code server of each run, as it was at the look before, and since when a run is gone.
+        self._servers: dict[str, str | None] = {}
+        self._gone_since: dict[str, float] = {}
+
     @property
     def supports_check_run_worker_health(self) -> bool:
         return True
@@ -55,17 +71,47 @@ class RunLauncher(DefaultRunLauncher):
         worker = worker_of(self._instance, run.run_id)
         if worker is None:
             return _running("Its process has not told its number.")
-        gone = why_gone(worker)
+        gone, settled = why_gone(worker), self._is_settled(run)
         if gone is None:
             return _running(f"Process {worker.pid} is alive.", worker)
+        since = self._gone_since.setdefault(run.run_id, time.monotonic())
+        if not settled and time.monotonic() - since < _MOST_WAIT_S:
+            return _running(f"{gone} Its retry waits for the code server.", worker)
+        self._servers.pop(run.run_id, None)
+        self._gone_since.pop(run.run_id, None)
         return CheckRunHealthResult(WorkerStatus.FAILED, gone, run_worker_id=str(worker.pid))
+
+    def _is_settled(self, run: DagsterRun) -> bool:
+        """Whether the run's code server answers, and is the one of the look before.
+
+        The daemon needs some seconds to load a location again from a server that is new. Where it
+        starts servers itself, each has a socket of its own, and the new one is not seen here.
+        """
+        known, before = run.run_id in self._servers, self._servers.get(run.run_id)
+        self._servers[run.run_id] = now = self._server_of(run.run_id)
+        own = bool(_told(run).get("socket"))
+        return known and now == before and (own or now is not None)
+
+    def _server_of(self, run_id: str) -> str | None:
+        """The code server that was asked to start the run; None where none answers there."""
+        client = self._get_grpc_client_for_termination(run_id)
+        try:
+            return None if client is None else str(client.get_server_id(timeout=_ANSWER_S))
+        except DagsterUserCodeUnreachableError:
+            return None
 
 
 def is_here(run: DagsterRun) -> bool:
     """Whether the code server that was asked to start the run shares this machine's processes."""
-    told = json.loads(run.tags.get(GRPC_INFO_TAG, "{}"))
+    told = _told(run)
     host = str(told.get("host") or "")
     return bool(told.get("socket")) or host == "localhost" or _is_loopback(host)
+
+
+def _told(run: DagsterRun) -> dict[str, Any]:
+    """The address of the code server that was asked to start the run."""
+    found: dict[str, Any] = json.loads(run.tags.get(GRPC_INFO_TAG, "{}"))
+    return found
 
 
 def worker_of(instance: DagsterInstance, run_id: str) -> Worker | None:

@@ -1,4 +1,4 @@
-"""A killed run is failed and retried within a minute: the daemon and a code server as processes."""
+"""A killed run is failed and retried: the daemon and a code server as processes."""
 
 import json
 import os
@@ -20,7 +20,6 @@ from ai_assets.launcher import worker_of
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
-MOST_SECONDS = 60
 TINY = '''
 import time
 from pathlib import Path
@@ -137,7 +136,7 @@ def house(state: Path, free_port: int) -> Iterator[House]:
             end_workers(made)
 
 
-def test_a_run_killed_with_its_code_server_is_failed_and_retried_within_a_minute(
+def test_a_run_killed_with_its_code_server_is_failed_and_retried(
     house: House,
 ) -> None:
     run_id, pid = house.launch_and_let_it_sleep()
@@ -152,7 +151,6 @@ def test_a_run_killed_with_its_code_server_is_failed_and_retried_within_a_minute
     seconds = time.monotonic() - killed
 
     print(f"failed and retried within {seconds:.1f} s")
-    assert seconds < MOST_SECONDS
     first, retry = house.runs()
     assert (first.run_id, retry.parent_run_id) == (run_id, run_id)
     said = house.instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
@@ -161,7 +159,21 @@ def test_a_run_killed_with_its_code_server_is_failed_and_retried_within_a_minute
     assert done == ["done"], "the retry goes on from the step that was killed"
 
 
-def test_a_run_whose_worker_alone_is_killed_is_failed_and_retried_within_a_minute(
+def test_a_retry_waits_for_a_code_server_that_is_away_for_long(house: House) -> None:
+    run_id, pid = house.launch_and_let_it_sleep()
+
+    house.kill("server")
+    os.kill(pid, signal.SIGKILL)
+    (house.folder / "hurry").touch()
+    wait_until(lambda: looked(house) >= 3, "the daemon has looked at the run without its server")
+    assert house.status(run_id) == dg.DagsterRunStatus.STARTED
+    house.start("server")
+
+    wait_until(lambda: retry_is(house, dg.DagsterRunStatus.SUCCESS), "its retry succeeds")
+    assert house.status(run_id) == dg.DagsterRunStatus.FAILURE
+
+
+def test_a_run_whose_worker_alone_is_killed_is_failed_and_retried(
     house: House,
 ) -> None:
     run_id, pid = house.launch_and_let_it_sleep()
@@ -173,7 +185,6 @@ def test_a_run_whose_worker_alone_is_killed_is_failed_and_retried_within_a_minut
     seconds = time.monotonic() - killed
 
     print(f"failed and retried within {seconds:.1f} s")
-    assert seconds < MOST_SECONDS
     assert house.status(run_id) == dg.DagsterRunStatus.FAILURE
     assert len(house.runs()) == 2
 
@@ -229,7 +240,7 @@ def answers(client: DagsterGrpcClient) -> bool:
         return False
 
 
-def wait_until(holds: Callable[[], bool], words: str, seconds: float = 150) -> None:
+def wait_until(holds: Callable[[], bool], words: str, seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {words}"

@@ -17,6 +17,7 @@ from ai_assets.launcher import RunLauncher, Worker, is_here, why_gone
 
 ROOT = Path(__file__).resolve().parent.parent
 HERE = {GRPC_INFO_TAG: '{"host": "localhost", "socket": "/tmp/code-server"}'}
+AT_A_PORT = {GRPC_INFO_TAG: '{"host": "localhost", "port": 1}'}
 ELSEWHERE = {GRPC_INFO_TAG: '{"host": "code_server", "port": 4000}'}
 
 
@@ -42,6 +43,20 @@ def child() -> Iterator["subprocess.Popen[bytes]"]:
     process.wait()
 
 
+@pytest.fixture
+def settled(launcher: RunLauncher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The code server of every run answers, and has been the same all the time."""
+    servers_are(launcher, monkeypatch, ["the same"] * 9)
+
+
+def servers_are(
+    launcher: RunLauncher, monkeypatch: pytest.MonkeyPatch, ids: list[str | None]
+) -> None:
+    """The code server at each look: its id, or None where none answers."""
+    answers = iter(ids)
+    monkeypatch.setattr(launcher, "_server_of", lambda run_id: next(answers))
+
+
 def a_run(instance: dg.DagsterInstance, pid: int | None, tags: dict[str, str]) -> dg.DagsterRun:
     """A started run whose worker has said its number, as Dagster's worker does."""
 
@@ -65,6 +80,9 @@ def test_the_shipped_instance_uses_it_and_retries_only_what_is_tagged(state: Pat
         assert shipped.run_retries_enabled
         assert shipped.run_retries_max_retries == 0
         assert not shipped.run_retries_retry_on_asset_or_op_failure
+        queue = shipped.get_concurrency_config().run_queue_config
+        assert queue is not None
+        assert (queue.max_user_code_failure_retries, queue.max_concurrent_runs) == (6, 2)
 
 
 def test_dagster_says_the_number_as_the_launcher_expects_it() -> None:
@@ -83,15 +101,18 @@ def test_a_process_at_work_is_running(launcher, instance, child) -> None:
     )
 
 
+@pytest.mark.usefixtures("settled")
 def test_a_killed_process_has_failed_before_and_after_its_parent_took_note(
     launcher, instance, child
 ) -> None:
     run = a_run(instance, child.pid, HERE)
+    assert launcher.check_run_worker_health(run).status == WorkerStatus.RUNNING
     child.kill()
     wait_for_zombie(child.pid)
 
     unnoticed = launcher.check_run_worker_health(run)
     child.wait()
+    launcher.check_run_worker_health(run)
     gone = launcher.check_run_worker_health(run)
 
     assert (unnoticed.status, unnoticed.msg) == (
@@ -102,6 +123,56 @@ def test_a_killed_process_has_failed_before_and_after_its_parent_took_note(
         WorkerStatus.FAILED,
         f"Process {child.pid} of the run is gone.",
     )
+
+
+@pytest.mark.parametrize(
+    "servers",
+    [
+        ["one", "one"],
+        ["one", None, None, "two", "two"],
+        ["one", "two", "two"],
+        [None, "one", "one"],
+    ],
+)
+def test_a_gone_process_is_failed_once_its_code_server_has_settled(
+    launcher, instance, monkeypatch, servers
+) -> None:
+    """Dagster starts the retry of a failed run once, and gives up where the server is away."""
+    servers_are(launcher, monkeypatch, servers)
+    pid = gone_pid()
+    run = a_run(instance, pid, AT_A_PORT)
+
+    looks = [launcher.check_run_worker_health(run) for _ in servers]
+
+    words = f"Process {pid} of the run is gone."
+    assert [look.status for look in looks] == [
+        *[WorkerStatus.RUNNING] * (len(servers) - 1),
+        WorkerStatus.FAILED,
+    ]
+    assert {look.msg for look in looks[:-1]} == {f"{words} Its retry waits for the code server."}
+    assert looks[-1].msg == words
+
+
+def test_a_gone_process_waits_for_its_code_server_so_long_only(
+    launcher, instance, monkeypatch
+) -> None:
+    servers_are(launcher, monkeypatch, [None] * 9)
+    run = a_run(instance, gone_pid(), AT_A_PORT)
+
+    waited = [launcher.check_run_worker_health(run).status for _ in range(3)]
+    monkeypatch.setattr("ai_assets.launcher._MOST_WAIT_S", 0)
+    at_last = launcher.check_run_worker_health(run).status
+
+    assert (set(waited), at_last) == ({WorkerStatus.RUNNING}, WorkerStatus.FAILED)
+
+
+def test_a_server_that_the_daemon_started_itself_is_not_waited_for(launcher, instance) -> None:
+    """The one that takes its place has another socket."""
+    run = a_run(instance, gone_pid(), HERE)
+
+    looks = [launcher.check_run_worker_health(run).status for _ in range(2)]
+
+    assert looks == [WorkerStatus.RUNNING, WorkerStatus.FAILED]
 
 
 def test_another_process_with_the_number_is_not_the_runs(child) -> None:

@@ -31,7 +31,7 @@ def replayed(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_month_is_carried_to_a_decision_and_the_champion_stays_where_the_gate_says_no(
+def test_a_month_is_carried_to_a_decision_and_its_challenger_through_the_gate(
     tmp_path: Path,
 ) -> None:
     done = replayed(tmp_path)
@@ -45,8 +45,11 @@ def test_a_month_is_carried_to_a_decision_and_the_champion_stays_where_the_gate_
         ("2013-04-01", "retrain", "schedule")
     ]
     releases = ReleaseLedger(lake=lake).history("flight_delay")
-    # April's challenger misses a limit of the gate, so March's model goes on.
-    assert releases.select(pl.col("stable").str.slice(13, 10)).rows() == [("2013-03-01",)]
+    # April's challenger is not clearly worse than March's, which is what the product asks of it.
+    assert releases.select(pl.col("stable").str.slice(13, 10)).rows() == [
+        ("2013-03-01",),
+        ("2013-04-01",),
+    ]
 
     again = replayed(tmp_path)
 
