@@ -14,6 +14,7 @@ from ai_assets.lifecycle.errors import UserError
 from ai_assets.serving.access.local import check_host
 from ai_assets.serving.access.tls import Tls
 from ai_assets.serving.app import create_app
+from ai_assets.serving.observe.observer import check_observe
 from ai_assets.serving.place import what_to_serve
 from ai_assets.serving.protocols.beside import check_grpc
 from ai_assets.serving.settings import Settings
@@ -41,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         tls = Tls.of(settings)
         check_host(given.host, settings.access)
         check_grpc(settings)
+        check_observe(settings)
         app = create_app(None if given.product else given.bundle or what_to_serve(), settings)
         app.state.server.wait()
     except UserError as error:

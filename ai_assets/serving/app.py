@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from ai_assets.serving.access.gate import Gate
 from ai_assets.serving.access.middleware import AccessMiddleware
+from ai_assets.serving.observe.middleware import ObserveMiddleware
+from ai_assets.serving.observe.observer import Observer
+from ai_assets.serving.observe.profile import profile_routes
 from ai_assets.serving.openapi import PAGES, Pages
 from ai_assets.serving.problems import Refused
 from ai_assets.serving.protocols.beside import grpc_beside
@@ -85,9 +88,13 @@ def create_app(folder: Path | str | None, settings: Settings | None = None) -> S
             *v2_routes(server),
             *graphql_routes(server),
             *stream_routes(server),
+            *profile_routes(server),
         ],
         lifespan=lifespan,
-        middleware=[Middleware(AccessMiddleware, gate=server.gate)],
+        middleware=[
+            Middleware(ObserveMiddleware, observer=server.observer),
+            Middleware(AccessMiddleware, gate=server.gate),
+        ],
         exception_handlers={HTTPException: _refused},
     )
     app.state.server = server
@@ -101,6 +108,7 @@ class Server:
         self.product = str(start.manifest["product"])
         self.settings = settings
         self.gate = Gate.of(settings)
+        self.observer = Observer(self.product, settings)
         self._start = start
         self.answers = {
             name: self._answering(name, handler)
@@ -134,6 +142,7 @@ class Server:
 
     def open(self) -> None:
         """Take requests."""
+        self.observer.open()
         self.gate.announce()
         self.router.open()
         if self._follower is not None:
@@ -146,6 +155,7 @@ class Server:
         await self.router.close()
         self.keeper.counts.flush()
         await asyncio.to_thread(self.keeper.recorder.close)
+        await asyncio.to_thread(self.observer.close)
 
     @cached_property
     def _loaded(self) -> "Loaded":
@@ -331,14 +341,17 @@ class Server:
         """The whole body of a request.
 
         Raises:
-            Refused: with 413; it is too large.
+            Refused: with 413; it is too large. With 499; the caller went away before its end.
         """
         most, size, parts = self.settings.max_body, 0, []
-        async for part in request.stream():
-            size += len(part)
-            if size > most:
-                raise Refused(413, f"The body must be at most {most} bytes.")
-            parts.append(part)
+        try:
+            async for part in request.stream():
+                size += len(part)
+                if size > most:
+                    raise Refused(413, f"The body must be at most {most} bytes.")
+                parts.append(part)
+        except ClientDisconnect:
+            raise Refused(499, "The caller went away.") from None
         return b"".join(parts)
 
 

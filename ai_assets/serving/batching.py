@@ -33,12 +33,19 @@ class MicroBatcher(Generic[Part, R]):
             result a part.
         max_rows: largest batch. A single request may be larger, and is then a batch of its own.
         max_waiting: rows that may wait; beyond it requests are refused with 503.
+        told: called with each result on behalf of whoever asked for it.
     """
 
     def __init__(
-        self, score: Callable[[list[Part]], list[R]], *, max_rows: int, max_waiting: int
+        self,
+        score: Callable[[list[Part]], list[R]],
+        *,
+        max_rows: int,
+        max_waiting: int,
+        told: Callable[[R], None] = lambda result: None,
     ) -> None:
         self._score = score
+        self._told = told
         self._max_rows = max_rows
         self._max_waiting = max_waiting
         self._jobs: deque[_Job[Part]] = deque()
@@ -68,6 +75,7 @@ class MicroBatcher(Generic[Part, R]):
         if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._run())
         result: R = await job.done
+        self._told(result)
         return result
 
     async def call(self, work: Callable[[], Any], cost: int) -> Any:

@@ -17,6 +17,7 @@ from ai_assets.lifecycle.errors import BundleError, DataError, DeclarationError
 from ai_assets.serving.bundle import Bundle
 from ai_assets.serving.explain import Explainer
 from ai_assets.serving.metrics import Metrics
+from ai_assets.serving.observe.exchange import Took
 from ai_assets.serving.online import OnlineError, OnlineTables, Snapshot
 from ai_assets.serving.problems import Refused
 from ai_assets.serving.record.ids import new_request_id, prediction_ids
@@ -45,6 +46,7 @@ class Scored:
         snapshots: the time-varying tables that the answers were made from.
         bundle: tag of the bundle that answered.
         model: partition of its model; None without partitions.
+        took: how long the batch took that these rows were part of.
     """
 
     request_id: int
@@ -55,6 +57,7 @@ class Scored:
     snapshots: dict[str, Snapshot]
     bundle: str
     model: str | None
+    took: Took | None = None
 
     @property
     def ids(self) -> list[str]:
@@ -87,6 +90,7 @@ class _Seen:
 
     matrix: np.ndarray
     scores: Scores
+    took: Took
 
 
 class Engine:
@@ -136,17 +140,22 @@ class Engine:
         # Features that are ready need no tables.
         snapshots = self._ready_snapshots() if frames else {}
         try:
-            of_rows = self._seen(self.scorer.matrix(_together(frames))) if frames else None
+            began = time.time_ns()
+            of_rows = self._seen(self.scorer.matrix(_together(frames)), began) if frames else None
             of_vectors = self._seen(np.concatenate(vectors)) if vectors else None
         except (DataError, DeclarationError) as error:
             raise _not_computable(error) from error
         return _shared_out(parts, of_rows, of_vectors, snapshots, self.scorer.bundle)
 
-    def _seen(self, matrix: np.ndarray) -> "_Seen":
+    def _seen(self, matrix: np.ndarray, sql_began_ns: int = 0) -> "_Seen":
+        """The answers to a matrix, which was made by SQL from `sql_began_ns` on, or came ready."""
+        began = time.time_ns()
         scores = self.scorer.score_matrix(matrix)
         _check_finite(scores)
+        ended, by_sql = time.time_ns(), bool(sql_began_ns)
         self._metrics.scored(scores.probability)
-        return _Seen(matrix, scores)
+        took = Took(len(matrix), sql_began_ns, began if by_sql else 0, began, ended)
+        return _Seen(matrix, scores, took)
 
     def _frames(self, parts: Sequence[Sequence[BaseModel] | pl.DataFrame]) -> list[pl.DataFrame]:
         """The parts as frames. Rows beside each other share one: a frame for each costs more."""
@@ -291,6 +300,7 @@ def _shared_out(
                 snapshots={} if is_vectors else snapshots,
                 bundle=bundle.tag,
                 model=bundle.partition,
+                took=seen.took,
             )
         )
     return found

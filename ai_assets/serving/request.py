@@ -14,6 +14,7 @@ from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.serving.bundle import Bundle
 from ai_assets.serving.columns import ColumnCheck, example
+from ai_assets.serving.observe.exchange import timed
 from ai_assets.serving.problems import Detail, Refused
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class RequestReader:
         ]
         self.max_rows = max_rows
 
+    @timed("validate")
     def rows(self, body: bytes) -> list[BaseModel]:
         """The checked rows of a body.
 

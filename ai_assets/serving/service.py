@@ -9,6 +9,7 @@ import bentoml
 from ai_assets.serving.access.middleware import AccessMiddleware
 from ai_assets.serving.access.tls import leave_to_bentoml
 from ai_assets.serving.app import create_app
+from ai_assets.serving.observe.middleware import ObserveMiddleware
 from ai_assets.serving.place import what_to_serve
 
 app = create_app(what_to_serve())
@@ -24,4 +25,5 @@ class Service:
 
 
 # BentoML's own routes, `/metrics` among them, come before the app.
+Service.add_asgi_middleware(ObserveMiddleware, observer=app.state.server.observer)  # type: ignore[attr-defined]
 Service.add_asgi_middleware(AccessMiddleware, gate=app.state.server.gate)  # type: ignore[attr-defined]

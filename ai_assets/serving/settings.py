@@ -9,6 +9,7 @@ from ai_assets.serving.online import lake_root
 from ai_assets.serving.place import bundle_store, keys_file
 
 ACCESS = "AI_ASSETS_ACCESS"
+_MAY_BE_0 = ("grpc_port", "logs_answered")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,10 @@ class Settings:
         threads: threads of the model. One answers small requests soonest.
         grpc_host: address that gRPC listens on.
         grpc_port: port that gRPC listens on; 0 serves none.
+        logs: `text`, or `json`: one object a line.
+        logs_answered: share of answered requests that get a line too, from 0 to 1.
+        traces: URL of an OTLP collector, or `on` or `off`; if empty, on where
+            `OTEL_EXPORTER_OTLP_ENDPOINT` names a collector.
     """
 
     product: str = ""
@@ -75,12 +80,17 @@ class Settings:
     threads: int = 1
     grpc_host: str = "127.0.0.1"
     grpc_port: int = 0
+    logs: str = "text"
+    logs_answered: float = 0.0
+    traces: str = ""
 
     def __post_init__(self) -> None:
         for setting in fields(self):
             value = getattr(self, setting.name)
-            if setting.name != "grpc_port" and not isinstance(value, str) and not value > 0:
+            if setting.name not in _MAY_BE_0 and not isinstance(value, str) and not value > 0:
                 raise BundleError(must_be(setting.name, "greater than 0", value))
+        if not 0 <= self.logs_answered <= 1:
+            raise BundleError(must_be("logs_answered", "between 0 and 1", self.logs_answered))
         if not 0 <= self.grpc_port < 65536:
             raise BundleError(must_be("grpc_port", "between 0 and 65535", self.grpc_port))
 

@@ -27,11 +27,15 @@ def asked_in(context: Any) -> Asked:
     Args:
         context: a `grpc.aio.ServicerContext`.
     """
-    headers = [
+    return Asked.of(headers_in(context), host_of(context.peer()))
+
+
+def headers_in(context: Any) -> list[tuple[bytes, bytes]]:
+    """The metadata of a call, as ASGI gives headers."""
+    return [
         (name.encode(), value if isinstance(value, bytes) else value.encode())
         for name, value in context.invocation_metadata() or ()
     ]
-    return Asked.of(headers, host_of(context.peer()))
 
 
 def host_of(peer: str) -> str:

@@ -14,6 +14,7 @@ _SCOPES = {
     "/explain": "explain",
     "/feedback": "feedback",
     "/metrics": "admin",
+    "/debug/profile": "admin",
 }
 _INFER = re.compile(r"/v2/models/[^/]+(/versions/[^/]+)?/infer")
 _READING = ("GET", "HEAD")

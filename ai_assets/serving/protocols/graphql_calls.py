@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -19,11 +18,11 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from ai_assets.serving.app import Server
+    from ai_assets.serving.observe.observer import Observer
     from ai_assets.serving.traffic.slots import Slot
 
 MOST_CALLS = 8
 _PLACE = re.compile(r" at '([^']*)'; $")
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -71,15 +70,15 @@ class Answering:
         try:
             document = await asyncio.to_thread(self._documents.read, asked["query"])
         except Invalid as invalid:
-            return _told([_shown(error) for error in invalid.errors])
+            return _told([_shown(error, self._server.observer) for error in invalid.errors])
         except GraphQLError as error:
-            return _told([_shown(error)])
+            return _told([_shown(error, self._server.observer)])
         operation = asked.get("operationName")
         await self._check(fields_asked(document, operation), allow)
         variables = asked.get("variables") or {}
         self._check_lists(variables)
         result = await self._executed(document, operation, variables, _Call(key_id, began))
-        errors = [_shown(error) for error in result.errors or ()]
+        errors = [_shown(error, self._server.observer) for error in result.errors or ()]
         if not errors:
             return {"data": result.data}, 200
         content, status = _told(errors)
@@ -173,7 +172,7 @@ def _told(errors: list[dict[str, Any]]) -> tuple[dict[str, Any], int]:
     return {"errors": errors}, max(error["extensions"]["status"] for error in errors)
 
 
-def _shown(error: GraphQLError) -> dict[str, Any]:
+def _shown(error: GraphQLError, observer: "Observer") -> dict[str, Any]:
     """An error as GraphQL has it, in REST's words where REST has some."""
     cause = error.original_error
     content: dict[str, Any] = dict(error.formatted)
@@ -186,7 +185,7 @@ def _shown(error: GraphQLError) -> dict[str, Any]:
         if "Retry-After" in cause.headers:
             content["extensions"]["retryAfterSeconds"] = int(cause.headers["Retry-After"])
     elif error.path is not None and cause is not None and not isinstance(cause, GraphQLError):
-        _LOG.error("graphql failed: %s", type(cause).__name__)
+        observer.failed(cause, "graphql")
         content["message"] = "The server made a mistake."
         content["extensions"] = {"status": 500}
     return content

@@ -4,7 +4,6 @@ It runs on the event loop of the REST server, so both fill the same batches. Imp
 was asked for: a bundle does without grpcio otherwise.
 """
 
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,9 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from ai_assets.lifecycle.errors import BundleError
-from ai_assets.serving.access.calls import asked_in, call_needs
+from ai_assets.serving.access.calls import asked_in, call_needs, headers_in
 from ai_assets.serving.access.tls import Tls
+from ai_assets.serving.observe.exchange import CURRENT
 from ai_assets.serving.problems import Refused, told
 from ai_assets.serving.protocols.inference import inference_pb2 as pb
 from ai_assets.serving.protocols.messages import answer, metadata, tensors
@@ -26,7 +26,6 @@ from ai_assets.serving.record.asked import Asked
 if TYPE_CHECKING:
     from ai_assets.serving.app import Server
 
-_LOG = logging.getLogger(__name__)
 SERVICE = "inference.GRPCInferenceService"
 _GRACE_S = 10.0
 # Beside the tensors a message holds names and shapes.
@@ -109,8 +108,11 @@ class GrpcServer:
 
         async def call(content: bytes, context: grpc.aio.ServicerContext) -> Any:
             began, status = time.perf_counter(), 500
+            observer = self._server.observer
+            exchange = observer.begin("grpc", headers_in(context))
+            token = CURRENT.set(exchange)
             try:
-                await self._server.gate.admit(asked_in(context), needs)
+                exchange.key_id = await self._server.gate.admit(asked_in(context), needs)
                 found = await handler(_parsed(content, message))
                 status = 200
                 return found
@@ -119,10 +121,12 @@ class GrpcServer:
                 trailing = tuple((key.lower(), value) for key, value in refused.headers.items())
                 code = _CODES.get(status, grpc.StatusCode.INVALID_ARGUMENT)
                 await context.abort(code, told(refused), trailing)
-            except Exception:
-                _LOG.exception("%s failed", route)
+            except Exception as error:
+                observer.failed(error, route)
                 await context.abort(grpc.StatusCode.INTERNAL, "The server made a mistake.")
             finally:
+                CURRENT.reset(token)
+                observer.end(exchange, route, status)
                 self._server.answered(route, status, began)
 
         return call
@@ -156,7 +160,7 @@ class GrpcServer:
         return metadata(self._models.find(request.name, request.version).metadata())
 
     async def _infer(self, request: Any) -> Any:
-        asked = Asked("grpc/ModelInfer", time.perf_counter())
+        asked = Asked("grpc/ModelInfer", time.perf_counter(), _key_id())
         model = self._models.find(request.model_name, request.model_version)
         names = model.wanted([output.name for output in request.outputs])
         scored = await self._server.score(model.part(tensors(request)), asked)
@@ -196,3 +200,8 @@ def _parsed(content: bytes, message: Any) -> Any:
         return message.FromString(content)
     except DecodeError:
         raise Refused(400, f"The request must be {message.DESCRIPTOR.full_name}.") from None
+
+
+def _key_id() -> str | None:
+    exchange = CURRENT.get()
+    return None if exchange is None else exchange.key_id

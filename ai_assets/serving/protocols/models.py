@@ -14,6 +14,7 @@ from ai_assets.lifecycle.errors import did_you_mean
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.serving.bundle import Bundle
 from ai_assets.serving.frames import ColumnReader
+from ai_assets.serving.observe.exchange import timed
 from ai_assets.serving.problems import Refused
 from ai_assets.serving.protocols.tensors import BYTES, NUMPY, Spec, Tensor, wrong
 from ai_assets.serving.request import RequestReader
@@ -122,6 +123,7 @@ class RowModel(Model):
         self._types = {spec.name: spec.datatype for spec in inputs}
         self._columns = ColumnReader(reader)
 
+    @timed("validate")
     def part(self, tensors: Sequence[Tensor]) -> "Part":
         """The rows as a frame of the declared columns."""
         rows = _common_rows(tensors)
@@ -162,6 +164,7 @@ class VectorModel(Model):
         named = {"features": list(self._encoding.names)}
         return {**super().metadata(), "parameters": named}
 
+    @timed("validate")
     def part(self, tensors: Sequence[Tensor]) -> "Part":
         """The matrix [n, f], float32 and contiguous."""
         width = len(self._encoding.columns)

@@ -1,7 +1,6 @@
 """Row by row at `/stream`: over a WebSocket, or NDJSON in and server-sent events out."""
 
 import json
-import logging
 import time
 from collections.abc import (
     AsyncIterator,
@@ -23,6 +22,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from ai_assets.serving.access.gate import Asked as Asking
 from ai_assets.serving.access.rules import PREDICT
+from ai_assets.serving.observe.exchange import CURRENT
 from ai_assets.serving.problems import Refused
 from ai_assets.serving.protocols.rows import Answer, Rows, lines
 from ai_assets.serving.record.asked import Asked
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 PATH, ROUTE = "/stream", "stream"
 _KINDS = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/json")
 _QUIET_S = 15.0
-_LOG = logging.getLogger(__name__)
 
 
 def stream_routes(server: "Server") -> list[BaseRoute]:
@@ -123,6 +122,9 @@ class _Streams:
 
         async def answer(row: bytes | None) -> Answer:
             began, status = time.perf_counter(), 500
+            exchange = server.observer.row()
+            if exchange is not None:
+                CURRENT.set(exchange)  # a row has a task, and so a context, of its own
             try:
                 answered = await scored(row, began)
                 status = 200
@@ -131,10 +133,12 @@ class _Streams:
                 status = refused.status
                 return _refusal(refused)
             except Exception as error:  # one row must not end the stream of the others
-                _LOG.error("a row of a stream failed: %s", type(error).__name__)
+                server.observer.failed(error, PATH)
                 return {"status": 500, "error": "The server made a mistake.", "details": []}
             finally:
                 server.answered(ROUTE, status, began)
+                if exchange is not None:
+                    server.observer.row_ended(exchange, status)
 
         return answer
 

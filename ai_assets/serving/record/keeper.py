@@ -3,11 +3,14 @@
 import asyncio
 import json
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
+from ai_assets.serving.observe.exchange import note_answered
+from ai_assets.serving.observe.exchange import part as timed_part
 from ai_assets.serving.record.answers import Answered, Described, Entry, LogError
 from ai_assets.serving.record.asked import Asked
 from ai_assets.serving.record.counts import Counts
@@ -64,8 +67,13 @@ class Keeper:
         Raises:
             Refused: with 503: they could not be recorded.
         """
-        if self.recorder.mode == "off":
-            return
+        for _, _, scored in pieces:
+            note_answered(scored)
+        if self.recorder.mode != "off":
+            with timed_part("record"):
+                await self._keep(pieces)
+
+    async def _keep(self, pieces: Sequence[Piece]) -> None:
         entries: list[Entry] = []
         described: list[str] = []
         for asked, part, scored in pieces:

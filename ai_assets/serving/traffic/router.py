@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ai_assets.serving.observe.logs import failed
 from ai_assets.serving.problems import Refused
 from ai_assets.serving.record.asked import Asked, Role, Split
 from ai_assets.serving.record.ids import new_request_id, prediction_ids
@@ -172,7 +173,7 @@ class Router:
             # Where the stable bundle fails too, the rows are to blame.
             scored = _named(await now.stable.batcher.submit(part), piece)
             if not isinstance(error, Refused):
-                _LOG.error("%s failed", slot.bundle.tag, exc_info=error)
+                failed(error, f"the candidate {slot.bundle.tag}")
             self._metrics.fell_back(len(part))
             self._count(slot.bundle.tag, asked, 500)
             split = replace(asked.split, fell_back=True)

@@ -5,11 +5,12 @@ counted, and so is what fails.
 """
 
 import asyncio
-import logging
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ai_assets.serving.observe.exchange import CURRENT
+from ai_assets.serving.observe.logs import failed
 from ai_assets.serving.problems import Refused
 from ai_assets.serving.record.asked import Asked
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from ai_assets.serving.metrics import Metrics
     from ai_assets.serving.record.keeper import Keeper
     from ai_assets.serving.traffic.slots import Slot
-
-_LOG = logging.getLogger(__name__)
 
 
 class Shadow:
@@ -51,6 +50,7 @@ class Shadow:
         await asyncio.gather(*self._tasks)
 
     async def _run(self, slot: "Slot", part: "Part", asked: Asked) -> None:
+        CURRENT.set(None)  # nobody waits for it: it is no part of the request that it came from
         own = replace(asked, began=time.perf_counter(), role="shadow", split=None)
         tag, status = slot.bundle.tag, 500
         try:
@@ -63,8 +63,8 @@ class Shadow:
         except Refused as refused:
             status = refused.status
             self._metrics.dropped(len(part))
-        except Exception:  # nobody waits for it, and the stable bundle has answered
-            _LOG.exception("the shadow %s failed", tag)
+        except Exception as error:  # nobody waits for it, and the stable bundle has answered
+            failed(error, f"the shadow {tag}")
             self._metrics.dropped(len(part))
         finally:
             self._waiting -= len(part)

@@ -19,6 +19,7 @@ from ai_assets.serving.bundle import Bundle, read_bundle
 from ai_assets.serving.engine import Engine, Part, Scored
 from ai_assets.serving.metrics import Metrics
 from ai_assets.serving.model import open_model
+from ai_assets.serving.observe.exchange import note_scored
 from ai_assets.serving.online import OnlineTables
 from ai_assets.serving.problems import Refused
 from ai_assets.serving.record.keeper import rows_as_json
@@ -49,7 +50,10 @@ class Slot:
         self.bundle, self.reader, self.engine = bundle, reader, engine
         self._settings = settings
         self.batcher: MicroBatcher[Part, Scored] = MicroBatcher(
-            engine.score, max_rows=settings.batch_rows, max_waiting=settings.max_waiting
+            engine.score,
+            max_rows=settings.batch_rows,
+            max_waiting=settings.max_waiting,
+            told=note_scored,
         )
         self._made: dict[str, Any] = {}
         self._making = threading.Lock()
