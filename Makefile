@@ -73,5 +73,5 @@ lock: ## write what .venv holds to requirements.lock, with hashes, torch and thi
 	@echo "requirements.lock pins $$(grep -c '==' requirements.lock) packages"
 
 clean: ## remove caches and builds; keeps .venv, .env and the state folder
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
 	find . -path ./.venv -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf

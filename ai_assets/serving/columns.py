@@ -71,7 +71,11 @@ class ColumnCheck:
             schema["enum"] = [*column.allowed, *([] if self.required else [None])]
         if column.pattern is not None:
             schema["pattern"] = f"^(?:{column.pattern})$"
-        bounds = {"minimum": column.min, "maximum": column.max}
+        low, high = (-_INT64, _INT64 - 1) if column.type == "int64" else (None, None)
+        bounds = {
+            "minimum": low if column.min is None else column.min,
+            "maximum": high if column.max is None else column.max,
+        }
         schema |= {k: _number(v) for k, v in bounds.items() if v is not None}
         words = column.description
         if column.unit:
@@ -87,6 +91,9 @@ class ColumnCheck:
         kind = self.column.type
         if kind in ("datetime", "date"):
             return self._moment(value)
+        # To JSON Schema, and to clients that know only one kind of number, 3.0 is a whole number.
+        if kind == "int64" and isinstance(value, float) and value.is_integer():
+            value = int(value)
         # In Python a truth value is a whole number too; in JSON it is not.
         if not isinstance(value, _KINDS[kind]) or (isinstance(value, bool) and kind != "bool"):
             raise self._wrong("wrong_type", _WORDS[kind], value)

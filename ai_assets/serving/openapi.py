@@ -5,10 +5,22 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.types import Receive, Scope, Send
 
+from ai_assets.serving.access.rules import OPEN
+from ai_assets.serving.openapi_answers import (
+    ACCESS,
+    SHOWN,
+    answers,
+    explanations,
+    given,
+    graphql,
+    kept,
+    problem,
+    refusals,
+)
+
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from ai_assets.lifecycle.schema.decision import Decision
     from ai_assets.serving.app import Server
     from ai_assets.serving.record.feedback import FeedbackReader
     from ai_assets.serving.request import RequestReader
@@ -17,8 +29,8 @@ if TYPE_CHECKING:
 PAGES = ("/openapi.json", "/docs.json", "/docs", "/docs/oauth2-redirect", "/redoc")
 
 
-def operation(reader: "RequestReader") -> dict[str, Any]:
-    """What OpenAPI says of a route that takes rows.
+def operation(reader: "RequestReader", answer: dict[str, Any]) -> dict[str, Any]:
+    """What OpenAPI says of a route that takes rows and gives such an answer.
 
     Written out in place: BentoML's own page takes over paths and leaves shared schemas behind.
     """
@@ -41,7 +53,8 @@ def operation(reader: "RequestReader") -> dict[str, Any]:
             "several rows": {"value": {"rows": [example, example]}},
         },
     }
-    return _described(body, {"400": "A row cannot be scored; says which and why"})
+    said = {"400": "A row cannot be scored; says which and why"}
+    return _described(body, said, given("application/json", answer))
 
 
 def feedback_operation(reader: "FeedbackReader") -> dict[str, Any]:
@@ -52,18 +65,56 @@ def feedback_operation(reader: "FeedbackReader") -> dict[str, Any]:
         "examples": {"by id": {"value": reader.example()}},
     }
     missing = "There is no such prediction, or this server keeps no record"
-    return _described(body, {"400": "An outcome is wrong; says which and why", "404": missing})
+    said = {"400": "An outcome is wrong; says which and why", "404": missing}
+    return _described(body, said, given("application/json", kept()))
 
 
-def _described(body: dict[str, Any], refusals: dict[str, str]) -> dict[str, Any]:
-    problem = {"content": {"application/json": {"schema": _problem()}}}
-    said = refusals | {
-        "413": "Too many rows or bytes",
-        "503": "Busy, not ready or not recorded; says when to try again",
+def graphql_operation() -> dict[str, Any]:
+    """What OpenAPI says of GraphQL; its own schema says the rest."""
+    members = {
+        "query": {"type": "string"},
+        "variables": {"type": ["object", "null"]},
+        "operationName": {"type": ["string", "null"]},
     }
+    body = {
+        "schema": {"type": "object", "properties": members, "required": ["query"]},
+        "examples": {"what answers": {"value": {"query": "{ model { bundle } }"}}},
+    }
+    said = {"400": "This is no GraphQL request", "415": "It is not JSON", "501": "It is not served"}
+    found = _described(body, said, given("application/json", graphql()))
+    # Access refuses in REST's form, GraphQL in its own.
+    either = {"application/json": {"schema": {"anyOf": [graphql(), problem()]}}}
+    for status, told in found["responses"].items():
+        if status != "200":
+            told["content"] = either
+    return found
+
+
+def stream_operation(reader: "RequestReader") -> dict[str, Any]:
+    """What OpenAPI says of the stream, as far as it can: the rows are lines, the answers events."""
+    text = {"schema": {"type": "string", "description": "A row a line, as JSON"}}
+    words = "An event a row, in order: `answer` or `refused`; at last `end`"
+    return {
+        "requestBody": {"required": True, "content": {"application/x-ndjson": text}},
+        "responses": given("text/event-stream", {"type": "string"}, words)
+        | refusals(ACCESS | {"415": "It is not NDJSON", "503": "Too many streams are open"}),
+    }
+
+
+def _described(
+    body: dict[str, Any], said: dict[str, str], answer: dict[str, Any]
+) -> dict[str, Any]:
+    words = (
+        said
+        | ACCESS
+        | {
+            "413": "Too many rows or bytes",
+            "503": "Busy, not ready or not recorded; says when to try again",
+        }
+    )
     return {
         "requestBody": {"required": True, "content": {"application/json": body}},
-        "responses": {status: {"description": words, **problem} for status, words in said.items()},
+        "responses": answer | refusals(words),
     }
 
 
@@ -95,76 +146,71 @@ def documentation(server: "Server", slot: "Slot") -> "FastAPI":
         description=bundle.description,
         version=bundle.tag.partition(":")[2],
     )
-    for name, answer in server.answers.items():
+    described = {
+        "predict": operation(reader, answers(bundle.decision)),
+        "explain": operation(reader, explanations()),
+        "feedback": feedback_operation(slot.feedback),
+        "graphql": graphql_operation(),
+        "stream": stream_operation(reader),
+    }
+    words = {
+        "graphql": "Answer one GraphQL query or mutation.",
+        "stream": "Score rows while they come, one a line.",
+    }
+    for name, extra in described.items():
         app.add_api_route(
             f"/{name}",
-            answer,
+            server.answers.get(name, _elsewhere),
             methods=["POST"],
-            summary=getattr(server, name).__doc__,
+            summary=words.get(name) or getattr(server, name).__doc__,
             operation_id=name,
-            openapi_extra=(
-                feedback_operation(slot.feedback) if name == "feedback" else operation(reader)
-            ),
+            openapi_extra=extra,
         )
     for name, show in server.shown.items():
-        app.add_api_route(f"/{name}", show, methods=["GET"], summary=show.__doc__)
+        needs = refusals(ACCESS | {"503": "Not now"}) if f"/{name}" not in OPEN else {}
+        if name == "readyz":
+            needs = refusals({"503": "Not ready; says why"})
+        app.add_api_route(
+            f"/{name}",
+            show,
+            methods=["GET"],
+            summary=show.__doc__,
+            openapi_extra={"responses": given(*SHOWN[name]) | needs},
+        )
     content = app.openapi()
     content.setdefault("components", {}).setdefault("schemas", {}).update(
-        Row=reader.model.model_json_schema(), Answers=_answers(bundle.decision)
+        Row=reader.model.model_json_schema(), Answers=answers(bundle.decision)
     )
-    content["paths"]["/predict"]["post"]["responses"]["200"]["content"] = {
-        "application/json": {"schema": {"$ref": "#/components/schemas/Answers"}}
-    }
+    _secure(content, server.gate.mode)
+    _only_what_is_answered(content)
     app.openapi = lambda: content  # type: ignore[method-assign]
     app.add_api_route("/docs.json", lambda: content, methods=["GET"], include_in_schema=False)
     return app
 
 
-def _answers(decision: "Decision") -> dict[str, Any]:
-    label: dict[str, Any] = {"type": "string", "enum": list(decision.classes)}
-    words = f"Probability of '{decision.positive}'"
-    if decision.task == "regression":
-        label, words = {"type": "number"}, "The predicted value"
-    prediction = {
-        "type": "object",
-        "properties": {
-            "prediction_id": {"type": "string", "format": "uuid"},
-            "probability": {"type": "number", "description": words},
-            "label": label,
-            "threshold": {"type": "number"},
-        },
-    }
-    table = {"version": {"type": "string"}, "age_seconds": {"type": "number"}}
-    return {
-        "type": "object",
-        "properties": {
-            "bundle": {"type": "string", "description": "Tag of the bundle that answered"},
-            "model": {"type": ["string", "null"], "description": "Partition of the model"},
-            "online": {
-                "type": "object",
-                "description": "Version and age of each time-varying table",
-                "additionalProperties": {"type": "object", "properties": table},
-            },
-            "predictions": {"type": "array", "items": prediction},
-        },
-    }
+async def _elsewhere() -> None:
+    """Stands for a route that is only described here."""
 
 
-def _problem() -> dict[str, Any]:
-    detail = {
-        "type": "object",
-        "properties": {
-            "row": {"type": ["integer", "null"], "description": "Number of the row, from 0"},
-            "field": {"type": ["string", "null"]},
-            "given": {},
-            "allowed": {},
-            "message": {"type": "string"},
-        },
+def _secure(content: dict[str, Any], mode: str) -> None:
+    """Say how a key is sent, where one is asked for."""
+    if mode != "keys":
+        return
+    content["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     }
-    return {
-        "type": "object",
-        "properties": {
-            "error": {"type": "string"},
-            "details": {"type": "array", "items": detail},
-        },
-    }
+    for path, operations in content["paths"].items():
+        for told in operations.values():
+            told["security"] = [] if path in OPEN else [{"bearer": []}, {"key": []}]
+
+
+def _only_what_is_answered(content: dict[str, Any]) -> None:
+    """Take out what FastAPI adds: JSON where a page is a text."""
+    for path, operations in content["paths"].items():
+        kind, _ = SHOWN.get(path[1:], ("", {}))
+        for told in operations.values():
+            answer = told["responses"]["200"]
+            kinds = answer.get("content", {})
+            if kind not in ("", "application/json") or path == "/stream":
+                kinds.pop("application/json", None)

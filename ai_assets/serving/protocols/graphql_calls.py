@@ -74,7 +74,12 @@ class Answering:
         except GraphQLError as error:
             return _told([_shown(error, self._server.observer)])
         operation = asked.get("operationName")
-        await self._check(fields_asked(document, operation), allow)
+        try:
+            names = fields_asked(document, operation)
+        except Refused as refused:
+            extensions = {"status": refused.status}
+            return _told([{"message": refused.content()["error"], "extensions": extensions}])
+        await self._check(names, allow)
         variables = asked.get("variables") or {}
         self._check_lists(variables)
         result = await self._executed(document, operation, variables, _Call(key_id, began))

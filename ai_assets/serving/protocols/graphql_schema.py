@@ -157,8 +157,13 @@ def _words(check: "ColumnCheck") -> str:
     """What a person must know of a column: name elsewhere, meaning, unit, bounds, example."""
     declared = check.json_schema()
     parts = [str(declared["description"])] if "description" in declared else []
-    bounds = {"minimum": "at least", "maximum": "at most", "pattern": "matches"}
-    parts += [f"{words} {declared[key]}" for key, words in bounds.items() if key in declared]
+    column = check.column
+    bounds = {
+        "at least": ("minimum", column.min),
+        "at most": ("maximum", column.max),
+        "matches": ("pattern", column.pattern),
+    }
+    parts += [f"{words} {declared[k]}" for words, (k, own) in bounds.items() if own is not None]
     if check.column.allowed is not None:
         some = ", ".join(map(str, check.column.allowed[:20]))
         parts.append(f"one of {some}{', …' if len(check.column.allowed) > 20 else ''}")

@@ -16,7 +16,7 @@ from ai_assets.lifecycle.schema.tables import Column, Table
 from ai_assets.serving.columns import ColumnCheck
 from ai_assets.serving.problems import Detail, Refused
 from ai_assets.serving.record.answers import Answered, Told
-from ai_assets.serving.record.ids import split_id
+from ai_assets.serving.record.ids import ID_PATTERN, split_id
 from ai_assets.serving.record.store import Store
 
 ID, OUTCOME, KNOWN_AT = "prediction_id", "outcome", "known_at"
@@ -81,9 +81,9 @@ class FeedbackReader:
         outcome: dict[str, Any] = {"enum": [*decision.classes, True, False]}
         if decision.task != "binary":
             outcome = {"enum": list(decision.classes)} if decision.classes else {"type": "number"}
-        known = {"type": "string", "format": "date-time", "description": "When it became known"}
+        known = {**_MOMENT.json_schema(), "description": "When it became known"}
         shared = {OUTCOME: outcome, KNOWN_AT: known}
-        by_id = {ID: {"type": "string", "format": "uuid"}, **shared}
+        by_id = {ID: {"type": "string", "format": "uuid", "pattern": ID_PATTERN}, **shared}
         by_key = {**{n: c.json_schema() for n, c in self.checks.items()}, **shared}
         return {"oneOf": [_object(by_id, [ID]), _object(by_key, self.key)]}
 

@@ -8,6 +8,9 @@ import os
 import uuid
 from collections.abc import Iterator
 
+ID_PATTERN = (
+    "^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-7[0-9A-Fa-f]{3}-[89ABab][0-9A-Fa-f]{3}-[0-9A-Fa-f]{12}$"
+)
 ROW_BITS = 20
 MOST_ROWS = 1 << ROW_BITS
 _ROW_DIGITS = ROW_BITS // 4

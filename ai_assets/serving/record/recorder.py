@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ai_assets.lifecycle.errors import BundleError, must_be
+from ai_assets.serving.observe.logs import failed
 from ai_assets.serving.problems import Refused
 from ai_assets.serving.record.answers import Answered, Entry, LogError
 from ai_assets.serving.record.store import Store
@@ -251,7 +252,9 @@ class Recorder:
             # What a database says of its host and user is for the log, not for callers.
             cause = " ".join(str(error.__cause__ or "").split())
             told = f"{words} ({cause})" if known and cause else words
-            _LOG.error("%s", told, exc_info=None if known else error)
+            _LOG.error("%s", told)
+            if not known:
+                failed(error, "the log")
         self._problem = words
 
 

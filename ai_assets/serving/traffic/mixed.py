@@ -10,7 +10,7 @@ import polars as pl
 from ai_assets.serving.engine import Part, Scored
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Mixed(Scored):
     """The answers of several bundles to one request, in the order of its rows.
 

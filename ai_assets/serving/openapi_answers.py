@@ -1,0 +1,106 @@
+"""What OpenAPI says of answers: of rows, of explanations, of refusals."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ai_assets.lifecycle.schema.decision import Decision
+
+_TEXT: dict[str, Any] = {"type": "string"}
+_NUMBER: dict[str, Any] = {"type": "number"}
+_SHARED = {
+    "bundle": {**_TEXT, "description": "Tag of the bundle that answered"},
+    "model": {"type": ["string", "null"], "description": "Partition of the model"},
+}
+# What each page is, by its name.
+SHOWN: dict[str, tuple[str, dict[str, Any]]] = {
+    "healthz": ("text/plain", _TEXT),
+    "livez": ("text/plain", _TEXT),
+    "readyz": ("text/plain", _TEXT),
+    "metrics": ("text/plain", _TEXT),
+    "model_card": ("text/markdown", _TEXT),
+    "release": ("application/json", {"type": "object"}),
+    "schema": ("application/json", {"type": "object"}),
+}
+ACCESS = {
+    "401": "A key is needed, or this one is not valid",
+    "403": "The key has not the scope that this needs",
+    "429": "The key has asked as often as it may; says when to try again",
+}
+
+
+def given(kind: str, schema: dict[str, Any], words: str = "The answer") -> dict[str, Any]:
+    """The answer of status 200."""
+    return {"200": {"description": words, "content": {kind: {"schema": schema}}}}
+
+
+def refusals(said: dict[str, str]) -> dict[str, Any]:
+    """Answers of other statuses, each with its words."""
+    content = {"content": {"application/json": {"schema": problem()}}}
+    return {status: {"description": words, **content} for status, words in said.items()}
+
+
+def answers(decision: "Decision") -> dict[str, Any]:
+    """What `/predict` answers."""
+    label: dict[str, Any] = {**_TEXT, "enum": list(decision.classes)}
+    words = f"Probability of '{decision.positive}'"
+    if decision.task == "regression":
+        label, words = _NUMBER, "The predicted value"
+    prediction = _object(
+        {
+            "prediction_id": {**_TEXT, "format": "uuid"},
+            "probability": {**_NUMBER, "description": words},
+            "label": label,
+            "threshold": _NUMBER,
+        }
+    )
+    online = {
+        "type": "object",
+        "description": "Version and age of each time-varying table",
+        "additionalProperties": _object({"version": _TEXT, "age_seconds": _NUMBER}),
+    }
+    return _object({**_SHARED, "online": online, "predictions": _list(prediction)})
+
+
+def explanations() -> dict[str, Any]:
+    """What `/explain` answers."""
+    share = _object({"feature": _TEXT, "value": {}, "contribution": _NUMBER})
+    one = {"method": _TEXT, "space": _TEXT, "output": _NUMBER, "base": _NUMBER}
+    return _object(
+        {**_SHARED, "explanations": _list(_object({**one, "contributions": _list(share)}))}
+    )
+
+
+def kept() -> dict[str, Any]:
+    """What `/feedback` answers."""
+    return _object({"recorded": {"type": "integer", "description": "How many outcomes"}})
+
+
+def graphql() -> dict[str, Any]:
+    """What `/graphql` answers."""
+    return {
+        "type": "object",
+        "properties": {
+            "data": {"type": ["object", "null"]},
+            "errors": _list({"type": "object", "properties": {"message": _TEXT}}),
+        },
+    }
+
+
+def problem() -> dict[str, Any]:
+    """What a refusal is."""
+    detail = {
+        "row": {"type": ["integer", "null"], "description": "Number of the row, from 0"},
+        "field": {"type": ["string", "null"]},
+        "given": {},
+        "allowed": {},
+        "message": _TEXT,
+    }
+    return _object({"error": _TEXT, "details": _list(_object(detail))})
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _list(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items}
