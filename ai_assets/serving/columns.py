@@ -19,7 +19,12 @@ _JSON_TYPES = {
     "int64": {"type": "integer", "format": "int64"},
     "float64": {"type": "number"},
     "bool": {"type": "boolean"},
-    "datetime": {"type": "string", "format": "date-time"},
+    # In UTC the first day may be one before the first, and the last one after the last.
+    "datetime": {
+        "type": "string",
+        "format": "date-time",
+        "pattern": r"^(?!0001-01-01.*\+|9999-12-31.*-\d\d:)",
+    },
     "date": {"type": "string", "format": "date"},
 }
 _KINDS: Any = {"string": str, "int64": int, "float64": (int, float), "bool": bool}

@@ -29,20 +29,21 @@ if TYPE_CHECKING:
 PAGES = ("/openapi.json", "/docs.json", "/docs", "/docs/oauth2-redirect", "/redoc")
 
 
-def operation(reader: "RequestReader", answer: dict[str, Any]) -> dict[str, Any]:
-    """What OpenAPI says of a route that takes rows and gives such an answer.
+def operation(reader: "RequestReader", answer: dict[str, Any], most: int) -> dict[str, Any]:
+    """What OpenAPI says of a route that takes at most so many rows and gives such an answer.
 
     Written out in place: BentoML's own page takes over paths and leaves shared schemas behind.
     """
     example, row = reader.example(), reader.model.model_json_schema()
+    rows = _list(row, most)
     body = {
         "schema": {
             "oneOf": [
                 row,
-                {"type": "array", "items": row, "minItems": 1},
+                rows,
                 {
                     "type": "object",
-                    "properties": {"rows": {"type": "array", "items": row, "minItems": 1}},
+                    "properties": {"rows": rows},
                     "required": ["rows"],
                     "additionalProperties": False,
                 },
@@ -57,11 +58,11 @@ def operation(reader: "RequestReader", answer: dict[str, Any]) -> dict[str, Any]
     return _described(body, said, given("application/json", answer))
 
 
-def feedback_operation(reader: "FeedbackReader") -> dict[str, Any]:
-    """What OpenAPI says of the route that takes outcomes."""
+def feedback_operation(reader: "FeedbackReader", most: int) -> dict[str, Any]:
+    """What OpenAPI says of the route that takes at most so many outcomes."""
     one = reader.json_schema()
     body = {
-        "schema": {"oneOf": [*one["oneOf"], {"type": "array", "items": one, "minItems": 1}]},
+        "schema": {"oneOf": [*one["oneOf"], _list(one, most)]},
         "examples": {"by id": {"value": reader.example()}},
     }
     missing = "There is no such prediction, or this server keeps no record"
@@ -99,6 +100,10 @@ def stream_operation(reader: "RequestReader") -> dict[str, Any]:
         "responses": given("text/event-stream", {"type": "string"}, words)
         | refusals(ACCESS | {"415": "It is not NDJSON", "503": "Too many streams are open"}),
     }
+
+
+def _list(of: dict[str, Any], most: int) -> dict[str, Any]:
+    return {"type": "array", "items": of, "minItems": 1, "maxItems": most}
 
 
 def _described(
@@ -140,16 +145,16 @@ def documentation(server: "Server", slot: "Slot") -> "FastAPI":
     """An app that says what the server's routes take and answer. Its routes are only described."""
     from fastapi import FastAPI
 
-    bundle, reader = slot.bundle, slot.reader
+    bundle, reader, limits = slot.bundle, slot.reader, server.settings
     app = FastAPI(
         title=bundle.product,
         description=bundle.description,
         version=bundle.tag.partition(":")[2],
     )
     described = {
-        "predict": operation(reader, answers(bundle.decision)),
-        "explain": operation(reader, explanations()),
-        "feedback": feedback_operation(slot.feedback),
+        "predict": operation(reader, answers(bundle.decision), limits.max_rows),
+        "explain": operation(reader, explanations(), limits.explain_rows),
+        "feedback": feedback_operation(slot.feedback, limits.max_rows),
         "graphql": graphql_operation(),
         "stream": stream_operation(reader),
     }

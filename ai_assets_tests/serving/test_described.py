@@ -15,13 +15,14 @@ from ai_assets.serving.access.store import KeyStore
 TOOL = Path(sys.executable).with_name("schemathesis")
 
 
-def held_against(url: str, *options: str) -> "subprocess.CompletedProcess[str]":
+def held_against(url: str, folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
     """All checks of the tool on all that the page describes."""
     return subprocess.run(
         [
             str(TOOL), "run", f"{url}/openapi.json", "--checks", "all", "--seed", "20131",
             "--max-examples", "60", "--no-color", *options,
         ],
+        cwd=folder,
         capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
 
@@ -42,7 +43,7 @@ def test_the_server_answers_as_its_page_says(shared: Path, tmp_path: Path, free_
     with running(command, url, tmp_path, environment):
         # The tool cannot write NDJSON.
         found = held_against(
-            url, "-H", f"Authorization: Bearer {token}", "--exclude-path", "/stream"
+            url, tmp_path, "-H", f"Authorization: Bearer {token}", "--exclude-path", "/stream"
         )
 
     assert found.returncode == 0, found.stdout[-6000:] + found.stderr[-2000:]
@@ -64,7 +65,7 @@ def test_a_server_that_answers_otherwise_is_found(shared: Path, tmp_path: Path, 
     command = ["wrong", "--bundle", str(shared / "payload"), "--port", str(free_port)]
 
     with running(command, url, tmp_path, environment):
-        found = held_against(url, "--include-path", "/predict", "--phases", "examples")
+        found = held_against(url, tmp_path, "--include-path", "/predict", "--phases", "examples")
 
     assert found.returncode == 1
     assert "predictions" in found.stdout

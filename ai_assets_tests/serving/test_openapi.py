@@ -39,7 +39,8 @@ def test_no_part_of_an_operation_points_to_a_schema_that_bentoml_leaves_behind()
         def example(self) -> dict[str, int]:
             return {"número": 7}
 
-    told = json.dumps(operation(Reader(), {}), ensure_ascii=False)  # type: ignore[arg-type]
+    told = json.dumps(operation(Reader(), {}, 16), ensure_ascii=False)  # type: ignore[arg-type]
 
     assert "$ref" not in told
+    assert told.count('"maxItems": 16') == 2
     assert "número" in told
