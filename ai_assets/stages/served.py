@@ -7,7 +7,7 @@ either would close a circle.
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -22,6 +22,7 @@ from ai_assets.serving.record.feedback import micros
 from ai_assets.serving.record.store import Span, Store, log_place, read_store
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun
+from ai_assets.stages.retention import OF_AN_OUTCOME, forget_answers, forget_outcomes, oldest_kept
 
 OF_A_RELEASE = Guard(
     "answered_by_a_release", "Each bundle that answered stands in the ledger of releases."
@@ -80,17 +81,25 @@ def bring_answers(run: StageRun) -> Outcome:
     """Write the log's answers to rows of the partition."""
     store, span = _store(run), _span(run)
     rows = [] if store is None else list(rows_of(store.answers(span), store.descriptions(), span))
-    frame = served_frame(rows, run.product.request_table)
+    logged = served_frame(rows, run.product.request_table)
+    left = _left(run, "served", logged, ["prediction_id"])
+    # Ids sort by the time of their request, and within it by row.
+    frame = pl.concat([left, logged]).sort("prediction_id") if left.height else logged
     written = run.lake.replace(run.name("served"), frame, run.partition)
-    own = [run.partition] if run.partition else None
-    ids = run.lake.scan(run.name("served"), own).select("prediction_id").collect()
+    ids = _own(run, "served").select("prediction_id").collect()
     released = run.tools.ledger.history(run.product.name)
     known = {*released["stable"].to_list(), *released["candidate"].drop_nulls().to_list()}
     return Outcome(
         written.digest,
-        {**shown.rows_and_columns(frame, written.rows), **_told_of(frame)},
         {
-            WHOLE.name: whole([row.prediction_id for row in rows], ids["prediction_id"].to_list()),
+            **shown.rows_and_columns(frame, written.rows),
+            **_told_of(frame),
+            "forgotten_requests": _forgotten(run, "served", store, forget_answers),
+        },
+        {
+            WHOLE.name: whole(
+                logged["prediction_id"].to_list(), ids["prediction_id"].to_list(), left.height
+            ),
             OF_A_RELEASE.name: of_a_release(Counter(frame["bundle"].to_list()), known),
         },
     )
@@ -100,7 +109,10 @@ def bring_feedback(run: StageRun) -> Outcome:
     """Write the outcomes of rows of the partition."""
     store = _store(run)
     told = [] if store is None else list(store.outcomes(_span(run)))
-    frame = feedback_frame(told, run.product)
+    logged = feedback_frame(told, run.product)
+    left = _left(run, "feedback", logged, OF_AN_OUTCOME)
+    both = pl.concat([left, logged]) if left.height else logged
+    frame = both.sort("told_at", maintain_order=True) if left.height else logged
     written = run.lake.replace(run.name("feedback"), frame, run.partition)
     last = last_of_each_row(frame)
     positives = last["label"].mean()
@@ -110,6 +122,7 @@ def bring_feedback(run: StageRun) -> Outcome:
             **shown.rows_and_columns(frame, written.rows),
             "by_id": frame["prediction_id"].count(),
             "rows_told_of": last.height,
+            "forgotten_outcomes": _forgotten(run, "feedback", store, forget_outcomes),
             **shown.numbers({"positive_rate": positives} if isinstance(positives, float) else {}),
         },
         {ONE_OUTCOME.name: one_outcome(frame)},
@@ -175,11 +188,18 @@ def last_of_each_row(feedback: pl.DataFrame) -> pl.DataFrame:
     return known.unique("_row_id", keep="last", maintain_order=True)
 
 
-def whole(logged: list[str], brought: list[str]) -> Finding:
-    """Whether each answer of the log is in the lake, and once."""
+def whole(logged: list[str], brought: list[str], left: int = 0) -> Finding:
+    """Whether each answer of the log is in the lake, and once.
+
+    Args:
+        logged: ids of the log's answers.
+        brought: ids of the lake's.
+        left: how many of the lake's the log holds no more.
+    """
     lost, twice = set(logged) - set(brought), len(brought) - len(set(brought))
     words = f"{len(brought):,} answers in the lake, {len(logged):,} in the log"
-    if lost or twice or len(brought) != len(logged):
+    words += f" and {left:,} that it holds no more" if left else ""
+    if lost or twice or len(brought) != len(logged) + left:
         return Finding(False, f"{words}: {len(lost):,} are missing, {twice:,} are there twice.")
     return Finding(True, f"{words}.")
 
@@ -223,6 +243,36 @@ def _row_ids(keys: Sequence[Mapping[str, Any]], table: Table) -> pl.Series:
     ids = row_ids(row_hashes(frame, list(table.key)))
     there = pl.Series([bool(key) for key in keys], dtype=pl.Boolean)
     return pl.select(pl.when(there).then(ids)).to_series().alias("_row_id")
+
+
+def _own(run: StageRun, stage: str) -> pl.LazyFrame:
+    """The partition as the lake has it."""
+    return run.lake.scan(run.name(stage), [run.partition] if run.partition else None)
+
+
+def _left(run: StageRun, stage: str, logged: pl.DataFrame, by: list[str]) -> pl.DataFrame:
+    """What the lake has of the partition and the log holds no more, with the columns of `logged`.
+
+    A log forgets what is old, or another has taken its place; the lake keeps what it has.
+    """
+    if not run.lake.exists(run.name(stage), run.partition):
+        return logged.head(0)
+    left = _own(run, stage).join(logged.lazy().select(by), on=by, how="anti", nulls_equal=True)
+    # What was brought before there was a column has nothing in it.
+    return pl.concat([logged.head(0), left.collect()], how="diagonal").select(logged.columns)
+
+
+def _forgotten(
+    run: StageRun,
+    stage: str,
+    store: Store | None,
+    forget: Callable[[Store, pl.LazyFrame, int], int],
+) -> int:
+    """Delete what is older than the setting says and in the lake, of any partition."""
+    before = oldest_kept()
+    if store is None or before is None:
+        return 0
+    return forget(store, run.lake.scan(run.name(stage)), before)
 
 
 def _store(run: StageRun) -> Store | None:

@@ -20,6 +20,7 @@ def _beside(module: str, file: str) -> ModuleType:
 
 small = _beside("small_product", "small_product.py")
 _beside("challengers", "challengers.py")
+_beside("served_entries", "served_entries.py")
 LEARNING = (
     "training_set",
     "tuning",

@@ -9,22 +9,15 @@ from typing import Any
 import polars as pl
 import pytest
 import small_product as small
+from served_entries import ASKED, BUNDLE, ENCODING, PLACED, answered, order, outcome
 from small_product import FEBRUARY, JANUARY, World, finding
 
-from ai_assets.lifecycle.features.encoding import EncodedColumn, Encoding
-from ai_assets.serving.record.answers import Answered, Described, Told
+from ai_assets.serving.record.answers import Described
 from ai_assets.serving.record.feedback import micros
 from ai_assets.serving.record.ids import new_request_id
 from ai_assets.serving.record.store import Store, open_store
 from ai_assets.stages.outcomes import arrived_outcomes
 from ai_assets.stages.served import FEEDBACK, SERVED, of_a_release, one_outcome, whole
-
-BUNDLE = "late_orders:2024-01-01-abc"
-PLACED = datetime(2024, 1, 31, 23, tzinfo=UTC)
-ASKED = datetime(2024, 1, 31, 22, tzinfo=UTC)
-ENCODING = Encoding(
-    (EncodedColumn("shop", "categorical", ("east", "north")), EncodedColumn("load", "numeric"))
-)
 
 
 @pytest.fixture
@@ -40,41 +33,6 @@ def log(world: World, tmp_path: Path) -> Store:
     store = open_store(str(tmp_path / f"{small.NAME}.sqlite"))
     store.write([Described.of(BUNDLE, world.product.request_table, ENCODING)])
     return store
-
-
-def order(number: int, placed: datetime = PLACED) -> dict[str, Any]:
-    """A request row."""
-    return {"number": number, "placed": placed.isoformat(), "shop": "north", "weight": 1.5}
-
-
-def answered(rows: list[dict[str, Any]], **changes: Any) -> Answered:
-    """A request for these rows."""
-    times = [micros(datetime.fromisoformat(row["placed"])) for row in rows]
-    told: dict[str, Any] = {
-        "request_id": new_request_id(micros(ASKED)),
-        "at_us": micros(ASKED),
-        "route": "predict",
-        "key_id": "k1",
-        "bundle": BUNDLE,
-        "model": JANUARY,
-        "role": "stable",
-        "online": {"visits": "3"},
-        "threshold": 0.5,
-        "latency_ms": 4.0,
-        "event_from": min(times, default=None),
-        "event_to": max(times, default=None),
-        "given": json.dumps(rows).encode(),
-        "features": array("f", [1.0, 0.5] * len(rows)).tobytes(),
-        "probability": array("d", [0.75] * len(rows)).tobytes(),
-        "label": ["late"] * len(rows),
-    }
-    return Answered(**told | changes)
-
-
-def outcome(number: int, word: str, known_at: datetime, placed: datetime = PLACED) -> Told:
-    """What a caller told of an order."""
-    at = micros(known_at)
-    return Told(at, at, None, None, json.dumps({"number": number}), micros(placed), word)
 
 
 def test_answers_come_into_the_partition_of_their_rows(world: World, log: Store):

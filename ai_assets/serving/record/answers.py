@@ -88,6 +88,24 @@ class Answered:
 
 
 @dataclass(frozen=True)
+class Aged:
+    """What is told of a request to say whether it may be forgotten; attributes as of `Answered`.
+
+    Attributes:
+        rows: how many rows it has.
+    """
+
+    request_id: int
+    at_us: int
+    event_from: int | None
+    rows: int
+
+    def prediction_ids(self) -> list[str]:
+        """The ids of its rows."""
+        return list(prediction_ids(self.request_id, self.rows))
+
+
+@dataclass(frozen=True)
 class Told:
     """One outcome that a caller sent back. The last of a prediction, or of a key, counts.
 

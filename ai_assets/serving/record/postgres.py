@@ -18,11 +18,20 @@ from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ai_assets.lifecycle.errors import BundleError, must_be
-from ai_assets.serving.record.answers import Answered, Counted, Described, Entry, LogError, Told
-from ai_assets.serving.record.store import Span
+from ai_assets.serving.record.answers import (
+    Aged,
+    Answered,
+    Counted,
+    Described,
+    Entry,
+    LogError,
+    Told,
+)
+from ai_assets.serving.record.store import FEW, Span, few
 from ai_assets.serving.record.tables import (
     FORMAT,
     Dialect,
+    aged_of,
     answer_of,
     counts_of,
     id_bytes,
@@ -35,7 +44,6 @@ _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _PATIENCE = {"connect_timeout": 3, "keepalives_idle": 5, "keepalives_interval": 2,
              "keepalives_count": 3, "tcp_user_timeout": 8000}  # fmt: skip
 _LONGEST_MS = 10_000
-_AT_A_TIME = 500
 
 
 class PostgresStore:
@@ -93,8 +101,7 @@ class PostgresStore:
         """The entries with these ids that there are."""
         ids = [id_bytes(request_id) for request_id in set(request_ids)]
         found: dict[int, Answered] = {}
-        for start in range(0, len(ids), _AT_A_TIME):
-            part = ids[start : start + _AT_A_TIME]
+        for part in few(ids):
             sql = self._sql.found(len(part))
             for entry in map(answer_of, self._asked(sql, part)):
                 found[entry.request_id] = entry
@@ -130,6 +137,27 @@ class PostgresStore:
     def descriptions(self) -> dict[str, Described]:
         """For each bundle that answered, how to read its answers."""
         return {tag: Described(tag, text) for tag, text in self._asked(self._sql.bundles)}
+
+    def aged(self, before_us: int) -> Iterator[Aged]:
+        """The requests of before a moment of the clock, oldest first."""
+        for row in self._stream(*self._sql.aged(before_us)):
+            yield aged_of(row)
+
+    def aged_outcomes(self, before_us: int) -> Iterator[tuple[int, Told]]:
+        """The outcomes that were sent before a moment, each with its number."""
+        for number, *row in self._stream(*self._sql.aged_outcomes(before_us)):
+            yield number, outcome_of(tuple(row))
+
+    def forget(self, request_ids: Sequence[int], outcomes: Sequence[int]) -> None:
+        """Delete requests and outcomes; vacuum gives the room to new ones."""
+        for ids in few([id_bytes(request_id) for request_id in request_ids]):
+            self._do(self._sql.forget_answers(len(ids)), ids)
+        for numbers in few(outcomes):
+            self._do(self._sql.forget_outcomes(len(numbers)), numbers)
+
+    def forget_counts(self, before_us: int) -> None:
+        """Delete the counts of times that ended before a moment."""
+        self._do(self._sql.forget_counts, [before_us])
 
     def close(self) -> None:
         """Let go of the database."""
@@ -189,6 +217,10 @@ class PostgresStore:
             raise LogError("The log cannot be used: a transaction is still under way.")
         return found == ("committed",)
 
+    def _do(self, sql: str, values: Sequence[Any]) -> None:
+        with _told():
+            self._open().execute(sql, values)
+
     def _asked(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows, by a connection that is kept; if it broke meanwhile, by a new one."""
         with _told(), self._finding:
@@ -209,7 +241,7 @@ class PostgresStore:
             connection.transaction(),
             connection.cursor("reading") as cursor,
         ):
-            cursor.itersize = _AT_A_TIME
+            cursor.itersize = FEW
             yield from cursor.execute(sql, values)
 
 

@@ -7,8 +7,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 from ai_assets.serving.record.answers import (
+    Aged,
     Answered,
     Counted,
     Described,
@@ -16,10 +18,11 @@ from ai_assets.serving.record.answers import (
     LogError,
     Told,
 )
-from ai_assets.serving.record.store import Span
+from ai_assets.serving.record.store import Span, few
 from ai_assets.serving.record.tables import (
     FORMAT,
     Dialect,
+    aged_of,
     answer_of,
     counts_of,
     id_bytes,
@@ -103,9 +106,36 @@ class SqliteStore:
         with self._reading() as reader:
             return {tag: Described(tag, text) for tag, text in reader.execute(_SQL.bundles)}
 
+    def aged(self, before_us: int) -> Iterator[Aged]:
+        """The requests of before a moment of the clock, oldest first."""
+        with self._reading() as reader:
+            for row in reader.execute(*_SQL.aged(before_us)):
+                yield aged_of(row)
+
+    def aged_outcomes(self, before_us: int) -> Iterator[tuple[int, Told]]:
+        """The outcomes that were sent before a moment, each with its number."""
+        with self._reading() as reader:
+            for number, *row in reader.execute(*_SQL.aged_outcomes(before_us)):
+                yield number, outcome_of(tuple(row))
+
+    def forget(self, request_ids: Sequence[int], outcomes: Sequence[int]) -> None:
+        """Delete requests and outcomes; the file keeps its size, and its room is used again."""
+        for ids in few([id_bytes(request_id) for request_id in request_ids]):
+            self._do(_SQL.forget_answers(len(ids)), ids)
+        for numbers in few(outcomes):
+            self._do(_SQL.forget_outcomes(len(numbers)), numbers)
+
+    def forget_counts(self, before_us: int) -> None:
+        """Delete the counts of times that ended before a moment."""
+        self._do(_SQL.forget_counts, [before_us])
+
     def close(self) -> None:
         """Let go of the file."""
         self._writer.close()
+
+    def _do(self, sql: str, values: Sequence[Any]) -> None:
+        with _told(), _transaction(self._writer) as writer:
+            writer.execute(sql, values)
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

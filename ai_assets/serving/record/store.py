@@ -4,21 +4,23 @@ import importlib.util
 import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ai_assets.lifecycle.errors import BundleError, must_be
 from ai_assets.serving.place import state_root
-from ai_assets.serving.record.answers import Answered, Counted, Described, Entry, Told
+from ai_assets.serving.record.answers import Aged, Answered, Counted, Described, Entry, Told
 
 if TYPE_CHECKING:
     from ai_assets.serving.record.postgres import PostgresStore
 
+# Values in a statement; transactions of so many rows are short.
+FEW = 500
 Span = tuple[int | None, int | None]
 _SCHEMA = re.compile(r"[?&]schema=")
 
 
 class Store(Protocol):
-    """A log. All but `write` may be called from any thread, and beside a writer."""
+    """A log. All but `write` and `forget…` may be called from any thread, and beside a writer."""
 
     def write(self, entries: Sequence[Entry]) -> None:
         """Keep all of these, or none. They are durable when it returns.
@@ -60,8 +62,31 @@ class Store(Protocol):
     def newest_outcomes(self, since_us: int, most: int) -> Iterator[Told]:
         """The outcomes that were sent last, newest first; arguments as above."""
 
+    def aged(self, before_us: int) -> Iterator[Aged]:
+        """The requests of before a moment of the clock (microseconds since 1970), oldest first."""
+
+    def aged_outcomes(self, before_us: int) -> Iterator[tuple[int, Told]]:
+        """The outcomes that were sent before a moment, each with its number in the log."""
+
+    def forget(self, request_ids: Sequence[int], outcomes: Sequence[int]) -> None:
+        """Delete requests by their ids and outcomes by their numbers, a few at a time.
+
+        Who writes waits for none of it long. What is forgotten twice is no error.
+
+        Raises:
+            LogError: some of them may still be there.
+        """
+
+    def forget_counts(self, before_us: int) -> None:
+        """Delete the counts of times that ended before a moment; raises as `forget`."""
+
     def close(self) -> None:
         """Let go of the log."""
+
+
+def few(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """The items, as many at a time as one statement takes."""
+    return (items[start : start + FEW] for start in range(0, len(items), FEW))
 
 
 def log_place(product: str, given: str = "") -> str:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from ai_assets.serving.record.answers import Answered, Counted, Described, Entry, Told
+from ai_assets.serving.record.answers import Aged, Answered, Counted, Described, Entry, Told
 from ai_assets.serving.record.asked import Split
 from ai_assets.serving.record.ids import first_id
 from ai_assets.serving.record.store import Span
@@ -165,6 +165,33 @@ class Dialect:
         """Read the outcomes that were sent last."""
         return self._select("outcomes", _OUTCOMES, "TRUE", f"{self.order} DESC LIMIT {most:d}")
 
+    def aged(self, before_us: int) -> tuple[str, list[Any]]:
+        """Read what `aged_of` takes of the requests before a moment of the clock; text, values."""
+        columns = ["request_id", "at_us", "event_from", "length(probability)"]
+        text = self._select("answers", columns, f"request_id < {self.mark}", "request_id")
+        return text, [id_bytes(first_id(before_us))]
+
+    def aged_outcomes(self, before_us: int) -> tuple[str, list[Any]]:
+        """Read the outcomes that were sent before a moment, each after its number; text, values."""
+        columns = [self.order, *_OUTCOMES]
+        return self._select("outcomes", columns, f"at_us < {self.mark}", self.order), [before_us]
+
+    def forget_answers(self, count: int) -> str:
+        """Delete the answers with one of so many ids."""
+        return self._delete("answers", f"request_id IN ({self._marks(count)})")
+
+    def forget_outcomes(self, count: int) -> str:
+        """Delete the outcomes with one of so many numbers."""
+        return self._delete("outcomes", f"{self.order} IN ({self._marks(count)})")
+
+    @cached_property
+    def forget_counts(self) -> str:
+        """Delete the counts of times that ended before a moment of the clock."""
+        return self._delete("counts", f"to_us < {self.mark}")
+
+    def _delete(self, table: str, where: str) -> str:
+        return f"DELETE FROM {self.inside}{table} WHERE {where}"
+
     def _table(self, table: str, columns: dict[str, str], further: str = "") -> str:
         types = {"i": self.integer, "r": self.real, "b": self.binary, "t": "TEXT"}
         parts = [
@@ -222,6 +249,11 @@ def answer_of(row: tuple[Any, ...]) -> Answered:
     )
     values[-1] = None if row[-1] is None else Split(**json.loads(row[-1]))
     return Answered(*values)
+
+
+def aged_of(row: tuple[Any, ...]) -> Aged:
+    """What `Dialect.aged` reads; a probability has eight bytes."""
+    return Aged(int.from_bytes(row[0]), row[1], row[2], row[3] // 8)
 
 
 def outcome_row(entry: Told) -> tuple[Any, ...]:

@@ -173,3 +173,49 @@ def test_counts_are_read_by_the_clock(store: Store):
     assert list(store.counts((10, 30))) == [early]
     assert list(store.counts((20, None))) == [late]
     assert list(store.counts((11, 30))) == []
+
+
+def test_what_is_old_is_named_and_what_is_named_is_forgotten(store: Store):
+    old = [
+        answered(request_id=new_request_id(AT + at), at_us=AT + at, event=event, rows=rows)
+        for at, event, rows in ((0, 7, 1), (1000, None, 3))
+    ]
+    young = answered(request_id=new_request_id(AT + 2000))
+    sent = [told(at_us=AT, entity=str(n)) for n in range(3)] + [told(at_us=AT + 2000)]
+    ended = counts(from_us=AT, to_us=AT + 1000)
+    running = counts(from_us=AT + 1000, to_us=AT + 2000)
+    store.write([young, *reversed(old), *sent, ended, running])
+
+    aged = list(store.aged(AT + 2000))
+    numbers = dict(store.aged_outcomes(AT + 2000))
+    first, _, third = numbers
+
+    assert [(one.request_id, one.at_us, one.event_from, one.rows) for one in aged] == [
+        (one.request_id, one.at_us, one.event_from, one.rows) for one in old
+    ]
+    assert [one.prediction_ids() for one in aged] == [one.prediction_ids() for one in old]
+    assert list(numbers.values()) == sent[:3]
+    for _ in range(2):
+        store.forget([old[1].request_id], [first, third])
+        store.forget_counts(AT + 2000)
+    assert set(store.find([e.request_id for e in (*old, young)])) == {
+        old[0].request_id,
+        young.request_id,
+    }
+    assert list(store.outcomes((None, None))) == [sent[1], sent[3]]
+    assert list(store.counts((None, None))) == [running]
+
+
+def test_many_are_forgotten_while_another_writes(store: Store, place: str):
+    entries = [answered() for _ in range(1200)]
+    store.write(entries)
+    beside = open_store(place)
+
+    for entry in beside.aged(AT + 1_000_000):
+        if entry.request_id == entries[0].request_id:
+            store.write([answered(at_us=AT + 1)])
+    beside.forget([e.request_id for e in entries], [])
+    store.write([told()])
+    beside.close()
+
+    assert [e.at_us for e in store.answers((None, None))] == [AT + 1]

@@ -58,7 +58,7 @@ def test_bundles_that_are_equally_good_get_half_each_on_the_whole():
 
 
 def test_the_share_is_the_probability_that_the_candidate_is_better():
-    # Beta(3, 9) against Beta(9, 3), by the sum that whole numbers allow: 0.9955, beyond what is given.
+    # Beta(3, 9) against Beta(9, 3), by the sum that whole numbers allow: 0.9955, more than may be.
     assert learned_share(Arm(2, 8), Arm(8, 2), "x") == MOST_SHARE
     # Beta(6, 6) against Beta(8, 4): 0.8065.
     assert learned_share(Arm(5, 5), Arm(7, 3), "x") == pytest.approx(0.8065, abs=0.02)
