@@ -159,7 +159,7 @@ def test_the_script_leaves_what_is_there_alone(repo_root: Path, stack_secrets: A
     assert (stack_secrets.folder / "secrets" / "tls.key").stat().st_mode & 0o777 == 0o600
 
 
-def test_images_are_built_from_what_is_there(repo_root: Path, stack: dict[str, Any]):
+def test_images_are_built_from_what_is_there(repo_root: Path, folder: Path, stack: dict[str, Any]):
     text = (repo_root / "deploy" / "Dockerfile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^FROM \S+ AS (\w+)$", text, re.M))
     copied = {name for line in re.findall(r"^COPY (.+)$", text, re.M) for name in line.split()[:-1]}
@@ -173,6 +173,10 @@ def test_images_are_built_from_what_is_there(repo_root: Path, stack: dict[str, A
     assert built <= targets
     assert all((repo_root / name).exists() for name in copied)
     assert copied == admitted
+    deployed = (folder / "kubernetes" / "base" / "deployment.yaml").read_text(encoding="utf-8")
+    users = re.findall(r"^USER (\d+):(\d+)$", text, re.M)
+    assert users == [("10001", "10001")] * 2
+    assert re.findall(r"runAs(?:User|Group): (\d+)", deployed) == [*users[0]]
     assert re.findall(r"^FROM (python:\S+)", text, re.M) == ["python:3.11.13-slim-bookworm"]
 
 
