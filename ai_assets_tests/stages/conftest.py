@@ -11,7 +11,7 @@ import pytest
 
 def _beside(module: str, file: str) -> ModuleType:
     """Import a helper that lies beside this file, under a name that every test here can use."""
-    spec = importlib.util.spec_from_file_location(module, Path(__file__).with_name(file))
+    spec = importlib.util.spec_from_file_location(module, Path(__file__).parent / file)
     assert spec is not None and spec.loader is not None
     sys.modules[module] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules[module])
@@ -21,17 +21,7 @@ def _beside(module: str, file: str) -> ModuleType:
 small = _beside("small_product", "small_product.py")
 _beside("challengers", "challengers.py")
 _beside("served_entries", "served_entries.py")
-LEARNING = (
-    "training_set",
-    "tuning",
-    "model/linear",
-    "model",
-    "compressed_model",
-    "evaluation",
-    "model_card",
-    "bundle",
-    "gate",
-)
+_beside("serving_processes", "../serving/processes.py")
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +40,7 @@ def lived(folder: Path, home: Path) -> "small.World":
         *data, "labels", "features", partition=small.JANUARY, last=small.MARCH
     )
     world.run("online/orders", "online/visits")
-    world.runs["model"] = world.run(*LEARNING, "release", partition=small.FEBRUARY)
+    world.runs["model"] = world.run(*small.LEARNING, "release", partition=small.FEBRUARY)
     world.runs["watch"] = world.run(*watch, partition=small.MARCH)
     return world
 
@@ -84,7 +74,7 @@ def copied(shared_world: "small.World", tmp_path: Path) -> "small.World":
 def challenged_world(shared_world: "small.World", tmp_path_factory: pytest.TempPathFactory):
     """The same with a challenger as of March beside the release as of February; only to be read."""
     world = copy_of(shared_world, tmp_path_factory.mktemp("challenged"))
-    world.runs["challenger"] = world.run(*LEARNING, partition=small.MARCH)
+    world.runs["challenger"] = world.run(*small.LEARNING, partition=small.MARCH)
     return world
 
 

@@ -30,6 +30,10 @@ JANUARY, FEBRUARY, MARCH, APRIL = MONTHS
 GOOD_ROWS = 600
 RAW_ROWS = GOOD_ROWS + 2  # one that breaks the contract, one that is there twice
 SHOPS = ("east", "north", "south")
+LEARNING = (
+    "training_set", "tuning", "model/linear", "model", "compressed_model", "evaluation",
+    "model_card", "bundle", "gate",
+)  # fmt: skip
 
 FEATURES = """\
 SELECT r._row_id, r.shop, r.weight, s.area, v.load
