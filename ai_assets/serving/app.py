@@ -4,7 +4,7 @@ Starlette alone answers. FastAPI writes the pages that people read, and is impor
 """
 
 import asyncio
-import json
+import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -33,6 +33,7 @@ from ai_assets.serving.protocols.stream import stream_routes
 from ai_assets.serving.record.asked import Asked, key_id
 from ai_assets.serving.settings import Settings
 from ai_assets.serving.start import Start
+from ai_assets.serving.text import as_json
 from ai_assets.serving.traffic.begin import first_router, follower
 
 if TYPE_CHECKING:
@@ -83,9 +84,9 @@ def create_app(folder: Path | str | None, settings: Settings | None = None) -> S
     app = Starlette(
         routes=[
             *answers,
+            *v2_routes(server),
             *shown,
             *described,
-            *v2_routes(server),
             *graphql_routes(server),
             *stream_routes(server),
             *profile_routes(server),
@@ -143,6 +144,8 @@ class Server:
     def open(self) -> None:
         """Take requests."""
         self.observer.open()
+        # What was loaded stays, so the search for garbage need not go through it again and again.
+        gc.freeze()
         self.gate.announce()
         self.router.open()
         if self._follower is not None:
@@ -364,5 +367,4 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 
 def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, default=str)
-    return Response(text, status, headers, media_type="application/json")
+    return Response(as_json(content), status, headers, media_type="application/json")

@@ -24,6 +24,9 @@ class Metrics:
         self._served: dict[str, str] = {}
         self.registry = CollectorRegistry()
         shared: dict[str, Any] = {"registry": self.registry}
+        # Looking up a metric by its labels costs as much as counting.
+        self._of_route: dict[tuple[str, int], tuple[Any, Any]] = {}
+        self._of_bundle: dict[tuple[str, str], Any] = {}
         self._requests = Counter(
             "ai_assets_requests", "Requests answered", ["product", "route", "status"], **shared
         )
@@ -47,6 +50,7 @@ class Metrics:
             multiprocess_mode="livesum",
             **shared,
         )
+        self._now_waiting = self._waiting.labels(product)
         self._kept = Histogram(
             "ai_assets_recorded_rows",
             "Rows recorded together",
@@ -126,7 +130,11 @@ class Metrics:
 
     def answered_rows(self, bundle: str, role: str, rows: int) -> None:
         """Count rows that a bundle answered in a role."""
-        self._answers.labels(self._product, bundle, role).inc(rows)
+        key = (bundle, role)
+        found = self._of_bundle.get(key)
+        if found is None:
+            found = self._of_bundle[key] = self._answers.labels(self._product, bundle, role)
+        found.inc(rows)
 
     def fell_back(self, rows: int) -> None:
         """Count rows that the stable bundle answered in the candidate's place."""
@@ -142,9 +150,15 @@ class Metrics:
 
     def answered(self, route: str, status: int, began: float, waiting: int) -> None:
         """Count one answer; `began` is from `time.perf_counter`."""
-        self._requests.labels(self._product, route, str(status)).inc()
-        self._seconds.labels(self._product, route).observe(time.perf_counter() - began)
-        self._waiting.labels(self._product).set(waiting)
+        key = (route, status)
+        found = self._of_route.get(key)
+        if found is None:
+            requests = self._requests.labels(self._product, route, str(status))
+            found = self._of_route[key] = (requests, self._seconds.labels(self._product, route))
+        requests, seconds = found
+        requests.inc()
+        seconds.observe(time.perf_counter() - began)
+        self._now_waiting.set(waiting)
 
     def scored(self, probabilities: "np.ndarray") -> None:
         """Count one batch of answers [n]."""

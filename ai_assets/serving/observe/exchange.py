@@ -9,7 +9,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -92,13 +92,17 @@ class Exchange:
 CURRENT: ContextVar[Exchange | None] = ContextVar("ai_assets_exchange", default=None)
 
 
-@contextmanager
-def part(name: str) -> Iterator[None]:
+_NOTHING = nullcontext()
+
+
+def part(name: str) -> AbstractContextManager[None]:
     """Note how long this takes, where the request is traced."""
     exchange = CURRENT.get()
-    if exchange is None or not exchange.traced:
-        yield
-        return
+    return _NOTHING if exchange is None or not exchange.traced else _noted(exchange, name)
+
+
+@contextmanager
+def _noted(exchange: Exchange, name: str) -> Iterator[None]:
     began = time.time_ns()
     try:
         yield

@@ -1,13 +1,21 @@
 """The JSON documents of an inference over REST, and the raw tensors that may follow them."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic_core import from_json
 
 from ai_assets.serving.problems import Refused
-from ai_assets.serving.protocols.tensors import Tensor, from_list, from_raw, spec_of, to_raw, wrong
+from ai_assets.serving.protocols.tensors import (
+    Output,
+    Tensor,
+    from_list,
+    from_raw,
+    spec_of,
+    to_raw,
+    wrong,
+)
+from ai_assets.serving.text import as_json
 
 _SIZE = "binary_data_size"
 
@@ -63,31 +71,31 @@ def read(body: bytes, head_length: str | None) -> Inference:
 
 
 def answer(
-    content: dict[str, Any], tensors: list[Tensor], asked: Inference
+    content: dict[str, Any], found: list[Output], asked: Inference
 ) -> tuple[bytes, list[bytes]]:
     """The answer's JSON document, and the raw tensors to send behind it.
 
     Args:
         content: the members beside `outputs`.
-        tensors: the outputs.
+        found: the outputs.
         asked: the request, which says how each output is to be sent.
     """
     chosen = {output.name: output.binary for output in asked.outputs}
     outputs, blobs = [], []
-    for tensor in tensors:
+    for output in found:
         shown: dict[str, Any] = {
-            "name": tensor.name,
-            "datatype": tensor.datatype,
-            "shape": list(tensor.shape),
+            "name": output.name,
+            "datatype": output.datatype,
+            "shape": output.shape,
         }
-        binary = chosen.get(tensor.name)
+        binary = chosen.get(output.name)
         if asked.binary if binary is None else binary:
-            blobs.append(to_raw(tensor))
+            blobs.append(to_raw(output))
             shown["parameters"] = {_SIZE: len(blobs[-1])}
         else:
-            shown["data"] = tensor.values.to_list()
+            shown["data"] = output.values
         outputs.append(shown)
-    text = json.dumps({**content, "outputs": outputs}, ensure_ascii=False, allow_nan=False)
+    text = as_json({**content, "outputs": outputs})
     return text.encode("utf-8", "replace"), blobs
 
 

@@ -7,6 +7,7 @@ from ai_assets.serving.problems import Refused
 from ai_assets.serving.protocols.inference import inference_pb2 as pb
 from ai_assets.serving.protocols.tensors import (
     BYTES,
+    Output,
     Spec,
     Tensor,
     from_list,
@@ -50,7 +51,7 @@ def tensors(request: Any) -> list[Tensor]:
     return [from_raw(spec, content) for spec, content in zip(specs, raw, strict=True)]
 
 
-def answer(response: Any, found: Sequence[Tensor], *, raw: bool) -> Any:
+def answer(response: Any, found: Sequence[Output], *, raw: bool) -> Any:
     """Put outputs into a ModelInferResponse.
 
     Args:
@@ -58,17 +59,15 @@ def answer(response: Any, found: Sequence[Tensor], *, raw: bool) -> Any:
         found: the outputs.
         raw: send raw bytes instead of typed lists.
     """
-    for tensor in found:
-        output = response.outputs.add(
-            name=tensor.name, datatype=tensor.datatype, shape=tensor.shape
-        )
+    for output in found:
+        sent = response.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
         if raw:
-            response.raw_output_contents.append(to_raw(tensor))
+            response.raw_output_contents.append(to_raw(output))
             continue
-        values = tensor.values.to_list()
-        if tensor.datatype == BYTES:
+        values = output.values
+        if output.datatype == BYTES:
             values = [value.encode() for value in values]
-        getattr(output.contents, _LISTS[tensor.datatype]).extend(values)
+        getattr(sent.contents, _LISTS[output.datatype]).extend(values)
     return response
 
 

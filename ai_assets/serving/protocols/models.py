@@ -16,7 +16,7 @@ from ai_assets.serving.bundle import Bundle
 from ai_assets.serving.frames import ColumnReader
 from ai_assets.serving.observe.exchange import timed
 from ai_assets.serving.problems import Refused
-from ai_assets.serving.protocols.tensors import BYTES, NUMPY, Spec, Tensor, wrong
+from ai_assets.serving.protocols.tensors import BYTES, NUMPY, Output, Spec, Tensor, wrong
 from ai_assets.serving.request import RequestReader
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Model:
             Spec(BUNDLE, BYTES),
         )
         self._max_rows = max_rows
+        self._types_out = {spec.name: spec.datatype for spec in self.outputs}
 
     def metadata(self) -> dict[str, Any]:
         """What the protocol says of the model."""
@@ -87,19 +88,15 @@ class Model:
                 raise Refused(400, f"There is no output '{name}'.{did_you_mean(name, known)}")
         return list(names) or known[:-1]
 
-    def answers(self, scored: "Scored", names: Sequence[str]) -> list[Tensor]:
+    def answers(self, scored: "Scored", names: Sequence[str]) -> list[Output]:
         """The outputs of these names."""
-        columns: dict[str, Callable[[], Any]] = {
-            "probability": lambda: scored.probability,
+        columns: dict[str, Callable[[], Sequence[Any]]] = {
+            "probability": lambda: scored.probability.tolist(),
             "label": lambda: scored.label,
             "prediction_id": lambda: scored.ids,
             BUNDLE: lambda: scored.bundles,
         }
-        types = {spec.name: spec.datatype for spec in self.outputs}
-        shape = (len(scored.label),)
-        return [
-            Tensor(name, types[name], shape, pl.Series(name, columns[name]())) for name in names
-        ]
+        return [Output(name, self._types_out[name], columns[name]()) for name in names]
 
     def _check_rows(self, rows: int) -> None:
         if not rows:
@@ -156,6 +153,9 @@ class VectorModel(Model):
 
     def __init__(self, bundle: Bundle, max_rows: int) -> None:
         self._encoding: Encoding = bundle.encoding
+        self._categorical = np.array(self._encoding.categorical, np.intp)
+        sizes = [len(self._encoding.columns[c].categories) for c in self._encoding.categorical]
+        self._last_code = np.array(sizes, np.float32) - 1
         inputs = [Spec(VECTORS, "FP32", (-1, len(bundle.encoding.columns)))]
         super().__init__(f"{bundle.product}_vectors", bundle, inputs, max_rows)
 
@@ -191,16 +191,16 @@ class VectorModel(Model):
             row, column = np.argwhere(infinite)[0]
             name = self._encoding.names[column]
             raise wrong(VECTORS, f"row {row}: {name} must be a finite number, or NaN if missing.")
-        for column in self._encoding.categorical:
-            values, last = matrix[:, column], len(self._encoding.columns[column].categories) - 1
-            good = (values >= -1) & (values <= last) & (values == np.floor(values))
-            if not good.all():
-                name = self._encoding.names[column]
-                raise wrong(
-                    VECTORS,
-                    f"row {int(np.argmin(good))}: {name} must be a code from 0 to {last}, or -1 if "
-                    "unknown or missing.",
-                )
+        codes = matrix[:, self._categorical]
+        good = (codes >= -1) & (codes <= self._last_code) & (codes == np.floor(codes))
+        if not good.all():
+            row, place = np.argwhere(~good)[0]
+            name, last = self._encoding.names[self._categorical[place]], self._last_code[place]
+            raise wrong(
+                VECTORS,
+                f"row {row}: {name} must be a code from 0 to {int(last)}, or -1 if unknown or "
+                "missing.",
+            )
 
 
 def version(scored: "Scored") -> str:

@@ -1,6 +1,5 @@
 """Open Inference Protocol v2 over REST, with the extension for binary tensors."""
 
-import json
 import time
 import zlib
 from collections.abc import Awaitable, Callable
@@ -12,6 +11,7 @@ from starlette.routing import Route
 
 from ai_assets.serving.problems import Refused, told
 from ai_assets.serving.record.asked import Asked, key_id
+from ai_assets.serving.text import as_json
 
 if TYPE_CHECKING:
     from ai_assets.serving.app import Server
@@ -27,7 +27,12 @@ Handler = Callable[[Request], Awaitable[Response]]
 def v2_routes(server: "Server") -> list[Route]:
     """The routes of the protocol."""
     v2 = _V2(server)
+    # What is asked most is found first: a path is held against one route after the other.
     routes = [
+        Route(f"{path}/infer", v2.counted("v2/infer", v2.infer), methods=["POST"])
+        for path in (_OF_MODEL, _OF_VERSION)
+    ]
+    routes += [
         Route("/v2", v2.counted("v2", v2.metadata), methods=["GET"]),
         Route("/v2/health/live", v2.counted("v2/live", v2.live), methods=["GET"]),
         Route("/v2/health/ready", v2.counted("v2/ready", v2.ready), methods=["GET"]),
@@ -36,7 +41,6 @@ def v2_routes(server: "Server") -> list[Route]:
         routes += [
             Route(path, v2.counted("v2/model", v2.model), methods=["GET"]),
             Route(f"{path}/ready", v2.counted("v2/model_ready", v2.model_ready), methods=["GET"]),
-            Route(f"{path}/infer", v2.counted("v2/infer", v2.infer), methods=["POST"]),
         ]
     return routes
 
@@ -141,5 +145,4 @@ def _inflated(body: bytes, encoding: str, most: int) -> bytes:
 
 
 def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
-    return Response(text, status, headers, media_type="application/json")
+    return Response(as_json(content), status, headers, media_type="application/json")

@@ -41,7 +41,7 @@ class Spec:
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """A tensor that came, or that goes.
+    """A tensor that came.
 
     Attributes:
         name: what it is called.
@@ -54,6 +54,26 @@ class Tensor:
     datatype: str
     shape: tuple[int, ...]
     values: pl.Series
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """A tensor that goes: one value a row, [n].
+
+    Attributes:
+        name: what it is called.
+        datatype: of the protocol, such as `FP64`.
+        values: the elements as Python has them.
+    """
+
+    name: str
+    datatype: str
+    values: Sequence[Any]
+
+    @property
+    def shape(self) -> list[int]:
+        """Sizes of its dimensions."""
+        return [len(self.values)]
 
 
 def spec_of(name: Any, datatype: Any, shape: Any) -> Spec:
@@ -86,7 +106,7 @@ def from_list(spec: Spec, values: Any) -> Tensor:
             values = [element for item in values for element in item]
     _check_count(spec, len(values))
     # In Python a truth value is a number too.
-    if spec.datatype != "BOOL" and any(isinstance(value, bool) for value in values):
+    if spec.datatype != "BOOL" and bool in set(map(type, values)):
         raise wrong(spec.name, f"data must be of {spec.datatype}, but holds a truth value.")
     try:
         series = pl.Series(spec.name, values, _POLARS[spec.datatype], strict=True)
@@ -172,13 +192,12 @@ def _alike(content: bytes, count: int) -> Sequence[bytes]:
     return list(texts.view(f"S{size - 4}").ravel().tolist())
 
 
-def to_raw(tensor: Tensor) -> bytes:
+def to_raw(output: Output) -> bytes:
     """The elements as raw bytes."""
-    if tensor.datatype != BYTES:
-        return tensor.values.to_numpy().astype(NUMPY[tensor.datatype], copy=False).tobytes()
-    texts = tensor.values.to_list()
-    framed = {text: _framed(text.encode()) for text in set(texts)}
-    return b"".join([framed[text] for text in texts])
+    if output.datatype != BYTES:
+        return np.array(output.values, NUMPY[output.datatype]).tobytes()
+    framed = {text: _framed(text.encode()) for text in set(output.values)}
+    return b"".join([framed[text] for text in output.values])
 
 
 def _framed(text: bytes) -> bytes:

@@ -40,7 +40,10 @@ def first_id(at_us: int) -> int:
 
 def prediction_ids(request_id: int, rows: int) -> Iterator[str]:
     """The ids of a request's rows, in order."""
-    prefix = str(uuid.UUID(int=request_id))[:-_ROW_DIGITS]
+    digits = f"{request_id:032x}"
+    prefix = "-".join(
+        (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:-_ROW_DIGITS])
+    )
     return (f"{prefix}{row:0{_ROW_DIGITS}x}" for row in range(rows))
 
 

@@ -168,9 +168,11 @@ class Recorder:
                 raise Refused(503, "The server is stopping.", headers={"Retry-After": "1"})
             if self._waiting >= self._max_waiting:
                 raise not_kept(self._problem or f"{self._waiting} answers wait for the log.")
+            # The writer sleeps only while nothing waits; to wake it costs a switch of threads.
+            if not self._queue:
+                self._changed.notify()
             self._queue.append(waiting)
             self._waiting += len(waiting.entries)
-            self._changed.notify()
 
     def _run(self) -> None:
         try:

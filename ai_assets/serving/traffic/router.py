@@ -7,8 +7,7 @@ by the bundles that they met; those are closed when the last of them has its ans
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -79,18 +78,20 @@ class Serving:
         candidate = self.candidate
         return candidate is not None and (candidate.bundle.encoding == self.stable.bundle.encoding)
 
-    @property
+    @cached_property
     def slots(self) -> "tuple[Slot, ...]":
         """The bundles."""
         return (self.stable,) if self.candidate is None else (self.stable, self.candidate)
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep the bundles open meanwhile."""
-        with ExitStack() as stack:
-            for slot in self.slots:
-                stack.enter_context(slot.held())
-            yield
+    def hold(self) -> None:
+        """Keep the bundles open until `let_go` is called."""
+        for slot in self.slots:
+            slot.hold()
+
+    def let_go(self) -> None:
+        """See `hold`."""
+        for slot in self.slots:
+            slot.let_go()
 
 
 class Router:
@@ -134,22 +135,27 @@ class Router:
         """
         now = self.now
         counted.set(True)
-        with now.held():
-            part = now.stable.taking(part)
-            pieces = _pieces(now, part, asked)
-            try:
-                answers = await self._answers(now, pieces)
-                await self._keeper.answered(*(piece for _, piece in answers))
-            except Exception as error:
-                self._count(now.stable.bundle.tag, asked, _status(error))
-                raise
-            for _, (of, own, scored) in answers:
-                self._count(scored.bundle, of, 200)
-                self._metrics.answered_rows(scored.bundle, of.role, len(own))
-            if now.is_shadowed(part):
-                assert now.candidate is not None
-                self._shadow.ask(now.candidate, part, asked)
-            return mixed([(rows, scored) for rows, (_, _, scored) in answers])
+        now.hold()
+        try:
+            return await self._scored(now, now.stable.taking(part), asked)
+        finally:
+            now.let_go()
+
+    async def _scored(self, now: Serving, part: "Part", asked: "Asked") -> "Scored":
+        pieces = _pieces(now, part, asked)
+        try:
+            answers = await self._answers(now, pieces)
+            await self._keeper.answered(*(piece for _, piece in answers))
+        except Exception as error:
+            self._count(now.stable.bundle.tag, asked, _status(error))
+            raise
+        for _, (of, own, scored) in answers:
+            self._count(scored.bundle, of, 200)
+            self._metrics.answered_rows(scored.bundle, of.role, len(own))
+        if now.is_shadowed(part):
+            assert now.candidate is not None
+            self._shadow.ask(now.candidate, part, asked)
+        return mixed([(rows, scored) for rows, (_, _, scored) in answers])
 
     async def _answers(
         self, now: Serving, pieces: "list[_Piece]"

@@ -91,14 +91,22 @@ class Slot:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep it open meanwhile: whoever was let in is answered by it."""
-        self._held += 1
-        self._free.clear()
+        self.hold()
         try:
             yield
         finally:
-            self._held -= 1
-            if not self._held:
-                self._free.set()
+            self.let_go()
+
+    def hold(self) -> None:
+        """Keep it open until `let_go` is called as often."""
+        self._held += 1
+        self._free.clear()
+
+    def let_go(self) -> None:
+        """See `hold`."""
+        self._held -= 1
+        if not self._held:
+            self._free.set()
 
     async def close(self) -> None:
         """Answer whoever was let in, and end."""
