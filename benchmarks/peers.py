@@ -72,6 +72,7 @@ def serving(
     *,
     folder: Path,
     environment: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """Start a server and stop it again.
 
@@ -81,6 +82,7 @@ def serving(
         ask: path and body of a request; the server is ready once it is answered.
         folder: its working directory, where its log is kept.
         environment: what is set beside this process's own.
+        headers: those of the request, beside its type.
     """
     with (folder / f"{port}.log").open("wb") as log:
         process = subprocess.Popen(
@@ -91,16 +93,22 @@ def serving(
             stderr=log,
         )
         try:
-            _wait(process, port, ask, Path(log.name))
+            _wait(process, port, ask, headers or {}, Path(log.name))
             yield process
         finally:
             process.terminate()
             process.wait(timeout=60)
 
 
-def _wait(process: "subprocess.Popen[bytes]", port: int, ask: tuple[str, str], log: Path) -> None:
+def _wait(
+    process: "subprocess.Popen[bytes]",
+    port: int,
+    ask: tuple[str, str],
+    headers: Mapping[str, str],
+    log: Path,
+) -> None:
     path, body = ask
-    headers, said = {"Content-Type": "application/json"}, ""
+    headers, said = {"Content-Type": "application/json", **headers}, ""
     for _ in range(READY_IN_S * 10):
         if process.poll() is not None:
             sys.exit(f"A server ended before it was ready:\n{log.read_text()[-2000:]}")
