@@ -17,6 +17,7 @@ from ai_assets.serving.app import create_app
 from ai_assets.serving.observe.observer import check_observe
 from ai_assets.serving.place import what_to_serve
 from ai_assets.serving.protocols.beside import check_grpc
+from ai_assets.serving.protocols.sockets import sockets
 from ai_assets.serving.settings import Settings
 
 
@@ -56,6 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         port=given.port,
         access_log=False,
         log_level="warning",
+        ws=sockets(),
         ws_max_size=settings.max_body,
         **(tls.for_uvicorn() if tls else {}),
     )

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 from ai_assets.serving.access.keys import new_key
 from ai_assets.serving.access.store import KeyStore
+from ai_assets.serving.protocols import sockets
 from ai_assets.serving.protocols.rows import Rows, lines
 from ai_assets.serving.record.store import open_store
 
@@ -345,3 +348,27 @@ def test_lines_are_the_same_however_the_body_is_cut(size: int):
         return [line async for line in lines(chunks(), 6)]
 
     assert asyncio.run(main()) == [b"one", b"two2", None, b"three", b"last"]
+
+
+def test_a_server_starts_without_the_package_of_websockets():
+    code = """
+import sys
+import uvicorn
+from ai_assets.serving.protocols.sockets import sockets
+config = uvicorn.Config(app=print, ws=sockets())
+config.load()
+assert "websockets" not in sys.modules, "before"
+from uvicorn.server import ServerState
+config.ws_protocol_class(config=config, server_state=ServerState(), app_state={})
+assert "websockets" in sys.modules, "after"
+"""
+
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_where_the_package_is_absent_there_are_no_websockets(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sockets, "_PACKAGE", "no_such_package")
+
+    assert sockets.sockets() == "none"
