@@ -23,7 +23,7 @@ def test_verifying_a_bundle_imports_nothing_that_scores(shared: Path):
         "from ai_assets.serving.app import create_app\n"
         f"app = create_app({str(shared / 'payload')!r})\n"
         "heavy = {'fastapi', 'pydantic', 'numpy', 'polars', 'duckdb', 'onnxruntime', 'deltalake',"
-        " 'pyarrow'}\n"
+        " 'pyarrow', 'psycopg', 'jwt', 'ai_assets.serving.access.oidc'}\n"
         "sys.exit(' '.join(sorted(heavy & set(sys.modules))) or 0)"
     )
 
