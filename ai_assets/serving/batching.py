@@ -1,7 +1,9 @@
 """Many requests, one worker: what waits while a batch runs becomes the next batch.
 
-Nothing waits for a timer, so one request alone is answered at once, and under load batches grow by
-themselves up to their bound. What a request brings is never taken apart here: rows, a frame or a
+One request alone is answered at once, and under load batches grow by themselves up to their bound.
+Under load there is a pause after a batch, so that those whom it answered can ask again: else they
+and those who waited meanwhile take turns, in two batches of half the size, and a batch costs much
+the same whatever its size. What a request brings is never taken apart here: rows, a frame or a
 matrix, it stays one part of the batch.
 """
 
@@ -15,6 +17,11 @@ from typing import Any, Generic, TypeVar
 
 from ai_assets.serving.problems import Refused
 
+# Callers whom a batch must have answered to be followed by a pause, and how long that is as a share
+# of the batch's own time.
+_CROWD = 5
+_PAUSE = 0.5
+_MOST_PAUSE_S = 0.005
 Part = TypeVar("Part", bound=Sized)
 R = TypeVar("R")
 
@@ -116,7 +123,9 @@ class MicroBatcher(Generic[Part, R]):
         self._waiting -= rows
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         while batch := self._next():
+            began = loop.time()
             try:
                 await self._answer(batch)
             finally:
@@ -124,6 +133,8 @@ class MicroBatcher(Generic[Part, R]):
                     self._release(len(job.part))
                     if not job.done.done():
                         job.done.cancel()
+            if len(batch) >= _CROWD and not self._closed:
+                await asyncio.sleep(min(_MOST_PAUSE_S, _PAUSE * (loop.time() - began)))
 
     def _next(self) -> list[_Job[Part]]:
         batch: list[_Job[Part]] = []

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -43,6 +44,31 @@ def test_what_waits_while_a_batch_runs_becomes_the_next_within_the_bound():
     assert found == [[2 * n] for n in range(6)]
     assert max(map(len, batches)) <= 4
     assert len(batches) <= 3
+
+
+@pytest.mark.parametrize(("callers", "sizes"), [(16, {16}), (4, {2})])
+def test_many_callers_that_ask_again_are_answered_together_and_few_at_once(callers, sizes):
+    """Where two halves take turns, each batch is half as large."""
+    batches = []
+
+    def score(parts: list[list[int]]) -> list[list[int]]:
+        time.sleep(0.01)
+        batches.append(len(parts))
+        return parts
+
+    async def caller(many, late: bool):
+        await asyncio.sleep(0.005 if late else 0)
+        for n in range(12):
+            await many.submit([n])
+
+    async def scenario():
+        many = batcher(score, max_rows=64, max_waiting=64)
+        await asyncio.gather(*(caller(many, n % 2 == 0) for n in range(callers)))
+        await many.close()
+
+    asyncio.run(scenario())
+
+    assert set(batches[4:10]) == sizes
 
 
 def test_one_bad_request_does_not_fail_the_others():

@@ -90,7 +90,8 @@ def _with_absent_late_columns(frame: Frame, table: Table) -> Frame:
         for name in absent
         if f"{name}_{KNOWN_AT}" not in have
     ]
-    return frame.with_columns(nulls + nevers) if absent else frame
+    # To divide a few rows' columns among threads costs more than to make them.
+    return frame.with_columns_seq(nulls + nevers) if absent else frame
 
 
 def _as_declared(frame: Frame, table: Table) -> Frame:
