@@ -5,6 +5,7 @@ the same.
 """
 
 import argparse
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         log_level="warning",
         ws=sockets(),
         ws_max_size=settings.max_body,
+        timeout_graceful_shutdown=math.ceil(settings.max_seconds),
         **(tls.for_uvicorn() if tls else {}),
     )
     return 0

@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from ai_assets.serving.access.gate import Gate
 from ai_assets.serving.access.middleware import AccessMiddleware
+from ai_assets.serving.batching import CallerGone, caller
 from ai_assets.serving.observe.middleware import ObserveMiddleware
 from ai_assets.serving.observe.observer import Observer
 from ai_assets.serving.observe.profile import profile_routes
@@ -354,7 +355,8 @@ class Server:
                     raise Refused(413, f"The body must be at most {most} bytes.")
                 parts.append(part)
         except ClientDisconnect:
-            raise Refused(499, "The caller went away.") from None
+            raise CallerGone from None
+        caller.set(request)
         return b"".join(parts)
 
 

@@ -5,6 +5,9 @@ Under load there is a pause after a batch, so that those whom it answered can as
 and those who waited meanwhile take turns, in two batches of half the size, and a batch costs much
 the same whatever its size. What a request brings is never taken apart here: rows, a frame or a
 matrix, it stays one part of the batch.
+
+Rows that have waited for a while are only scored if their caller is still there, and nobody waits
+longer than a bound, should a batch never end.
 """
 
 import asyncio
@@ -12,11 +15,20 @@ import math
 from collections import deque
 from collections.abc import Callable, Sized
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ai_assets.serving.problems import Refused
 
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+# The request of this context, once its whole body was read: from then on all that it can still say
+# is that its caller went away.
+caller: "ContextVar[Request | None]" = ContextVar("caller", default=None)
+# Who has waited so long may have gone.
+_LONG_S = 0.1
 # Callers whom a batch must have answered to be followed by a pause, and how long that is as a share
 # of the batch's own time.
 _CROWD = 5
@@ -26,10 +38,19 @@ Part = TypeVar("Part", bound=Sized)
 R = TypeVar("R")
 
 
+class CallerGone(Refused):
+    """The caller went away before its rows were scored; nobody reads this."""
+
+    def __init__(self) -> None:
+        super().__init__(499, "The caller went away.")
+
+
 @dataclass(eq=False)
 class _Job(Generic[Part]):
     part: Part
     done: "asyncio.Future[Any]"
+    since: float
+    caller: "Request | None"
 
 
 class MicroBatcher(Generic[Part, R]):
@@ -41,6 +62,8 @@ class MicroBatcher(Generic[Part, R]):
         max_rows: largest batch. A single request may be larger, and is then a batch of its own.
         max_waiting: rows that may wait; beyond it requests are refused with 503.
         told: called with each result on behalf of whoever asked for it.
+        max_seconds: how long a request may wait for its answer, and at most twice as long; then
+            it is refused with 503.
     """
 
     def __init__(
@@ -50,11 +73,13 @@ class MicroBatcher(Generic[Part, R]):
         max_rows: int,
         max_waiting: int,
         told: Callable[[R], None] = lambda result: None,
+        max_seconds: float = 30.0,
     ) -> None:
         self._score = score
         self._told = told
         self._max_rows = max_rows
         self._max_waiting = max_waiting
+        self._max_seconds = max_seconds
         self._jobs: deque[_Job[Part]] = deque()
         self._waiting = 0
         self._rows_a_second = 1000.0
@@ -73,10 +98,13 @@ class MicroBatcher(Generic[Part, R]):
         A caller that goes away costs no scoring if it still waited.
 
         Raises:
-            Refused: with 503 and `Retry-After`: too many rows wait, or the server is stopping.
+            CallerGone: it did not wait.
+            Refused: with 503 and `Retry-After`: too many rows wait, or these have waited for too
+                long, or the server is stopping.
         """
         self._admit(len(part))
-        job = _Job(part, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        job = _Job(part, loop.create_future(), loop.time(), caller.get())
         self._jobs.append(job)
         self._waiting += len(part)
         if self._runner is None or self._runner.done():
@@ -124,11 +152,13 @@ class MicroBatcher(Generic[Part, R]):
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        while batch := self._next():
-            began = loop.time()
+        while self._jobs:
+            batch, began = await self._next(), loop.time()
+            self._look_late(batch)
             try:
                 await self._answer(batch)
             finally:
+                self._late.cancel()
                 for job in batch:
                     self._release(len(job.part))
                     if not job.done.done():
@@ -136,21 +166,39 @@ class MicroBatcher(Generic[Part, R]):
             if len(batch) >= _CROWD and not self._closed:
                 await asyncio.sleep(min(_MOST_PAUSE_S, _PAUSE * (loop.time() - began)))
 
-    def _next(self) -> list[_Job[Part]]:
+    async def _next(self) -> list[_Job[Part]]:
+        """The jobs to score next, without those that nobody waits for; there may be none left."""
         batch: list[_Job[Part]] = []
-        size = 0
+        size, long_ago = 0, asyncio.get_running_loop().time() - _LONG_S
         while self._jobs and (not batch or size + len(self._jobs[0].part) <= self._max_rows):
             job = self._jobs.popleft()
-            if job.done.cancelled():
+            if job.since < long_ago and await _is_gone(job):
+                _fail(job, CallerGone())
+            if job.done.done():
                 self._release(len(job.part))
                 continue
             batch.append(job)
             size += len(job.part)
         return batch
 
+    def _look_late(self, batch: list[_Job[Part]]) -> None:
+        late = asyncio.get_running_loop().call_later(self._max_seconds, self._end_late, batch)
+        self._late: asyncio.TimerHandle = late
+
+    def _end_late(self, batch: list[_Job[Part]]) -> None:
+        """Refuse whoever has waited for too long, while a batch goes on."""
+        long_ago = asyncio.get_running_loop().time() - self._max_seconds
+        for job in (*batch, *self._jobs):
+            if job.since <= long_ago:
+                words = f"There was no answer within {self._max_seconds:g} s."
+                _fail(job, Refused(503, words, headers={"Retry-After": "1"}))
+        self._look_late(batch)
+
     async def _answer(self, batch: list[_Job[Part]]) -> None:
         loop = asyncio.get_running_loop()
         parts = [job.part for job in batch]
+        if not parts:
+            return
         began = loop.time()
         try:
             results = await loop.run_in_executor(self._worker, self._score, parts)
@@ -172,6 +220,15 @@ class MicroBatcher(Generic[Part, R]):
 def _fail(job: _Job[Any], error: Exception) -> None:
     if not job.done.done():
         job.done.set_exception(error)
+
+
+async def _is_gone(job: _Job[Any]) -> bool:
+    if job.caller is None:
+        return False
+    try:
+        return await job.caller.is_disconnected()
+    except Exception:  # others wait for this too, so it counts as there
+        return False
 
 
 def _new_worker() -> ThreadPoolExecutor:

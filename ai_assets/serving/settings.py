@@ -38,6 +38,8 @@ class Settings:
         max_body: most bytes of a request.
         batch_rows: most rows that are scored together.
         max_waiting: rows that may wait before requests are refused with 503.
+        max_seconds: how long a request may wait for its answer, and at most twice as long; then
+            it is refused with 503. A server that is stopped waits as long for what is under way.
         max_shadow: rows that may wait for a shadow; what comes beyond is not shown to it.
         explain_rows: most rows of a request for explanations.
         streams: callers that may send rows one by one at the same time.
@@ -72,6 +74,7 @@ class Settings:
     max_body: int = 2_000_000
     batch_rows: int = 512
     max_waiting: int = 4096
+    max_seconds: float = 30.0
     max_shadow: int = 512
     explain_rows: int = 16
     streams: int = 64

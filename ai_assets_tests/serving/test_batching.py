@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from ai_assets.serving.batching import MicroBatcher
+from ai_assets.serving.batching import CallerGone, MicroBatcher, caller
 from ai_assets.serving.problems import Refused
 
 
@@ -140,3 +140,76 @@ def test_closing_answers_what_waits_and_refuses_what_comes():
         return await waiting
 
     assert asyncio.run(scenario()) == [10]
+
+
+class Caller:
+    """A request as far as a batch asks it."""
+
+    def __init__(self, *, gone: bool) -> None:
+        self._gone = gone
+
+    async def is_disconnected(self) -> bool:
+        await asyncio.sleep(0)
+        return self._gone
+
+
+class NoCaller:
+    """A request that cannot tell."""
+
+    async def is_disconnected(self) -> bool:
+        raise RuntimeError("nothing to ask")
+
+
+def test_rows_that_have_waited_are_scored_only_for_callers_that_are_still_there():
+    async def scenario():
+        slow = Slow()
+        many = batcher(slow)
+
+        async def ask(number, request):
+            caller.set(request)
+            return await many.submit([number])
+
+        tasks = [asyncio.create_task(many.submit([0]))]
+        await asyncio.sleep(0.02)
+        there, gone, unknown = Caller(gone=False), Caller(gone=True), NoCaller()
+        tasks += [
+            asyncio.create_task(ask(number, request))
+            for number, request in enumerate((there, gone, unknown, None), start=1)
+        ]
+        await asyncio.sleep(0.15)
+        tasks.append(asyncio.create_task(ask(5, gone)))
+        await asyncio.sleep(0.02)
+        slow.let.set()
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        return found, slow.batches, many.waiting
+
+    found, batches, waiting = asyncio.run(scenario())
+
+    assert isinstance(found.pop(2), CallerGone)
+    # Who has hardly waited is not asked.
+    assert found == [[0], [2], [6], [8], [10]]
+    assert batches == [[0], [1, 3, 4, 5]]
+    assert waiting == 0
+
+
+def test_nobody_waits_longer_than_the_bound_and_the_worker_goes_on_afterwards():
+    async def scenario():
+        slow = Slow()
+        many = MicroBatcher(slow, max_rows=1, max_waiting=10, max_seconds=0.2)
+        tasks = [asyncio.create_task(many.submit([n])) for n in range(2)]
+        await asyncio.sleep(0.1)
+        tasks.append(asyncio.create_task(many.submit([2])))
+        early = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
+        slow.let.set()
+        later = await many.submit([3])
+        await many.close()
+        return early, later, slow.batches, many.waiting
+
+    early, later, batches, waiting = asyncio.run(scenario())
+
+    assert [(e.status, e.error, dict(e.headers)) for e in early] == [
+        (503, "There was no answer within 0.2 s.", {"Retry-After": "1"})
+    ] * 3
+    assert later == [6]
+    assert batches == [[0], [3]]
+    assert waiting == 0

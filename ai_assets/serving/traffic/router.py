@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ai_assets.serving.batching import CallerGone
 from ai_assets.serving.observe.logs import failed
 from ai_assets.serving.problems import Refused
 from ai_assets.serving.record.asked import Asked, Role, Split
@@ -175,6 +176,8 @@ class Router:
         try:
             own = slot.taking(part)
             return asked, own, _named(await slot.batcher.submit(own), piece)
+        except CallerGone:
+            raise
         except Exception as error:
             # Where the stable bundle fails too, the rows are to blame.
             scored = _named(await now.stable.batcher.submit(part), piece)

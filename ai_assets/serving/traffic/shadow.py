@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ai_assets.serving.batching import caller
 from ai_assets.serving.observe.exchange import CURRENT
 from ai_assets.serving.observe.logs import failed
 from ai_assets.serving.problems import Refused
@@ -51,6 +52,7 @@ class Shadow:
 
     async def _run(self, slot: "Slot", part: "Part", asked: Asked) -> None:
         CURRENT.set(None)  # nobody waits for it: it is no part of the request that it came from
+        caller.set(None)
         own = replace(asked, began=time.perf_counter(), role="shadow", split=None)
         tag, status = slot.bundle.tag, 500
         try:

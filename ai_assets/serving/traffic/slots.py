@@ -54,6 +54,7 @@ class Slot:
             max_rows=settings.batch_rows,
             max_waiting=settings.max_waiting,
             told=note_scored,
+            max_seconds=settings.max_seconds,
         )
         self._made: dict[str, Any] = {}
         self._making = threading.Lock()

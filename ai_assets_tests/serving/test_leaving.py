@@ -1,0 +1,205 @@
+"""A server that is stopped answers whom it let in; a caller that goes away is not worked for."""
+
+import http.client
+import json
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import small_payload as small
+import uvicorn
+from serving_processes import started
+
+from ai_assets.serving.app import create_app
+from ai_assets.serving.record.store import open_store
+from ai_assets.serving.settings import Settings
+
+CALLERS, ANSWERS_BEFORE = 8, 200
+HEADERS = {"Content-Type": "application/json"}
+
+
+def logged(log: Path) -> list[str]:
+    """Ids of all answers of a log."""
+    return [i for e in open_store(str(log)).answers((None, None)) for i in e.prediction_ids()]
+
+
+@contextmanager
+def server(
+    shared: Path, folder: Path, port: int, **settings: str
+) -> Iterator[tuple[Any, httpx.Client]]:
+    """The process and a client."""
+    command = ["ai_assets.serving", "--bundle", str(shared / "payload"), "--port", str(port)]
+    environment = {
+        "AI_ASSETS_LAKE": str(shared / "lake"),
+        "AI_ASSETS_LOG": str(folder / "log.sqlite"),
+        **settings,
+    }
+    url = f"http://127.0.0.1:{port}"
+    with started(command, url, folder, environment) as (client, process):
+        yield process, client
+
+
+def ask_until_it_is_gone(port: int, answered: list[str], other: list[int]) -> None:
+    """Ask until no connection is left; a bad answer, or half of one, is noted."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    while True:
+        try:
+            connection.request("POST", "/predict", json.dumps([small.ROW] * 3), HEADERS)
+            answer = connection.getresponse()
+        except (OSError, http.client.HTTPException):
+            return
+        if answer.status != 200:
+            other.append(answer.status)
+            return
+        answered += [p["prediction_id"] for p in json.loads(answer.read())["predictions"]]
+
+
+def test_what_a_stopped_server_has_scored_it_has_answered_and_recorded(
+    shared: Path, tmp_path: Path, free_port: int
+):
+    answered: list[str] = []
+    other: list[int] = []
+    with server(shared, tmp_path, free_port) as (process, _):
+        callers = [
+            threading.Thread(target=ask_until_it_is_gone, args=(free_port, answered, other))
+            for _ in range(CALLERS)
+        ]
+        for caller in callers:
+            caller.start()
+        end = time.monotonic() + 60
+        while len(answered) < ANSWERS_BEFORE:
+            assert time.monotonic() < end and not other
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        for caller in callers:
+            caller.join(timeout=60)
+        ended = process.wait(timeout=60)
+
+    assert ended in (0, -signal.SIGTERM)
+    assert other == []
+    assert sorted(answered) == sorted(logged(tmp_path / "log.sqlite"))
+
+
+@contextmanager
+def half_asked(port: int) -> Iterator[tuple[http.client.HTTPConnection, bytes]]:
+    """A request of which half was sent, and the other half."""
+    body = json.dumps(small.ROW).encode()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.putrequest("POST", "/predict")
+    for name, value in {**HEADERS, "Content-Length": str(len(body))}.items():
+        connection.putheader(name, value)
+    connection.endheaders(body[:20])
+    try:
+        yield connection, body[20:]
+    finally:
+        connection.close()
+
+
+def test_a_request_that_is_under_way_when_the_server_is_stopped_is_answered(
+    shared: Path, tmp_path: Path, free_port: int
+):
+    with (
+        server(shared, tmp_path, free_port) as (process, client),
+        half_asked(free_port) as (connection, rest),
+    ):
+        assert client.post("/predict", json=small.ROW).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        until_refused(free_port)
+        assert process.poll() is None
+
+        connection.send(rest)
+        answer = connection.getresponse()
+
+        assert answer.status == 200
+        (given,) = json.loads(answer.read())["predictions"]
+        process.wait(timeout=60)
+    assert logged(tmp_path / "log.sqlite")[-1] == given["prediction_id"]
+
+
+def until_refused(port: int) -> None:
+    """Return when the server takes nobody any more."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except ConnectionRefusedError:
+            return
+        time.sleep(0.02)
+    raise AssertionError("the server still takes callers")
+
+
+def test_a_caller_that_never_ends_does_not_keep_a_stopped_server(
+    shared: Path, tmp_path: Path, free_port: int
+):
+    with (
+        server(shared, tmp_path, free_port, AI_ASSETS_MAX_SECONDS="1") as (process, client),
+        half_asked(free_port),
+    ):
+        answer = client.post("/predict", json=small.ROW).json()
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+
+    (given,) = answer["predictions"]
+    assert logged(tmp_path / "log.sqlite") == [given["prediction_id"]]
+
+
+@pytest.fixture
+def held_up(shared: Path, tmp_path: Path, free_port: int) -> Iterator[tuple[int, Any, Path]]:
+    """Port of a server that scores nothing until it is let, what lets it, and its log."""
+    log, let = tmp_path / "log.sqlite", threading.Event()
+    app = create_app(shared / "payload", Settings(lake=str(shared / "lake"), log=str(log)))
+    config = uvicorn.Config(app, port=free_port, log_level="warning")
+    running = uvicorn.Server(config)
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    try:
+        while not running.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        batcher = app.state.server.slot.batcher
+        score = batcher._score
+        batcher._score = lambda parts: let.wait(30) and score(parts)
+        yield free_port, let, log
+    finally:
+        let.set()
+        running.should_exit = True
+        thread.join(timeout=60)
+
+
+def test_the_rows_of_a_caller_that_went_away_are_not_scored(
+    held_up: tuple[int, threading.Event, Path],
+):
+    port, let, log = held_up
+    answers: list[Any] = []
+
+    def ask() -> None:
+        url = f"http://127.0.0.1:{port}/predict"
+        answers.append(httpx.post(url, json=small.ROW, timeout=60))
+
+    callers = [threading.Thread(target=ask) for _ in range(2)]
+    callers[0].start()
+    time.sleep(0.3)
+    body = json.dumps([small.ROW] * 5).encode()
+    with socket.create_connection(("127.0.0.1", port)) as gone:
+        head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        gone.sendall(head.encode() + body)
+        time.sleep(0.3)
+    callers[1].start()
+    time.sleep(0.3)
+    let.set()
+    for caller in callers:
+        caller.join(timeout=60)
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    given = {answer.json()["predictions"][0]["prediction_id"] for answer in answers}
+    # Those of the one that went away would be five.
+    assert set(logged(log)) == given
+    metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    assert 'ai_assets_requests_total{product="trips",route="predict",status="499"} 1.0' in metrics
