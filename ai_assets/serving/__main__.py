@@ -25,9 +25,9 @@ from ai_assets.serving.settings import Settings
 def main(arguments: list[str] | None = None) -> int:
     """Serve until stopped. Returns 1, with one sentence, where the bundle cannot be served."""
     parser = argparse.ArgumentParser(prog="python -m ai_assets.serving", description=__doc__)
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--product", help="serve what is in production of it, also when it changes")
-    what.add_argument("--bundle", type=Path, help="folder of a signed bundle")
+    served = parser.add_mutually_exclusive_group()
+    served.add_argument("--product", help="serve what is in production of it, also when it changes")
+    served.add_argument("--bundle", type=Path, help="folder of a signed bundle")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=3000, help="port to listen on")
     parser.add_argument(
@@ -38,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--tls-client-ca", help="authorities of clients, who then need certificates"
     )
+    parser.add_argument("--workers", type=int, default=1, help="processes that answer")
     given = parser.parse_args(arguments)
     try:
         settings = _settings(given)
@@ -45,24 +46,30 @@ def main(arguments: list[str] | None = None) -> int:
         check_host(given.host, settings.access)
         check_grpc(settings)
         check_observe(settings)
-        app = create_app(None if given.product else given.bundle or what_to_serve(), settings)
+        what = None if given.product else given.bundle or what_to_serve()
+        run: dict[str, Any] = {
+            "host": given.host,
+            "port": given.port,
+            "access_log": False,
+            "log_level": "warning",
+            "ws": sockets(),
+            "ws_max_size": settings.max_body,
+            "timeout_graceful_shutdown": math.ceil(settings.max_seconds),
+            **(tls.for_uvicorn() if tls else {}),
+        }
+        if given.workers != 1:
+            # A single one starts without what several need.
+            from ai_assets.serving.workers import serve
+
+            return serve(what, settings, workers=given.workers, **run)
+        app = create_app(what, settings)
         app.state.server.wait()
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
     import uvicorn
 
-    uvicorn.run(
-        app,
-        host=given.host,
-        port=given.port,
-        access_log=False,
-        log_level="warning",
-        ws=sockets(),
-        ws_max_size=settings.max_body,
-        timeout_graceful_shutdown=math.ceil(settings.max_seconds),
-        **(tls.for_uvicorn() if tls else {}),
-    )
+    uvicorn.run(app, **run)
     return 0
 
 

@@ -175,10 +175,12 @@ class Metrics:
         self._age.labels(self._product, table).set(seconds)
 
     def text(self) -> bytes:
-        """All of it in Prometheus' text format."""
+        """All of it in Prometheus' text format; of several workers, whichever is asked."""
         from prometheus_client import generate_latest
 
-        return generate_latest(self.registry)
+        from ai_assets.serving.workers import of_all_workers
+
+        return generate_latest(of_all_workers(self.registry))
 
 
 def observe_all(histogram: Any, values: "np.ndarray") -> None:

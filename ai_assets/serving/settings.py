@@ -46,6 +46,7 @@ class Settings:
         stream_rows: rows of one such caller that are scored at the same time.
         check_seconds: time between two looks for newer tables, and for a newer release.
         threads: threads of the model. One answers small requests soonest.
+        shared: folder that the workers of one server share; empty for a single one.
         grpc_host: address that gRPC listens on.
         grpc_port: port that gRPC listens on; 0 serves none.
         logs: `text`, or `json`: one object a line.
@@ -81,11 +82,16 @@ class Settings:
     stream_rows: int = 32
     check_seconds: float = 5.0
     threads: int = 1
+    shared: str = ""
     grpc_host: str = "127.0.0.1"
     grpc_port: int = 0
     logs: str = "text"
     logs_answered: float = 0.0
     traces: str = ""
+
+    def environment(self) -> dict[str, str]:
+        """The environment that gives these settings again."""
+        return {f"AI_ASSETS_{s.name.upper()}": str(getattr(self, s.name)) for s in fields(self)}
 
     def __post_init__(self) -> None:
         for setting in fields(self):

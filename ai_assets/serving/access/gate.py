@@ -4,12 +4,13 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ai_assets.lifecycle.errors import must_be
 from ai_assets.serving.access.keys import AccessError, Key, split_token
-from ai_assets.serving.access.limits import Bucket, retry_after
+from ai_assets.serving.access.limits import Bucket, Rate, SharedBucket, retry_after
 from ai_assets.serving.access.local import is_forwarded, is_loopback
 from ai_assets.serving.access.quotas import Quotas
 from ai_assets.serving.access.rules import Need
@@ -60,6 +61,7 @@ class Gate:
         clock: Callable[[], float] = time.time,
         check_s: float = _CHECK_S,
         verifier: "Verifier | None" = None,
+        shared: Path | None = None,
     ) -> None:
         if mode not in MODES:
             raise AccessError(must_be("AI_ASSETS_ACCESS", MODES, mode))
@@ -70,7 +72,7 @@ class Gate:
         self._looked = float("-inf")
         self._buckets: dict[str, Bucket] = {}
         self._quotas = Quotas(store)
-        self._verifier = verifier
+        self._verifier, self._shared = verifier, shared
 
     @classmethod
     def of(cls, settings: "Settings") -> "Gate":
@@ -85,7 +87,8 @@ class Gate:
             from ai_assets.serving.access.oidc import Verifier
 
             verifier = Verifier.of(settings)
-        return cls(settings.access, KeyStore(Path(settings.keys)), verifier=verifier)
+        shared = Path(settings.shared) if settings.shared else None
+        return cls(settings.access, KeyStore(Path(settings.keys)), verifier=verifier, shared=shared)
 
     def announce(self) -> None:
         """Say in the log what a person who starts a server must know."""
@@ -170,7 +173,7 @@ class Gate:
             return
         bucket = self._buckets.get(key.id)
         if bucket is None:
-            bucket = self._buckets[key.id] = Bucket(key.rate, now)
+            bucket = self._buckets[key.id] = self._bucket(key.id, key.rate, now)
         wait = bucket.take(now)
         if wait:
             raise Refused(
@@ -178,6 +181,13 @@ class Gate:
                 f"The key {key.id} may ask {key.rate}, and has. Try again later.",
                 headers={"Retry-After": retry_after(wait)},
             )
+
+    def _bucket(self, key_id: str, rate: Rate, now: float) -> Bucket:
+        if self._shared is None:
+            return Bucket(rate, now)
+        # Ids of an identity provider may hold anything.
+        name = blake2b(key_id.encode(), digest_size=16).hexdigest()
+        return SharedBucket(rate, now, self._shared / f"rate-{name}")
 
 
 def _tokens(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[str]:

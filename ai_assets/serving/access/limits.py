@@ -1,8 +1,12 @@
 """How often a key may ask: a rate (a token bucket), and a quota (a count in a window of time)."""
 
+import fcntl
 import math
+import os
 import re
+import struct
 from dataclasses import dataclass
+from pathlib import Path
 
 from ai_assets.lifecycle.errors import UserError, must_be
 
@@ -88,6 +92,38 @@ class Bucket:
             self._left -= 1
             return 0.0
         return (1 - self._left) / per_second
+
+
+class SharedBucket(Bucket):
+    """A token bucket in a file, for all processes that have it. The clock must be theirs too.
+
+    Args:
+        rate: how fast it is refilled.
+        now: the clock's time; it begins full for whoever comes first.
+        file: where it is; made where it is not.
+    """
+
+    _FORM = struct.Struct("dd")
+
+    def __init__(self, rate: Rate, now: float, file: Path) -> None:
+        super().__init__(rate, now)
+        self._file = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+
+    def take(self, now: float) -> float:
+        """0 where a request may pass now; else seconds until one may."""
+        fcntl.lockf(self._file, fcntl.LOCK_EX)
+        try:
+            found = os.pread(self._file, self._FORM.size, 0)
+            if found:
+                self._left, self._at = self._FORM.unpack(found)
+            wait = super().take(max(now, self._at))
+            os.pwrite(self._file, self._FORM.pack(self._left, self._at), 0)
+            return wait
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN)
+
+    def __del__(self) -> None:
+        os.close(self._file)
 
 
 def retry_after(seconds: float) -> str:
