@@ -94,7 +94,7 @@ class _Seen:
 
 
 class Engine:
-    """Answers checked rows. Everything but `refresh` is called from the scoring worker.
+    """Answers checked rows. All that scores is called from the scoring worker.
 
     Args:
         bundle: a verified bundle.
@@ -119,7 +119,7 @@ class Engine:
         self._explainer = Explainer(self.scorer)
         self._reader = reader
         self._tables = tables
-        self._metrics = metrics
+        self.metrics = metrics
         self._check_s = check_s
         self._snapshots: dict[str, Snapshot] | None = None
         self._problem = ""
@@ -153,7 +153,7 @@ class Engine:
         scores = self.scorer.score_matrix(matrix)
         _check_finite(scores)
         ended, by_sql = time.time_ns(), bool(sql_began_ns)
-        self._metrics.scored(scores.probability)
+        self.metrics.scored(scores.probability)
         took = Took(len(matrix), sql_began_ns, began if by_sql else 0, began, ended)
         return _Seen(matrix, scores, took)
 
@@ -203,6 +203,11 @@ class Engine:
         except (DataError, DeclarationError) as error:
             raise _not_computable(error) from error
 
+    @property
+    def snapshots(self) -> dict[str, Snapshot] | None:
+        """The tables that are answered from: another value as soon as they are; None before."""
+        return self._snapshots
+
     def refresh(self) -> dict[str, Snapshot]:
         """Look for newer tables and answer from them from now on.
 
@@ -221,7 +226,7 @@ class Engine:
                 self._problem = str(error)
                 raise OnlineError(str(error)) from error
             for name, snapshot in found.items():
-                self._metrics.aged(name, snapshot.shown()["age_seconds"])
+                self.metrics.aged(name, snapshot.shown()["age_seconds"])
             return found
 
     def start(self) -> None:

@@ -85,6 +85,12 @@ class Metrics:
             ["product", "bundle", "role"],
             **shared,
         )
+        self._looked_up = Counter(
+            "ai_assets_cache_lookups",
+            "Requests whose answers were looked for in the cache",
+            ["product", "result"],
+            **shared,
+        )
         self._fallen = Counter(
             "ai_assets_candidate_failed_rows",
             "Rows that the candidate should have answered, but could not",
@@ -164,6 +170,15 @@ class Metrics:
         """Count one batch of answers [n]."""
         self._rows.labels(self._product).observe(len(probabilities))
         observe_all(self._probability.labels(self._product), probabilities)
+
+    def cached(self, probabilities: "np.ndarray") -> None:
+        """Count a request whose answers [n] were known."""
+        self._looked_up.labels(self._product, "hit").inc()
+        observe_all(self._probability.labels(self._product), probabilities)
+
+    def not_cached(self) -> None:
+        """Count a request whose answers were looked for, and not known."""
+        self._looked_up.labels(self._product, "miss").inc()
 
     def recorded(self, rows: int, seconds: float) -> None:
         """Count what was recorded together, and how long that took."""

@@ -9,7 +9,7 @@ from ai_assets.serving.online import lake_root
 from ai_assets.serving.place import bundle_store, keys_file
 
 ACCESS = "AI_ASSETS_ACCESS"
-_MAY_BE_0 = ("grpc_port", "logs_answered")
+_MAY_BE_0 = ("cache", "grpc_port", "logs_answered")
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Settings:
         max_seconds: how long a request may wait for its answer, and at most twice as long; then
             it is refused with 503. A server that is stopped waits as long for what is under way.
         max_shadow: rows that may wait for a shadow; what comes beyond is not shown to it.
+        cache: small requests whose answers each bundle keeps for who asks the same again; 0 keeps
+            none.
         explain_rows: most rows of a request for explanations.
         streams: callers that may send rows one by one at the same time.
         stream_rows: rows of one such caller that are scored at the same time.
@@ -77,6 +79,7 @@ class Settings:
     max_waiting: int = 4096
     max_seconds: float = 30.0
     max_shadow: int = 512
+    cache: int = 0
     explain_rows: int = 16
     streams: int = 64
     stream_rows: int = 32
@@ -100,6 +103,8 @@ class Settings:
                 raise BundleError(must_be(setting.name, "greater than 0", value))
         if not 0 <= self.logs_answered <= 1:
             raise BundleError(must_be("logs_answered", "between 0 and 1", self.logs_answered))
+        if self.cache < 0:
+            raise BundleError(must_be("cache", "at least 0", self.cache))
         if not 0 <= self.grpc_port < 65536:
             raise BundleError(must_be("grpc_port", "between 0 and 65535", self.grpc_port))
 

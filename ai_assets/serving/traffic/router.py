@@ -170,17 +170,17 @@ class Router:
     async def _answer(self, now: Serving, piece: "_Piece") -> "Answer":
         asked, part = piece.asked, piece.part
         if asked.role == "stable":
-            return asked, part, _named(await now.stable.batcher.submit(part), piece)
+            return asked, part, _named(await now.stable.submit(part), piece)
         slot = now.candidate
         assert slot is not None and asked.split is not None
         try:
             own = slot.taking(part)
-            return asked, own, _named(await slot.batcher.submit(own), piece)
+            return asked, own, _named(await slot.submit(own), piece)
         except CallerGone:
             raise
         except Exception as error:
             # Where the stable bundle fails too, the rows are to blame.
-            scored = _named(await now.stable.batcher.submit(part), piece)
+            scored = _named(await now.stable.submit(part), piece)
             if not isinstance(error, Refused):
                 failed(error, f"the candidate {slot.bundle.tag}")
             self._metrics.fell_back(len(part))

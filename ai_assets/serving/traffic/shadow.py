@@ -58,7 +58,7 @@ class Shadow:
         try:
             with slot.held():
                 part = slot.taking(part)
-                scored = await slot.batcher.submit(part)
+                scored = await slot.submit(part)
                 await self._keeper.answered((own, part, scored))
             self._metrics.answered_rows(tag, "shadow", len(part))
             status = 200

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -56,6 +56,12 @@ class Slot:
             told=note_scored,
             max_seconds=settings.max_seconds,
         )
+        # Every way in scores by this; without a cache it is the waiting line itself.
+        self.submit: Callable[[Part], Awaitable[Scored]] = self.batcher.submit
+        if settings.cache:
+            from ai_assets.serving.traffic.cache import Cache
+
+            self.submit = Cache(self.batcher.submit, engine, settings.cache).answer
         self._made: dict[str, Any] = {}
         self._making = threading.Lock()
         self._held = 0

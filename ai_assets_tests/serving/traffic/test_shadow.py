@@ -92,7 +92,6 @@ class Slow:
 
     def __init__(self) -> None:
         self.let, self.asked = asyncio.Event(), 0
-        self.batcher = self
 
     def taking(self, part: Any) -> Any:
         return part
