@@ -168,7 +168,7 @@ def score_file(
     batch = Batch(loaded, given)
     if batch.left_out:
         print(f"Not read: {', '.join(batch.left_out)}", file=sys.stderr)
-    loaded.engine.ready()
+    loaded.engine.check()
     answers, refused, progress = Output(target), Output(rejected), Progress(given.height)
     try:
         for piece in given.pieces():

@@ -122,7 +122,7 @@ class Engine:
         self.metrics = metrics
         self._check_s = check_s
         self._snapshots: dict[str, Snapshot] | None = None
-        self._problem = ""
+        self._problem: OnlineError | None = None
         self._refreshing = threading.Lock()
         self._looked_at = float("-inf")
         self._stop = threading.Event()
@@ -175,9 +175,20 @@ class Engine:
         """Return if rows can be scored now.
 
         Raises:
-            Refused: with 503 and the reason.
+            Refused: with 503 and the reason, as any caller may hear it.
         """
         self._ready_snapshots()
+
+    def check(self) -> None:
+        """Return if rows can be scored now.
+
+        Raises:
+            OnlineError: with the whole reason, for whoever runs this.
+        """
+        try:
+            self.ready()
+        except Refused as refused:
+            raise OnlineError(f"Not ready: {self._problem}") from refused
 
     def warm(self) -> None:
         """Read the tables and the model, so that the first request need not wait for them.
@@ -222,9 +233,12 @@ class Engine:
                 if before is None or any(found[n] is not before[n] for n in found):
                     self.scorer.refresh({name: s.frame for name, s in found.items()})
                     self._snapshots = found
+            except OnlineError as error:
+                self._problem = error
+                raise
             except (DataError, DeclarationError) as error:
-                self._problem = str(error)
-                raise OnlineError(str(error)) from error
+                self._problem = OnlineError(str(error))
+                raise self._problem from error
             for name, snapshot in found.items():
                 self.metrics.aged(name, snapshot.shown()["age_seconds"])
             return found
@@ -259,11 +273,14 @@ class Engine:
         try:
             return self.refresh()
         except OnlineError as error:
-            raise _not_ready(str(error)) from error
+            _LOG.warning("Not ready: %s", error)
+            raise _not_ready(error) from error
 
 
-def _not_ready(problem: str) -> Refused:
-    return Refused(503, f"Not ready: {problem}", headers={"Retry-After": "5"})
+def _not_ready(problem: OnlineError) -> Refused:
+    # Where the lake lies, and what it says of itself, is for the log: anybody may ask for this.
+    what = f"the table {problem.table} cannot" if problem.table else "the tables cannot"
+    return Refused(503, f"Not ready: {what} be used now.", headers={"Retry-After": "5"})
 
 
 def _not_computable(error: Exception) -> Refused:

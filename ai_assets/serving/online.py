@@ -18,7 +18,13 @@ LAKE = "AI_ASSETS_LAKE"
 
 
 class OnlineError(DataError):
-    """A time-varying table cannot be read now; the server answers again when it can."""
+    """A time-varying table cannot be read now; the server answers again when it can.
+
+    Attributes:
+        table: which one, as a bundle names its place in the lake; empty where it may be any.
+    """
+
+    table: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,13 +75,16 @@ class OnlineTables:
             if Path(place).is_file():
                 return _parquet(Path(place), known)
             return _delta(place, known)
-        except OnlineError:
+        except OnlineError as error:
+            error.table = path
             raise
         except Exception as error:  # deltalake, polars and object stores raise many kinds
-            raise OnlineError(
-                f"The table {path} cannot be read from the lake: {str(error)[:300]} "
+            unreadable = OnlineError(
+                f"The table at {place} cannot be read: {str(error)[:300]} "
                 f"Materialize it, or set {LAKE} to the lake's root."
-            ) from error
+            )
+            unreadable.table = path
+            raise unreadable from error
 
 
 def _delta(place: str, known: Snapshot | None) -> Snapshot:

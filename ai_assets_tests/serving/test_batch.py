@@ -204,5 +204,5 @@ def test_a_missing_table_ends_the_command_with_its_name(
     )
 
     assert done.returncode == 1
-    assert "Not ready: " in done.stderr
+    assert f"Not ready: There is no table at {tmp_path / 'nowhere'}" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,10 +1,12 @@
 """Time-varying tables: missing, read, replaced while the server runs."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import small_payload as small
+from deltalake import DeltaTable
 from fastapi.testclient import TestClient
 
 from ai_assets.serving.app import create_app
@@ -12,6 +14,7 @@ from ai_assets.serving.online import OnlineError, OnlineTables
 from ai_assets.serving.settings import Settings
 
 TABLES = {"weather": {"path": "trips/online/weather"}}
+NOT_READY = "Not ready: the table trips/online/weather cannot be used now."
 
 
 def test_what_did_not_change_is_not_read_again(tmp_path: Path):
@@ -60,13 +63,64 @@ def test_without_its_table_the_server_is_not_ready_and_says_why(payload: Path, t
         assert client.get("/healthz").status_code == 200
         for response in (client.get("/readyz"), client.post("/predict", json=small.ROW)):
             assert response.status_code == 503
-            assert "online/weather" in response.json()["error"]
+            assert response.json()["error"] == NOT_READY
             assert response.headers["Retry-After"]
 
         small.write_weather(lake)
 
         assert _until(lambda: client.get("/readyz").status_code == 200)
         assert client.post("/predict", json=small.ROW).status_code == 200
+
+
+def no_table(lake: Path) -> None:
+    return None
+
+
+def damaged_table(lake: Path) -> None:
+    small.write_weather(lake)
+    for file in (lake / "trips/online/weather").glob("*.parquet"):
+        file.unlink()
+
+
+def no_rows(lake: Path) -> None:
+    DeltaTable.create(str(lake / "trips/online/weather"), small.weather().to_arrow().schema)
+
+
+def other_columns(lake: Path) -> None:
+    small.weather().rename({"temp": "heat"}).write_delta(str(lake / "trips/online/weather"))
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (no_table, NOT_READY),
+        (damaged_table, NOT_READY),
+        (no_rows, NOT_READY),
+        (other_columns, "Not ready: the tables cannot be used now."),
+    ],
+)
+def test_where_the_lake_lies_is_told_to_the_log_alone(
+    make: Callable[[Path], None],
+    told: str,
+    payload: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+):
+    lake = tmp_path / "lake"
+    make(lake)
+    settings = Settings(
+        lake=str(lake), access="keys", keys=str(tmp_path / "keys.sqlite"), check_seconds=60
+    )
+    with TestClient(create_app(payload, settings)) as client:
+        answers = [client.get("/readyz"), client.get("/v2/health/ready")]
+
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert [answer.json()["error"] for answer in answers] == [told] * 2
+    assert str(tmp_path) not in "".join(answer.text for answer in answers)
+    logged = [r.getMessage() for r in caplog.records if r.getMessage().startswith("Not ready: ")]
+    assert logged
+    if make in (no_table, damaged_table):
+        assert str(lake) in logged[0]
 
 
 def test_a_newer_version_is_taken_up_while_the_server_runs(payload: Path, tmp_path: Path):

@@ -170,7 +170,8 @@ def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
     if found == FORMAT:
         return
     if found > FORMAT:
-        raise LogError(f"The log {path} has format {found}, but only {FORMAT} can be written.")
+        # Callers hear of it: its name, not its place.
+        raise LogError(f"The log {path.name} has format {found}, but only {FORMAT} can be written.")
     for statement in _SQL.tables_since(found):
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {FORMAT}")

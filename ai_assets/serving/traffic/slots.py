@@ -20,7 +20,7 @@ from ai_assets.serving.engine import Engine, Part, Scored
 from ai_assets.serving.metrics import Metrics
 from ai_assets.serving.model import open_model
 from ai_assets.serving.observe.exchange import note_scored
-from ai_assets.serving.online import OnlineTables
+from ai_assets.serving.online import OnlineError, OnlineTables
 from ai_assets.serving.problems import Refused
 from ai_assets.serving.record.keeper import rows_as_json
 from ai_assets.serving.request import RequestReader
@@ -175,7 +175,7 @@ def load_slot(folder: Path, tag: str, settings: Settings, metrics: Metrics) -> S
     engine.scorer.open_model()
     engine.warm()
     try:
-        engine.ready()
-    except Refused as refused:
-        raise BundleError(refused.error) from refused
+        engine.check()
+    except OnlineError as error:
+        raise BundleError(str(error)) from error
     return Slot(bundle, reader, engine, settings)
