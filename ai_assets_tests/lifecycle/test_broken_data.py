@@ -14,7 +14,13 @@ from ai_assets.lifecycle.verdict.clock import shift_of
 from ai_assets.lifecycle.verdict.evidence import Evidence
 from ai_assets.lifecycle.verdict.sketch import TableSketch, number_sketch
 from ai_assets.lifecycle.verdict.spec import Causes
-from ai_assets.lifecycle.verdict.units import best_fit, canonical, conversions
+from ai_assets.lifecycle.verdict.units import (
+    FAMILIES,
+    best_fit,
+    canonical,
+    conversions,
+    unit_evidence,
+)
 from ai_assets_tests.lifecycle import cause_worlds as world
 
 REFERENCE = world.sketches(world.raw(1))
@@ -210,6 +216,35 @@ def test_units_are_known_by_many_names() -> None:
     assert words[:2] == ["celsius to fahrenheit", "celsius to kelvin"]
     (fahrenheit,) = [c for c in conversions("celsius") if c.words == words[0]]
     assert 100 * fahrenheit.factor + fahrenheit.offset == pytest.approx(212)
+
+
+@pytest.mark.parametrize("unit", [None, "hhmm"])
+def test_without_a_known_unit_a_conversion_is_told_in_numbers(unit: str | None) -> None:
+    words = {(c.factor, c.offset): c.words for c in conversions(unit)}
+
+    assert words[round(1e5 / 6894.757, 9), 0.0] == "multiplied by 14.504"
+    assert words[1.8, 32.0] == "multiplied by 1.8, then 32 added"
+    assert words[1.0, -273.15] == "273.15 subtracted"
+    assert words[0.016666667, 0.0] == "divided by 60"
+    assert words[86_400_000.0, 0.0] == "multiplied by 86,400,000"
+    named = {name for family in FAMILIES for name in family}
+    assert not [told for told in words.values() if any(name in told for name in named)]
+
+
+@pytest.mark.parametrize(
+    ("unit", "said"), [("minute", "minute to second"), (None, "multiplied by 60")]
+)
+def test_the_verdict_names_units_only_of_a_declared_one(unit: str | None, said: str) -> None:
+    table = world.DECLARED.tables["orders"]
+    delay = table.columns["delay"].model_copy(update={"unit": unit})
+    told = table.model_copy(update={"columns": {**table.columns, "delay": delay}})
+
+    evidence = unit_evidence(
+        OTHER["orders"].with_columns(pl.col("delay") * 60), told, REFERENCE["orders"], Causes()
+    )
+
+    assert [(e.kind, e.subject) for e in evidence] == [("unit", "delay")]
+    assert evidence[0].words.startswith(f"delay looks converted: {said} (")
 
 
 def test_a_sketch_is_read_back_and_tells_no_rare_value() -> None:

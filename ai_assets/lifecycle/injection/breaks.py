@@ -110,9 +110,8 @@ def _may_be_missing(world: World) -> list[Place]:
 
 
 def _of_family(world: World, place: Place) -> list[Conversion]:
-    """Conversions of the declared unit into others of its family."""
-    found = conversions(world.column(place).unit)
-    return [c for c in found if " to " in c.words] or found
+    """Conversions of the declared unit into others of its family; none without a known unit."""
+    return [c for c in conversions(world.column(place).unit) if " to " in c.words]
 
 
 def _visible(values: pl.Series, conversion: Conversion) -> bool:

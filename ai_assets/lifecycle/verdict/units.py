@@ -111,7 +111,8 @@ def canonical(unit: str | None) -> str | None:
 def conversions(unit: str | None) -> list[Conversion]:
     """What a column of that declared unit may have become, the likeliest first.
 
-    Without a known unit: any drastic conversion between units of a family.
+    Without a known unit: any drastic conversion between units of a family. That bars become pounds
+    per square inch so, says nothing of what the column holds, so its words name numbers, no units.
     """
     known = canonical(unit)
     found: dict[tuple[float, float], str] = {}
@@ -121,7 +122,8 @@ def conversions(unit: str | None) -> list[Conversion]:
                 continue
             for new, (c, d) in family.items():
                 factor, offset = a / c, (b - d) / c
-                made = Conversion(round(factor, 9), round(offset, 6), f"{old} to {new}")
+                words = f"{old} to {new}" if known else _in_numbers(factor, offset)
+                made = Conversion(round(factor, 9), round(offset, 6), words)
                 if new != old and (known is not None or made.drastic):
                     found.setdefault((made.factor, made.offset), made.words)
     for power in (1, 2, 3, 4, 6, 9):
@@ -129,6 +131,18 @@ def conversions(unit: str | None) -> list[Conversion]:
         found.setdefault((10.0**-power, 0.0), f"divided by {10**power:,}")
     found.setdefault((-1.0, 0.0), "with the sign turned")
     return [Conversion(factor, offset, words) for (factor, offset), words in found.items()]
+
+
+def _in_numbers(factor: float, offset: float) -> str:
+    by = f"multiplied by {_number(factor)}" if factor >= 1 else f"divided by {_number(1 / factor)}"
+    if offset == 0:
+        return by
+    added = f"{_number(abs(offset))} {'added' if offset > 0 else 'subtracted'}"
+    return added if factor == 1 else f"{by}, then {added}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.5g}"
 
 
 def unit_evidence(
