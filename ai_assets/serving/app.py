@@ -95,7 +95,7 @@ def create_app(folder: Path | str | None, settings: Settings | None = None) -> S
         lifespan=lifespan,
         middleware=[
             Middleware(ObserveMiddleware, observer=server.observer),
-            Middleware(AccessMiddleware, gate=server.gate),
+            Middleware(AccessMiddleware, gate=server.gate, refused=server.refused),
         ],
         exception_handlers={HTTPException: _refused},
     )
@@ -307,6 +307,10 @@ class Server:
         if not self.router.was_counted():
             seconds = time.perf_counter() - began
             self.keeper.counts.add(self.bundle.tag, "stable", route, status, seconds)
+
+    def refused(self, route: str, status: int) -> None:
+        """Count a request that was not let in."""
+        self._loaded.metrics.refused(route, status)
 
     async def readyz(self, _: Request) -> Response:
         """Whether rows can be scored now; if not, why."""

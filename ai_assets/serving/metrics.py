@@ -166,6 +166,10 @@ class Metrics:
         seconds.observe(time.perf_counter() - began)
         self._now_waiting.set(waiting)
 
+    def refused(self, route: str, status: int) -> None:
+        """Count a request that was not let in; it has no time, which is not that of answers."""
+        self._requests.labels(self._product, route, str(status)).inc()
+
     def scored(self, probabilities: "np.ndarray") -> None:
         """Count one batch of answers [n]."""
         self._rows.labels(self._product).observe(len(probabilities))

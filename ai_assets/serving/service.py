@@ -25,5 +25,6 @@ class Service:
 
 
 # BentoML's own routes, `/metrics` among them, come before the app.
-Service.add_asgi_middleware(ObserveMiddleware, observer=app.state.server.observer)  # type: ignore[attr-defined]
-Service.add_asgi_middleware(AccessMiddleware, gate=app.state.server.gate)  # type: ignore[attr-defined]
+server = app.state.server
+Service.add_asgi_middleware(ObserveMiddleware, observer=server.observer)  # type: ignore[attr-defined]
+Service.add_asgi_middleware(AccessMiddleware, gate=server.gate, refused=server.refused)  # type: ignore[attr-defined]

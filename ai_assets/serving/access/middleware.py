@@ -1,6 +1,7 @@
 """The gate in front of an ASGI app. Plain ASGI: it adds no task and reads no body."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from starlette.responses import Response
@@ -8,17 +9,28 @@ from starlette.routing import get_route_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ai_assets.serving.access.gate import Asked, Gate
-from ai_assets.serving.access.rules import needed
+from ai_assets.serving.access.rules import needed, route_of
 from ai_assets.serving.problems import Refused
 
 _PASSED = "ai_assets.passed"
 
 
 class AccessMiddleware:
-    """Lets a request through with `state.key_id` set, or answers with the refusal."""
+    """Lets a request through with `state.key_id` set, or answers with the refusal.
 
-    def __init__(self, app: ASGIApp, gate: Gate) -> None:
-        self._app, self._gate = app, gate
+    Args:
+        app: what is behind it.
+        gate: who may pass.
+        refused: told of each refusal: the route's name and the status.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        gate: Gate,
+        refused: Callable[[str, int], None] = lambda route, status: None,
+    ) -> None:
+        self._app, self._gate, self._refused = app, gate, refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI app."""
@@ -26,11 +38,13 @@ class AccessMiddleware:
         if scope["type"] not in ("http", "websocket") or scope.get(_PASSED):
             await self._app(scope, receive, send)
             return
-        need = needed(scope.get("method", ""), get_route_path(scope))
+        path = get_route_path(scope)
+        need = needed(scope.get("method", ""), path)
         try:
             host, _ = scope.get("client") or ("", 0)
             key_id = await self._gate.admit(Asked.of(scope["headers"], host), need)
         except Refused as refused:
+            self._refused(route_of(path), refused.status)
             await _response(refused)(scope, receive, send)
             return
         scope[_PASSED] = True

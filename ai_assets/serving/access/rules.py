@@ -36,6 +36,8 @@ _LISTED = {
     # What a query asks for is known when it was read: each of its fields then needs its scope.
     "/graphql": KEY,
 }
+_ROUTES = {path: path[1:].replace("v2/health/", "v2/") for path in _LISTED}
+OTHER = "other"
 
 
 def needed(method: str, path: str) -> Need:
@@ -46,3 +48,8 @@ def needed(method: str, path: str) -> Need:
     if _INFER.fullmatch(path):
         return PREDICT
     return KEY if method in _READING else ADMIN
+
+
+def route_of(path: str) -> str:
+    """The name of a path's route in metrics: one of a few, since a caller may make up any path."""
+    return _ROUTES.get(path) or ("v2/infer" if _INFER.fullmatch(path) else OTHER)

@@ -1,19 +1,25 @@
 """Access to a bundle that is really served."""
 
+import re
 import sqlite3
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 import small_payload as small
+from fastapi.testclient import TestClient
 from loopback_issuer import AUDIENCE, issuer
 from serving_processes import running
+from starlette.testclient import WebSocketDenialResponse
 
 from ai_assets.resources.bundles import BundleStore
 from ai_assets.serving.access.keys import new_key
+from ai_assets.serving.access.limits import Rate
 from ai_assets.serving.access.store import KeyStore
+from ai_assets.serving.app import create_app
 from ai_assets.serving.settings import Settings
 
 SECONDS_TO_NOTICE = 5.0
@@ -23,6 +29,60 @@ def test_keys_are_asked_for_unless_a_setting_says_otherwise(monkeypatch: pytest.
     monkeypatch.delenv("AI_ASSETS_ACCESS")
 
     assert Settings().access == Settings.from_environment().access == "keys"
+
+
+def counted(client: httpx.Client, header: dict[str, str]) -> dict[tuple[str, str], float]:
+    """How many requests each route has answered with each status."""
+    line = re.compile(
+        r'ai_assets_requests_total\{product="trips",route="(.+)",status="(\d+)"\} (.+)'
+    )
+    found = line.findall(client.get("/metrics", headers=header).text)
+    return {(route, status): float(number) for route, status, number in found}
+
+
+def test_who_is_not_let_in_is_counted_by_route_and_status_and_others_are_not(
+    shared: Path, tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
+):
+    store = KeyStore(tmp_path / "access.sqlite")
+    (_, admin), (_, predict) = a_key(store, "admin"), a_key(store, "predict")
+    key, token = new_key("bob", ["predict"], time.time(), rate=Rate(1, 3600))
+    store.add(key)
+    rare = {"X-API-Key": token}
+    settings = Settings(lake=str(shared / "lake"), access="keys", keys=str(store.path))
+    app = create_app(shared / "payload", settings)
+    with TestClient(app) as client:
+        assert client.post("/predict", json=small.ROW, headers=predict).status_code == 200
+        client.get("/readyz")
+        assert counted(client, admin) == {("predict", "200"): 1}
+        for header in ({}, {}, rare, rare):
+            client.post("/predict", json=small.ROW, headers=header)
+        client.post("/explain", json=small.ROW, headers=predict)
+        client.post("/v2/models/trips/versions/7/infer", json={})
+        for n in range(3):
+            client.get(f"/made/up/{n}")
+        with pytest.raises(WebSocketDenialResponse), client.websocket_connect("/stream"):
+            pass
+        gate = app.state.server.gate
+        with monkeypatch.context() as broken:
+            broken.setattr(gate._store, "revision", lambda: 1 / 0)
+            broken.setattr(gate, "_looked", float("-inf"))
+            assert client.post("/feedback", json={}, headers=predict).status_code == 503
+
+        found = counted(client, admin)
+        times = client.get("/metrics", headers=admin).text
+
+    assert found == {
+        ("predict", "200"): 2,
+        ("predict", "401"): 2,
+        ("predict", "429"): 1,
+        ("explain", "403"): 1,
+        ("v2/infer", "401"): 1,
+        ("stream", "401"): 1,
+        ("other", "401"): 3,
+        ("feedback", "503"): 1,
+    }
+    assert 'ai_assets_request_seconds_count{product="trips",route="predict"} 2.0' in times
+    assert 'route="other"' not in times.partition("ai_assets_request_seconds")[2]
 
 
 def a_key(store: KeyStore, *scopes: str) -> tuple[str, dict[str, str]]:
@@ -126,9 +186,11 @@ def test_bentomls_own_routes_are_behind_the_gate_too(shared: Path, tmp_path: Pat
         closed = {path: client.get(path).status_code for path in ("/", "/metrics", "/docs.json")}
         metrics = [client.get("/metrics", headers=h).status_code for h in (admin, predict)]
         health = [client.get(f"/{path}").status_code for path in ("healthz", "livez", "readyz")]
+        refused = counted(client, admin)
         answer = client.post("/predict", json=small.ROW, headers=predict)
 
     assert set(closed.values()) == {401}
+    assert refused == {("other", "401"): 2, ("metrics", "401"): 1, ("metrics", "403"): 1}
     assert metrics == [200, 403]
     assert health == [200, 200, 200]
     assert answer.json()["predictions"][0]["label"] == "late"
