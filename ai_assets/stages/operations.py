@@ -11,6 +11,7 @@ from ai_assets.lifecycle.estimation.plot import estimates
 from ai_assets.lifecycle.estimation.quality import Told, estimate_quality, history
 from ai_assets.lifecycle.evaluation import plots
 from ai_assets.lifecycle.evaluation.bootstrap import Estimate
+from ai_assets.lifecycle.operations.challenger import Became, became
 from ai_assets.lifecycle.operations.page import Chapter, operations_page
 from ai_assets.lifecycle.operations.plot import drift_map, losses
 from ai_assets.lifecycle.operations.policies import LOOP, compare_policies, monthly_losses
@@ -105,8 +106,26 @@ def chapter(run: StageRun, key: str, decisions: pl.DataFrame) -> Chapter:
         decision=decision.get("action", ""),
         why=decision.get("why", ""),
         gate=gate.get("words", ""),
-        passed=gate.get("passed"),
+        became=became_of(run, decision, gate) if gate else None,
     )
+
+
+def became_of(run: StageRun, decision: dict[str, Any], gate: dict[str, Any]) -> Became:
+    """What became of the challenger that a decision asked for.
+
+    Args:
+        run: of the product.
+        decision: as recorded.
+        gate: what the gate said of the newest bundle of the decision's partition. Where the
+            decision released or tried an earlier bundle of it, it is that one that is told of.
+    """
+    releases = run.tools.ledger.history(run.product.name)
+    done = releases.filter(pl.col("decision_id") == decision["decision_id"])
+    made = done.row(-1, named=True) if done.height else None
+    bundle = (made["candidate"] or made["stable"]) if made else gate["bundle"]
+    manual = run.product.declaration.retrain.approval == "manual"
+    since = decision["recorded_at"]
+    return became(bundle, gate["passed"], releases, approved_by_hand=manual, since=since)
 
 
 def performance_of(run: StageRun, key: str) -> dict[str, str]:

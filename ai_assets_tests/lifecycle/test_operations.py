@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from ai_assets.lifecycle.operations.challenger import KINDS, Became, became
 from ai_assets.lifecycle.operations.page import Chapter, operations_page
 from ai_assets.lifecycle.operations.plot import drift_map, losses
 from ai_assets.lifecycle.operations.policies import compare_policies, monthly_losses
@@ -72,7 +73,7 @@ def test_the_page_tells_what_was_decided_and_escapes_what_people_wrote() -> None
             decision="retrain",
             why="covariate_drift with severity 0.70",
             gate="The challenger is not better enough",
-            passed=False,
+            became="kept out",
         ),
         Chapter(partition="2024-03", bundle="p:1", cause="broken_data", decision="alert"),
     ]
@@ -82,9 +83,50 @@ def test_the_page_tells_what_was_decided_and_escapes_what_people_wrote() -> None
     assert page.count("<tr>") == 1 + 2 + 1 + 1 + 1 + 2  # heads and rows of three tables
     assert "inputs drifted 0.70" in page and "broken data 0.00" in page
     assert "&lt;b&gt;load&lt;/b&gt;" in page and "first &lt;release&gt;" in page
-    assert "<b class='bad'>kept out</b>" in page
+    assert page.count("<b class='bad'>kept out</b>") == 1  # the alert has no challenger
     assert "<td class='number bad'>" in page  # the loop lost to never
     assert "http" not in page.replace("<!doctype html>", "")
+
+
+def ledger(*entries: tuple[str, str | None]) -> pl.DataFrame:
+    """Releases of one stable bundle and candidate each, a day apart from the first of May on."""
+    days = [datetime(2024, 5, day, tzinfo=UTC) for day in range(1, len(entries) + 1)]
+    stable, candidate = zip(*entries, strict=True)
+    columns = {"stable": stable, "candidate": candidate, "recorded_at": days}
+    return pl.DataFrame(columns, schema_overrides={"candidate": pl.String})
+
+
+ALONE, OTHER = ledger(("p:1", None)), ledger(("p:1", None), ("p:3", None))
+
+
+@pytest.mark.parametrize(
+    ("releases", "passed", "by_hand", "said"),
+    [
+        (ALONE, False, False, "kept out"),
+        (ALONE, False, True, "kept out"),
+        (ALONE, True, True, "waits for approval"),
+        (OTHER, True, True, "passed, not released"),
+        (ALONE, True, False, "passed, not released"),
+        (ledger(("p:1", None), ("p:1", "p:2")), True, False, "on trial"),
+        (ledger(("p:1", None), ("p:1", "p:2"), ("p:1", None)), True, False, "taken back"),
+        (ledger(("p:1", None), ("p:1", "p:2"), ("p:2", None)), True, False, "released"),
+        (ledger(("p:1", None), ("p:2", None)), True, True, "released"),
+        (ledger(("p:1", None), ("p:2", None), ("p:1", None)), True, False, "released"),
+        (ledger(("p:1", None), ("p:2", None)), False, False, "released"),  # gate overridden
+    ],
+)
+def test_the_page_says_what_became_of_a_challenger(
+    releases: pl.DataFrame, passed: bool, by_hand: bool, said: Became
+) -> None:
+    since = datetime(2024, 5, 1, 12, tzinfo=UTC)
+
+    found = became("p:2", passed, releases, approved_by_hand=by_hand, since=since)
+
+    assert found == said
+    told = [Chapter(partition="2024-05", bundle="p:1", decision="retrain", became=found)]
+    page = operations_page("p", told, None, {}, releases)
+    assert f"<b class='{KINDS[said]}'>{said}</b>" in page
+    assert (">released</b>" in page) == (said == "released")
 
 
 def test_a_page_without_a_backtest_has_no_table_of_policies() -> None:

@@ -17,6 +17,7 @@ from small_product import (
 )
 
 from ai_assets.lifecycle.retraining.decide import Decision
+from ai_assets.stages.operations import became_of
 
 
 def gate_of(world: World, partition: str = MARCH) -> dict[str, Any]:
@@ -272,6 +273,25 @@ def test_with_manual_approval_a_challenger_waits_for_a_persons_word(challenged: 
 
     assert approved["stable"] == challenger == in_april(world)
     assert release(world, **UNDER)["releases"] == 2
+
+
+def test_the_page_of_operations_says_what_became_of_the_challenger(challenged: World) -> None:
+    """Whether it waits, is tried or was released: not merely that it passed its gate."""
+
+    def said(world: World) -> str:
+        return became_of(world.step("operations"), decision, gate_of(world))
+
+    challenger = tag(challenged, MARCH)
+    manual = challenged.declared(retrain={"approval": "manual"})
+    (recorded,) = manual.tools.ledger.history("late_orders")["recorded_at"].to_list()
+    decision = {"decision_id": DECISION, "recorded_at": recorded}
+    assert said(manual) == "waits for approval"
+    release(manual, None, candidate=challenger)
+    assert said(manual) == "on trial"
+    release(manual, None, end="drop")
+    assert said(manual) == "taken back"
+    release(manual, None, bundle=challenger)
+    assert said(manual) == "released"
 
 
 def test_rollback_names_the_earlier_bundle_and_the_next_predictions_come_from_it(

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from ai_assets.lifecycle.operations.challenger import KINDS, Became
+
 COLOURS = {
     "none": "#2e7d32",
     "broken_data": "#b71c1c",
@@ -33,6 +35,7 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .badge { color: #fff; border-radius: .6rem; padding: .1rem .5rem; white-space: nowrap; }
 .small { color: #666; font-size: .82rem; } img { max-width: 100%; }
 code { font-size: .82rem; } .good { color: #2e7d32; } .bad { color: #c62828; }
+.open { color: #ef6c00; }
 details summary { cursor: pointer; }
 """
 
@@ -60,7 +63,7 @@ class Chapter:
         decision: `retrain`, `wait`, `alert`, or empty before there was one.
         why: The decision's reason.
         gate: What the gate said of a challenger; empty without one.
-        passed: Whether the challenger passed; None without one.
+        became: What became of the challenger; None without one.
     """
 
     partition: str
@@ -72,7 +75,7 @@ class Chapter:
     decision: str = ""
     why: str = ""
     gate: str = ""
-    passed: bool | None = None
+    became: Became | None = None
 
 
 def operations_page(
@@ -129,9 +132,9 @@ def _chapter(chapter: Chapter, metrics: Sequence[str]) -> str:
         f"<b>{_e(chapter.decision or 'none')}</b><br><span class='small'>{_e(chapter.why)}</span>"
     )
     gate = ""
-    if chapter.passed is not None:
-        kind, said = ("good", "released") if chapter.passed else ("bad", "kept out")
-        gate = f"<b class='{kind}'>{said}</b><br><span class='small'>{_e(chapter.gate)}</span>"
+    if chapter.became is not None:
+        said = f"<b class='{KINDS[chapter.became]}'>{_e(chapter.became)}</b>"
+        gate = f"{said}<br><span class='small'>{_e(chapter.gate)}</span>"
     cells = [
         f"<td><b>{_e(chapter.partition)}</b></td>",
         f"<td><code>{_e(chapter.bundle)}</code></td>",
