@@ -7,7 +7,8 @@ the same whatever its size. What a request brings is never taken apart here: row
 matrix, it stays one part of the batch.
 
 Rows that have waited for a while are only scored if their caller is still there, and nobody waits
-longer than a bound, should a batch never end.
+longer than a bound, should a batch never end. Other work of the worker, such as explanations, takes
+its turn in the same line.
 """
 
 import asyncio
@@ -45,9 +46,20 @@ class CallerGone(Refused):
         super().__init__(499, "The caller went away.")
 
 
+@dataclass(frozen=True, eq=False)
+class _Call:
+    """Work that is no batch, and costs as much as so many rows."""
+
+    work: Callable[[], Any]
+    cost: int
+
+    def __len__(self) -> int:
+        return self.cost
+
+
 @dataclass(eq=False)
 class _Job(Generic[Part]):
-    part: Part
+    part: Part | _Call
     done: "asyncio.Future[Any]"
     since: float
     caller: "Request | None"
@@ -102,25 +114,37 @@ class MicroBatcher(Generic[Part, R]):
             Refused: with 503 and `Retry-After`: too many rows wait, or these have waited for too
                 long, or the server is stopping.
         """
-        self._admit(len(part))
-        loop = asyncio.get_running_loop()
-        job = _Job(part, loop.create_future(), loop.time(), caller.get())
-        self._jobs.append(job)
-        self._waiting += len(part)
-        if self._runner is None or self._runner.done():
-            self._runner = asyncio.create_task(self._run())
-        result: R = await job.done
+        result: R = await self._enter(part)
         self._told(result)
         return result
 
     async def call(self, work: Callable[[], Any], cost: int) -> Any:
-        """Run other work in the worker, counted as `cost` rows while it waits."""
-        self._admit(cost)
-        self._waiting += cost
-        future = asyncio.get_running_loop().run_in_executor(self._worker, work)
-        # The count falls when the work ends, not when its caller goes away.
-        future.add_done_callback(lambda _: self._release(cost))
-        return await asyncio.shield(future)
+        """What other work gives, done in the worker when its turn comes; refused as rows are.
+
+        Args:
+            work: called in the worker thread.
+            cost: counts as so many rows. Work that costs none does not wait for those that wait.
+
+        Raises:
+            CallerGone: the caller did not wait.
+            Refused: as by `submit`.
+        """
+        return await self._enter(_Call(work, cost))
+
+    def _enter(self, part: Part | _Call) -> "asyncio.Future[Any]":
+        """Take a place in the line; what comes of it."""
+        size = len(part)
+        self._admit(size)
+        loop = asyncio.get_running_loop()
+        job: _Job[Part] = _Job(part, loop.create_future(), loop.time(), caller.get())
+        if size:
+            self._jobs.append(job)
+        else:
+            self._jobs.appendleft(job)
+        self._waiting += size
+        if self._runner is None or self._runner.done():
+            self._runner = asyncio.create_task(self._run())
+        return job.done
 
     def open(self) -> None:
         """Take requests again after `close`."""
@@ -170,7 +194,7 @@ class MicroBatcher(Generic[Part, R]):
         """The jobs to score next, without those that nobody waits for; there may be none left."""
         batch: list[_Job[Part]] = []
         size, long_ago = 0, asyncio.get_running_loop().time() - _LONG_S
-        while self._jobs and (not batch or size + len(self._jobs[0].part) <= self._max_rows):
+        while self._jobs and (not batch or self._joins(batch[-1], size)):
             job = self._jobs.popleft()
             if job.since < long_ago and await _is_gone(job):
                 _fail(job, CallerGone())
@@ -180,6 +204,13 @@ class MicroBatcher(Generic[Part, R]):
             batch.append(job)
             size += len(job.part)
         return batch
+
+    def _joins(self, last: _Job[Part], size: int) -> bool:
+        """Whether the next job is scored with a batch of `size` rows that ends with the last."""
+        part = self._jobs[0].part
+        if isinstance(last.part, _Call) or isinstance(part, _Call):
+            return False
+        return size + len(part) <= self._max_rows
 
     def _look_late(self, batch: list[_Job[Part]]) -> None:
         late = asyncio.get_running_loop().call_later(self._max_seconds, self._end_late, batch)
@@ -196,9 +227,12 @@ class MicroBatcher(Generic[Part, R]):
 
     async def _answer(self, batch: list[_Job[Part]]) -> None:
         loop = asyncio.get_running_loop()
-        parts = [job.part for job in batch]
-        if not parts:
+        if not batch:
             return
+        if isinstance(call := batch[0].part, _Call):
+            await self._do(batch[0], call.work)
+            return
+        parts = [job.part for job in batch if not isinstance(job.part, _Call)]
         began = loop.time()
         try:
             results = await loop.run_in_executor(self._worker, self._score, parts)
@@ -215,6 +249,15 @@ class MicroBatcher(Generic[Part, R]):
         for job, result in zip(batch, results, strict=True):
             if not job.done.done():
                 job.done.set_result(result)
+
+    async def _do(self, job: _Job[Part], work: Callable[[], Any]) -> None:
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self._worker, work)
+        except Exception as error:
+            _fail(job, error)
+        else:
+            if not job.done.done():
+                job.done.set_result(found)
 
 
 def _fail(job: _Job[Any], error: Exception) -> None:

@@ -173,6 +173,15 @@ def held_up(shared: Path, tmp_path: Path, free_port: int) -> Iterator[tuple[int,
         thread.join(timeout=60)
 
 
+def ask_and_go(port: int, path: str, rows: Any) -> None:
+    """Ask, wait a little, and go away without an answer."""
+    body = json.dumps(rows).encode()
+    with socket.create_connection(("127.0.0.1", port)) as gone:
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        gone.sendall(head.encode() + body)
+        time.sleep(0.3)
+
+
 def test_the_rows_of_a_caller_that_went_away_are_not_scored(
     held_up: tuple[int, threading.Event, Path],
 ):
@@ -186,11 +195,7 @@ def test_the_rows_of_a_caller_that_went_away_are_not_scored(
     callers = [threading.Thread(target=ask) for _ in range(2)]
     callers[0].start()
     time.sleep(0.3)
-    body = json.dumps([small.ROW] * 5).encode()
-    with socket.create_connection(("127.0.0.1", port)) as gone:
-        head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
-        gone.sendall(head.encode() + body)
-        time.sleep(0.3)
+    ask_and_go(port, "/predict", [small.ROW] * 5)
     callers[1].start()
     time.sleep(0.3)
     let.set()
@@ -203,3 +208,29 @@ def test_the_rows_of_a_caller_that_went_away_are_not_scored(
     assert set(logged(log)) == given
     metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
     assert 'ai_assets_requests_total{product="trips",route="predict",status="499"} 1.0' in metrics
+
+
+def test_rows_are_not_explained_for_a_caller_that_went_away(
+    held_up: tuple[int, threading.Event, Path],
+):
+    port, let, _ = held_up
+    url = f"http://127.0.0.1:{port}"
+    answers: list[Any] = []
+
+    def ask(path: str) -> None:
+        answers.append(httpx.post(f"{url}{path}", json=small.ROW, timeout=60).status_code)
+
+    callers = [threading.Thread(target=ask, args=(path,)) for path in ("/predict", "/explain")]
+    for caller in callers:
+        caller.start()
+        time.sleep(0.3)
+    ask_and_go(port, "/explain", small.ROW)
+    let.set()
+    for caller in callers:
+        caller.join(timeout=60)
+
+    assert answers == [200, 200]
+    explained = 'ai_assets_requests_total{product="trips",route="explain",status='
+    metrics = httpx.get(f"{url}/metrics").text
+    found = [line for line in metrics.splitlines() if line.startswith(explained)]
+    assert found == [f'{explained}"200"}} 1.0', f'{explained}"499"}} 1.0']
