@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+# No name is longer. To compare what is takes long, and callers of a server may send anything.
+_LONGEST_NAME = 100
+
 
 class UserError(ValueError):
     """Something in the declaration, the data or a request is wrong, and a person can mend it.
@@ -29,6 +32,8 @@ class BundleError(UserError):
 
 def did_you_mean(given: str, allowed: Iterable[str]) -> str:
     """`" Did you mean 'x'?"` for the nearest allowed name, or nothing if none is near."""
+    if len(str(given)) > _LONGEST_NAME:
+        return ""
     names = [str(name) for name in allowed]
     near = get_close_matches(str(given), names, n=1, cutoff=0.6) or [
         name for name in names if name.casefold() == str(given).casefold()

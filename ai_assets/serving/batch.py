@@ -48,7 +48,7 @@ class Batch:
         self._kept = declared.key or list(declared.columns)
         self._failures = 0
         lacks = [
-            loaded.reader.missing(name, given.columns).message
+            loaded.reader.missing(name, given.columns).hinted().message
             for name, check in loaded.reader.checks.items()
             if check.required and name not in given.columns
         ]
@@ -67,7 +67,7 @@ class Batch:
         checked = self._columns.check(columns, rows.height)
         reasons: dict[int, list[str]] = defaultdict(list)
         for detail in checked.problems:
-            reasons[detail.row or 0].append(detail.message)
+            reasons[detail.row or 0].append(detail.hinted().message)
         good = [at for at in range(rows.height) if at not in reasons] if reasons else None
         frame = checked.frame.with_columns(rows[ROW])
         answers = self._answers(frame if good is None else frame[good], rows[ROW], reasons)

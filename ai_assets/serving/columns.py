@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import cache, partial
 from typing import Any
 
 from pydantic_core import PydanticCustomError
@@ -157,18 +158,19 @@ class ColumnCheck:
 
     def _wrong(self, kind: str, allowed: Any, given: Any) -> PydanticCustomError:
         if isinstance(allowed, str):
-            words, near = allowed, ""
+            words, hint = allowed, None
         else:
             some = [str(item) for item in allowed[:20]]
             rest = f" and {len(allowed) - 20} more" if len(allowed) > 20 else ""
             words = "one of " + ", ".join(some) + rest
-            near = did_you_mean(given, allowed) if isinstance(given, str) else ""
+            # Looked for where it is told only; once, since many rows may hold the same mistake.
+            hint = cache(partial(did_you_mean, given, allowed)) if isinstance(given, str) else None
         if self.column.personal:
-            shown, given, near = "something else", "(personal)", ""
+            shown, given, hint = "something else", "(personal)", None
         else:
             shown = "null" if given is None else repr(given)[:200]
-        message = f"{self.name} must be {words}, but got {shown}.{near}"
-        context = {"message": message, "allowed": allowed, "given": given}
+        message = f"{self.name} must be {words}, but got {shown}."
+        context = {"message": message, "allowed": allowed, "given": given, "hint": hint}
         return PydanticCustomError(kind, "{message}", context)
 
 

@@ -7,14 +7,15 @@ be; only those are put to it, so that good columns cost no Python a row.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain, islice
 from typing import Any
 
 import polars as pl
 from pydantic_core import PydanticCustomError
 
 from ai_assets.serving.columns import ColumnCheck
-from ai_assets.serving.problems import Detail, Refused
-from ai_assets.serving.request import MOST_DETAILS, RequestReader
+from ai_assets.serving.problems import MOST_DETAILS, Detail, refusal
+from ai_assets.serving.request import RequestReader, told_by
 from ai_assets.serving.suspects import suspects, typed
 
 
@@ -62,12 +63,13 @@ class ColumnReader:
     def check_names(self, columns: Mapping[str, Any]) -> None:
         """Refuse columns that the request does not have, and those that lack."""
         reader = self._reader
-        details = [reader.unknown(name) for name in columns if name not in reader.checks]
-        details += [
+        unknown = (reader.unknown(name) for name in columns if name not in reader.checks)
+        missing = (
             reader.missing(name, columns)
             for name, check in reader.checks.items()
             if check.required and name not in columns
-        ]
+        )
+        details = list(islice(chain(unknown, missing), MOST_DETAILS))
         if details:
             raise refusal(details)
 
@@ -119,11 +121,6 @@ class ColumnReader:
         return series, details
 
 
-def refusal(details: list[Detail]) -> Refused:
-    """The refusal that tells these details."""
-    return Refused(400, details[0].message, details[:MOST_DETAILS])
-
-
 def _is_plain(value: Any) -> bool:
     """Whether JSON could have held the value, so that the check takes it as it is."""
     return isinstance(value, str | int | float)
@@ -145,5 +142,4 @@ def _plain(value: Any) -> Any:
 
 
 def _detail(row: int, name: str, error: PydanticCustomError) -> Detail:
-    context = error.context or {}
-    return Detail(row, name, context["given"], context["allowed"], context["message"])
+    return told_by(row, name, error.context or {})

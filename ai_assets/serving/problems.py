@@ -1,23 +1,44 @@
 """What the server answers to a request that it cannot serve: a status, a sentence, the details."""
 
+import dataclasses
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+# Details of one refusal. Whoever finds mistakes stops here, whatever a caller sends.
+MOST_DETAILS = 50
+# To look for a near name takes long; so the first details of a refusal are given one, not all.
+_MOST_HINTS = 10
 _LONGEST_SHOWN = 200
 _MOST_TOLD = 5
 
 
 @dataclass(frozen=True)
 class Detail:
-    """One thing wrong with one field of one row."""
+    """One thing wrong with one field of one row.
+
+    Attributes:
+        row: its number; None where it is not of a row.
+        field: its name; None where the row itself is wrong.
+        given: what came.
+        allowed: what may come.
+        message: a sentence.
+        hint: looks for the name that was meant; a sentence with a space before it, or nothing.
+    """
 
     row: int | None
     field: str | None
     given: Any
     allowed: Any
     message: str
+    hint: Callable[[], str] | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    def hinted(self) -> "Detail":
+        """The detail, with the name that was meant in its message."""
+        if self.hint is None:
+            return self
+        return replace(self, message=self.message + self.hint(), hint=None)
 
     def content(self) -> dict[str, Any]:
         """The detail as JSON can hold it."""
@@ -42,6 +63,12 @@ class Refused(Exception):
     def content(self) -> dict[str, Any]:
         """The body of the answer."""
         return {"error": printable(self.error), "details": [d.content() for d in self.details]}
+
+
+def refusal(details: Sequence[Detail], status: int = 400) -> Refused:
+    """The refusal that tells these details, of which there is one at least."""
+    told = [detail.hinted() for detail in details[:_MOST_HINTS]]
+    return Refused(status, told[0].message, [*told, *details[_MOST_HINTS:MOST_DETAILS]])
 
 
 def shown(value: Any) -> Any:

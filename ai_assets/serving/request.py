@@ -1,8 +1,9 @@
 """From the body of a request to typed rows, or to details that say what to mend."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
@@ -15,13 +16,12 @@ from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.serving.bundle import Bundle
 from ai_assets.serving.columns import ColumnCheck, example
 from ai_assets.serving.observe.exchange import timed
-from ai_assets.serving.problems import Detail, Refused
+from ai_assets.serving.problems import MOST_DETAILS, Detail, Refused, refusal
 
 if TYPE_CHECKING:
     import polars as pl
 
 ROWS = "rows"
-MOST_DETAILS = 50
 
 
 class RequestReader:
@@ -51,13 +51,13 @@ class RequestReader:
                 details.append(Detail(number, None, given, "an object", message))
                 continue
             try:
-                found.append(self.model.model_validate(given))
+                found.append(self.model.model_validate(self._bounded(given)))
             except ValidationError as error:
                 details += [self._detail(number, given, e) for e in error.errors(include_url=False)]
             if len(details) >= MOST_DETAILS:
                 break
         if details:
-            raise Refused(400, details[0].message, details[:MOST_DETAILS])
+            raise refusal(details)
         return found
 
     def frame(self, rows: list[BaseModel]) -> "pl.DataFrame":
@@ -116,22 +116,27 @@ class RequestReader:
 
     def missing(self, name: str, given: Iterable[str], row: int | None = None) -> Detail:
         """What to say where a required column is not among those given."""
-        unused = [n for n in given if n not in self.table.columns]
-        near = get_close_matches(name, unused, n=1)
+        unused = list(islice((n for n in given if n not in self.table.columns), MOST_DETAILS))
         message = f"The field '{name}' is required, but missing."
-        message += f" Was it given as '{near[0]}'?" if near else ""
         words = self.table.columns[name].description or self.table.columns[name].type
-        return Detail(row, name, None, words, message)
+        return Detail(row, name, None, words, message, partial(_given_as, name, unused))
 
     def unknown(self, name: str, row: int | None = None) -> Detail:
         """What to say of a column that the request does not have."""
         names = list(self.table.columns)
         if name in self._late:
             message = f"'{name}' becomes known only after the answer; leave it out."
-        else:
-            message = f"'{name}' is not a field of the request.{did_you_mean(name, names)}"
+            return Detail(row, name, None, names, message)
+        message = f"'{name}' is not a field of the request."
         # An unknown field may be anything, personal data too: its value is not repeated.
-        return Detail(row, name, None, names, message)
+        return Detail(row, name, None, names, message, partial(did_you_mean, name, names))
+
+    def _bounded(self, given: dict[str, Any]) -> dict[str, Any]:
+        """A row with no more unknown fields than are told of: each costs some time."""
+        if len(given) <= len(self.checks) + MOST_DETAILS:
+            return given
+        known = {name: given[name] for name in self.checks if name in given}
+        return known | dict(islice(((n, None) for n in given if n not in known), MOST_DETAILS))
 
     def _detail(self, row: int, given: dict[str, Any], error: Any) -> Detail:
         name = str(error["loc"][0])
@@ -140,7 +145,13 @@ class RequestReader:
         if error["type"] == "extra_forbidden":
             return self.unknown(name, row)
         context = error.get("ctx", {})
-        return Detail(row, name, context["given"], context["allowed"], context["message"])
+        return told_by(row, name, context)
+
+
+def told_by(row: int | None, name: str, context: Mapping[str, Any]) -> Detail:
+    """The detail of what a `ColumnCheck` refused, by its error's context."""
+    given, allowed, message = (context[part] for part in ("given", "allowed", "message"))
+    return Detail(row, name, given, allowed, message, context["hint"])
 
 
 def column_checks(table: Table, encoding: Encoding) -> dict[str, ColumnCheck]:
@@ -180,6 +191,11 @@ def _known(column: str, encoding: Encoding) -> frozenset[str]:
         f"'{column}' declares `unknown: reject`, so the feature query must select it under its own "
         "name: what was seen in training is known of features only."
     )
+
+
+def _given_as(name: str, unused: Iterable[str]) -> str:
+    near = get_close_matches(name, [n for n in unused if len(n) <= 3 * len(name)], n=1)
+    return f" Was it given as '{near[0]}'?" if near else ""
 
 
 def _kind(value: Any) -> str:

@@ -9,6 +9,7 @@ from ai_assets.serving.problems import Refused
 from ai_assets.serving.protocols.tensors import (
     Output,
     Tensor,
+    check_tensors,
     from_list,
     from_raw,
     spec_of,
@@ -114,6 +115,7 @@ def _split(body: bytes, head_length: str | None) -> tuple[bytes, memoryview]:
 
 
 def _tensors(given: list[Any], raw: memoryview) -> list[Tensor]:
+    check_tensors(len(given))
     tensors, at = [], 0
     for item in given:
         if not isinstance(item, dict):

@@ -10,6 +10,7 @@ from ai_assets.serving.protocols.tensors import (
     Output,
     Spec,
     Tensor,
+    check_tensors,
     from_list,
     from_raw,
     from_texts,
@@ -37,6 +38,7 @@ def tensors(request: Any) -> list[Tensor]:
     Raises:
         Refused: says which input is not as the protocol has it.
     """
+    check_tensors(len(request.inputs))
     specs = [spec_of(i.name, i.datatype, list(i.shape)) for i in request.inputs]
     raw = request.raw_input_contents
     if not raw:

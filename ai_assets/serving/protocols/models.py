@@ -80,10 +80,12 @@ class Model:
         """The outputs to give: those asked for, or all but the bundle.
 
         Raises:
-            Refused: there is no such output.
+            Refused: there is no such output, or one is asked for twice.
         """
         known = [spec.name for spec in self.outputs]
-        for name in names:
+        for place, name in enumerate(names):
+            if name in names[:place]:
+                raise Refused(400, f"The output '{name}' is asked for twice.")
             if name not in known:
                 raise Refused(400, f"There is no output '{name}'.{did_you_mean(name, known)}")
         return list(names) or known[:-1]

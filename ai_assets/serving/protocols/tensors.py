@@ -17,6 +17,8 @@ from ai_assets.lifecycle.errors import did_you_mean
 from ai_assets.serving.problems import Refused, printable
 
 BYTES = "BYTES"
+# More than any request has columns; each costs time before it is known whether it is one.
+MOST_TENSORS = 2000
 NUMPY: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype("?"),
     **{f"INT{bits}": np.dtype(f"<i{bits // 8}") for bits in (8, 16, 32, 64)},
@@ -74,6 +76,16 @@ class Output:
     def shape(self) -> list[int]:
         """Sizes of its dimensions."""
         return [len(self.values)]
+
+
+def check_tensors(count: int) -> None:
+    """Refuse very many tensors before the first is read.
+
+    Raises:
+        Refused: with 413.
+    """
+    if count > MOST_TENSORS:
+        raise Refused(413, f"There must be at most {MOST_TENSORS} inputs, but there are {count}.")
 
 
 def spec_of(name: Any, datatype: Any, shape: Any) -> Spec:

@@ -3,9 +3,10 @@
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 
 from pydantic_core import PydanticCustomError, from_json
@@ -14,7 +15,7 @@ from ai_assets.lifecycle.errors import did_you_mean, must_be
 from ai_assets.lifecycle.schema.decision import Decision
 from ai_assets.lifecycle.schema.tables import Column, Table
 from ai_assets.serving.columns import ColumnCheck
-from ai_assets.serving.problems import Detail, Refused
+from ai_assets.serving.problems import MOST_DETAILS, Detail, Refused, refusal
 from ai_assets.serving.record.answers import Answered, Told
 from ai_assets.serving.record.ids import ID_PATTERN, split_id
 from ai_assets.serving.record.store import Store
@@ -34,9 +35,16 @@ class Given:
 
 
 class _Wrong(Exception):
-    def __init__(self, field: str | None, given: Any, allowed: Any, message: str) -> None:
+    def __init__(
+        self,
+        field: str | None,
+        given: Any,
+        allowed: Any,
+        message: str,
+        hint: Callable[[], str] | None = None,
+    ) -> None:
         super().__init__(message)
-        self.parts = (field, given, allowed, message)
+        self.parts = (field, given, allowed, message, hint)
 
 
 class FeedbackReader:
@@ -71,8 +79,10 @@ class FeedbackReader:
                 found.append(self._one(item))
             except _Wrong as wrong:
                 details.append(Detail(number, *wrong.parts))
+            if len(details) >= MOST_DETAILS:
+                break
         if details:
-            raise Refused(400, details[0].message, details[:50])
+            raise refusal(details)
         return found
 
     def json_schema(self) -> dict[str, Any]:
@@ -108,10 +118,9 @@ class FeedbackReader:
         allowed = [*([ID] if by_id else self.key), OUTCOME, KNOWN_AT]
         for name in item:
             if name not in allowed:
-                near = did_you_mean(name, allowed)
                 beside = " beside prediction_id" if by_id and name in self.key else ""
-                words = f"'{name}' is not a field of an outcome{beside}.{near}"
-                raise _Wrong(name, None, allowed, words)
+                words = f"'{name}' is not a field of an outcome{beside}."
+                raise _Wrong(name, None, allowed, words, partial(did_you_mean, name, allowed))
         key = {} if by_id else {name: self._checked(item, name) for name in self.key}
         if by_id and (not isinstance(item[ID], str) or split_id(item[ID]) is None):
             words = must_be(ID, "an id that /predict has given", item[ID])
@@ -221,9 +230,9 @@ def _key_of(entry: Answered, row: int, table: Table) -> dict[str, Any]:
 def _unknown(order: Sequence[str | None], unknown: Sequence[str]) -> Refused:
     details = [
         Detail(order.index(text), ID, text, None, f"There is no prediction {text}.")
-        for text in unknown
+        for text in unknown[:MOST_DETAILS]
     ]
-    return Refused(404, details[0].message, details[:50])
+    return refusal(details, 404)
 
 
 def _check(check: ColumnCheck, value: Any) -> Any:
@@ -231,7 +240,7 @@ def _check(check: ColumnCheck, value: Any) -> Any:
         return check(value)
     except PydanticCustomError as error:
         context = error.context or {}
-        parts = (context["given"], context["allowed"], context["message"])
+        parts = (context["given"], context["allowed"], context["message"], context["hint"])
         raise _Wrong(check.name, *parts) from error
 
 

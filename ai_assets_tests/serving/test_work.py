@@ -1,0 +1,154 @@
+"""However many mistakes a request holds, few are looked into: near names cost time, told or not."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import small_payload as small
+from fastapi.testclient import TestClient
+
+from ai_assets.lifecycle import errors
+from ai_assets.lifecycle.errors import did_you_mean
+from ai_assets.serving import request
+from ai_assets.serving.app import create_app
+from ai_assets.serving.bundle import load_bundle
+from ai_assets.serving.frames import ColumnReader
+from ai_assets.serving.problems import Refused
+from ai_assets.serving.request import RequestReader
+from ai_assets.serving.settings import Settings
+
+MANY = 20_000
+# The first ten details of a refusal are given a near name.
+MOST = 10
+STRANGERS = {f"distance_{number:05}": number for number in range(MANY)}
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Of each search for a near name, how many names were compared with."""
+    found: list[int] = []
+
+    def counting(search: Callable[..., list[str]]) -> Callable[..., list[str]]:
+        def counted(word: str, names: Any, *given: Any, **named: Any) -> list[str]:
+            found.append(len(names))
+            return search(word, names, *given, **named)
+
+        return counted
+
+    for module in (errors, request):
+        monkeypatch.setattr(module, "get_close_matches", counting(module.get_close_matches))
+    yield found
+
+
+@pytest.fixture(scope="module")
+def reader(shared: Path) -> RequestReader:
+    return RequestReader(load_bundle(shared / "payload"), max_rows=1000)
+
+
+def refused(call: Callable[[], Any]) -> Refused:
+    with pytest.raises(Refused) as caught:
+        call()
+    return caught.value
+
+
+def test_a_row_of_very_many_unknown_fields(reader: RequestReader, compared: list[int]):
+    row = {**small.ROW, **STRANGERS}
+
+    found = refused(lambda: reader.rows(json.dumps(row).encode()))
+
+    assert [d.field for d in found.details] == list(STRANGERS)[:50]
+    assert found.error == "'distance_00000' is not a field of the request. Did you mean 'distance'?"
+    assert "Did you mean" in found.details[MOST - 1].message
+    assert "Did you mean" not in found.details[MOST].message
+    assert len(compared) == MOST
+
+
+def test_what_is_missing_is_looked_for_among_few(reader: RequestReader, compared: list[int]):
+    found = refused(lambda: reader.rows(json.dumps(STRANGERS).encode()))
+
+    missing = [d.field for d in found.details if "is required" in d.message]
+    assert missing == [name for name, check in reader.checks.items() if check.required]
+    assert len(found.details) == 50
+    assert len(compared) == MOST
+    assert max(compared) <= 50
+
+
+def test_good_fields_among_very_many_are_still_checked(reader: RequestReader):
+    row = {**STRANGERS, **small.ROW, "place": "EWK"}
+
+    found = refused(lambda: reader.rows(json.dumps(row).encode()))
+
+    assert found.error == "place must be one of EWR, JFK, LGA, but got 'EWK'. Did you mean 'EWR'?"
+
+
+def test_wrong_values_of_very_many_rows(reader: RequestReader, compared: list[int]):
+    rows = [{**small.ROW, "place": "EWK"}] * 1000
+
+    found = refused(lambda: reader.rows(json.dumps(rows).encode()))
+
+    assert [d.row for d in found.details] == list(range(50))
+    assert len(compared) == MOST
+
+
+def test_very_many_columns(reader: RequestReader, compared: list[int]):
+    columns = {name: pl.Series(name, [1]) for name in [*small.ROW, *STRANGERS]}
+
+    found = refused(lambda: ColumnReader(reader).check_names(columns))
+
+    assert [d.field for d in found.details] == list(STRANGERS)[:50]
+    assert len(compared) == MOST
+
+
+def test_a_long_name_is_compared_with_none(compared: list[int]):
+    assert did_you_mean("distance" * 20, ["distance" * 20 + "s"]) == ""
+    assert compared == []
+    assert did_you_mean("distanse", ["distance"]) == " Did you mean 'distance'?"
+    assert compared == [1]
+
+
+@pytest.fixture(scope="module")
+def client(shared: Path) -> Iterator[TestClient]:
+    settings = Settings(lake=str(shared / "lake"), max_rows=1000)
+    with TestClient(create_app(shared / "payload", settings)) as client:
+        yield client
+
+
+def test_very_many_wrong_outcomes(client: TestClient, compared: list[int]):
+    outcomes = [{"outcom": "late", "carrier": "UA"}] * 1000
+
+    answer = client.post("/feedback", json=outcomes)
+
+    assert answer.status_code == 400
+    assert len(answer.json()["details"]) == 50
+    assert answer.json()["error"].endswith("Did you mean 'outcome'?")
+    assert len(compared) == MOST
+
+
+def tensors(names: list[str]) -> dict[str, Any]:
+    return {"inputs": [{"name": n, "datatype": "INT64", "shape": [1], "data": [1]} for n in names]}
+
+
+def test_very_many_tensors_are_not_read(
+    client: TestClient, compared: list[int], monkeypatch: pytest.MonkeyPatch
+):
+    few = client.post("/v2/models/trips/infer", json=tensors(list(STRANGERS)[:2000]))
+    assert few.status_code == 400
+    assert "'distance_00000' is not a field" in few.json()["error"]
+    assert len(compared) <= MOST
+
+    monkeypatch.setattr(pl, "Series", None)  # no tensor is made
+    many = client.post("/v2/models/trips/infer", json=tensors(list(STRANGERS)[:2001]))
+    assert many.status_code == 413
+    assert many.json()["error"] == "There must be at most 2000 inputs, but there are 2001."
+
+
+def test_an_output_is_given_once(client: TestClient):
+    body = {**tensors(["distance"]), "outputs": [{"name": "label"}] * 30_000}
+
+    answer = client.post("/v2/models/trips/infer", json=body)
+
+    assert answer.status_code == 400
+    assert answer.json()["error"] == "The output 'label' is asked for twice."
