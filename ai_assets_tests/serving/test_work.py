@@ -1,5 +1,6 @@
 """However many mistakes a request holds, few are looked into: near names cost time, told or not."""
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -152,3 +153,105 @@ def test_an_output_is_given_once(client: TestClient):
 
     assert answer.status_code == 400
     assert answer.json()["error"] == "The output 'label' is asked for twice."
+
+
+def aliases(count: int) -> str:
+    asked = " ".join(f"a{number}: label" for number in range(count))
+    return f"query ($rows: [RowInput!]!) {{ predict(rows: $rows) {{ {asked} }} }}"
+
+
+def asked(client: TestClient, query: str, rows: int) -> dict[str, Any]:
+    body = {"query": query, "variables": {"rows": [small.ROW] * rows}}
+    content: dict[str, Any] = client.post("/graphql", json=body).json()
+    return content
+
+
+def test_rows_times_fields_of_a_query_are_bounded(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+):
+    from ai_assets.serving.protocols import graphql_calls
+
+    monkeypatch.setattr(graphql_calls, "MOST_VALUES", 120)
+
+    (error,) = asked(client, aliases(13), 10)["errors"]
+    assert error["extensions"]["status"] == 413
+    assert error["message"] == (
+        "130 values are asked for, rows x fields, and at most 120 may be. "
+        "Ask for fewer rows or fields."
+    )
+    good = asked(client, aliases(12), 10)["data"]["predict"]
+    assert good == [{f"a{number}": "late" for number in range(12)}] * 10
+
+
+@pytest.mark.parametrize(
+    ("fields", "values"),
+    [
+        ("label label", 2),
+        ("...F ...F } } fragment F on Prediction { label ... { model", 4),
+        ("label online { name version }", 4),
+        ("online { a: name b: name c: name }", 4),
+    ],
+)
+def test_what_is_asked_twice_or_within_counts(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, fields: str, values: int
+):
+    from ai_assets.serving.protocols import graphql_calls
+
+    query = f"query ($rows: [RowInput!]!) {{ predict(rows: $rows) {{ {fields} }} }}"
+
+    monkeypatch.setattr(graphql_calls, "MOST_VALUES", 10 * values)
+    assert "errors" not in asked(client, query, 10)
+    monkeypatch.setattr(graphql_calls, "MOST_VALUES", 10 * values - 1)
+    assert f"{10 * values} values are asked for" in asked(client, query, 10)["errors"][0]["message"]
+
+
+def test_fields_of_many_aliases_count_together(client: TestClient, monkeypatch: pytest.MonkeyPatch):
+    from ai_assets.serving.protocols import graphql_calls
+
+    monkeypatch.setattr(graphql_calls, "MOST_VALUES", 9)
+    query = "{ a: schema { name } b: schema { name } model { bundle } }"
+
+    found = client.post("/graphql", json={"query": query}).json()
+
+    assert [error["path"] for error in found["errors"]] == [["b"]]
+    assert found["errors"][0]["message"].startswith("16 values are asked for")
+
+
+def test_no_long_list_is_made_on_the_event_loop(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+):
+    from ai_assets.serving.protocols import graphql_calls
+
+    found: list[bool] = []
+
+    def ask(rows: int) -> None:
+        found.clear()
+        assert asked(client, aliases(1), rows)["data"]["predict"] == [{"a0": "late"}] * rows
+
+    complete = graphql_calls.ExecutionContext.complete_list_value
+
+    def noted(*given: Any) -> Any:
+        try:
+            asyncio.get_running_loop()
+            found.append(True)
+        except RuntimeError:
+            found.append(False)
+        return complete(*given)
+
+    monkeypatch.setattr(graphql_calls.ExecutionContext, "complete_list_value", noted)
+    ask(1000)
+    assert found == [False]
+    ask(20)
+    assert found == [True]
+
+
+def test_lists_of_several_variables_are_bounded_together(client: TestClient):
+    query = (
+        "query ($a: [RowInput!]!, $b: [RowInput!]!) "
+        "{ a: predict(rows: $a) { label } b: predict(rows: $b) { label } }"
+    )
+    variables = {"a": [small.ROW] * 501, "b": [small.ROW] * 500}
+
+    answer = client.post("/graphql", json={"query": query, "variables": variables}).json()
+
+    assert answer["errors"][0]["message"] == "There must be at most 1000 rows, but there are 1001."

@@ -7,10 +7,22 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from graphql import DocumentNode, ExecutionResult, GraphQLError, GraphQLResolveInfo, execute
+from graphql import (
+    DocumentNode,
+    ExecutionContext,
+    ExecutionResult,
+    GraphQLError,
+    GraphQLResolveInfo,
+    execute,
+)
 
 from ai_assets.serving.problems import Refused, printable
-from ai_assets.serving.protocols.graphql_documents import Documents, Invalid, fields_asked
+from ai_assets.serving.protocols.graphql_documents import (
+    Documents,
+    Invalid,
+    fields_asked,
+    values_asked,
+)
 from ai_assets.serving.protocols.graphql_schema import SCOPES, build_schema, columns_shown
 from ai_assets.serving.record.asked import Asked
 
@@ -22,6 +34,10 @@ if TYPE_CHECKING:
     from ai_assets.serving.traffic.slots import Slot
 
 MOST_CALLS = 8
+# Rows x fields of one request; each costs some microseconds.
+MOST_VALUES = 30_000
+# A list of more rows is made in a thread.
+_FEW = 20
 _PLACE = re.compile(r" at '([^']*)'; $")
 
 
@@ -32,6 +48,7 @@ class _Call:
     key_id: str | None
     began: float
     rows: int = 0
+    values: int = 0
 
 
 class Answering:
@@ -39,12 +56,18 @@ class Answering:
 
     def __init__(self, server: "Server", slot: "Slot") -> None:
         self._server = server
-        resolvers = {
+        resolvers: dict[str, Callable[..., Any]] = {
             "predict": self._predict,
             "explain": self._explain,
             "feedback": self._feedback,
             "model": self._model,
-            "schema": lambda *_: columns_shown(slot.reader),
+            "schema": self._columns,
+        }
+        self._reader = slot.reader
+        # How many objects a field within a row gives.
+        self._lists = {
+            "online": len(slot.bundle.online),
+            "contributions": len(slot.bundle.encoding.columns),
         }
         self._schema = build_schema(slot.bundle, slot.reader, slot.feedback, resolvers)
         self._documents = Documents(self._schema)
@@ -97,12 +120,16 @@ class Answering:
         variables: dict[str, Any],
         call: _Call,
     ) -> ExecutionResult:
-        found = execute(
+        # Variables are made fit, and what waits for nothing is answered, here; rows are scored on
+        # the event loop, in what this returns.
+        found = await asyncio.to_thread(
+            execute,
             self._schema,
             document,
             context_value=call,
             variable_values=variables,
             operation_name=operation,
+            execution_context_class=_Execution,
         )
         return found if isinstance(found, ExecutionResult) else await found
 
@@ -116,9 +143,7 @@ class Answering:
 
     def _check_lists(self, variables: Mapping[str, Any]) -> None:
         """Refuse more rows than any field would take, before they are made fit for it."""
-        for value in variables.values():
-            if isinstance(value, list):
-                self._check_rows(len(value))
+        self._check_rows(sum(len(v) for v in variables.values() if isinstance(v, list)))
 
     def _check_rows(self, count: int) -> None:
         most = self._server.settings.max_rows
@@ -126,16 +151,31 @@ class Answering:
             words = f"There must be at most {most} rows, but there are {count}."
             raise Refused(413, words)
 
-    def _rows(self, call: _Call, rows: list[Any]) -> "tuple[bytes, list[BaseModel]]":
+    def _check_values(self, info: GraphQLResolveInfo, count: int) -> None:
+        """Refuse more values than may be asked for, before any is found.
+
+        Args:
+            info: the field.
+            count: how many objects it gives.
+        """
+        call: _Call = info.context
+        call.values += count * values_asked(info.field_nodes, info.fragments, self._lists)
+        if call.values > MOST_VALUES:
+            words = f"{call.values} values are asked for, rows x fields, and at most {MOST_VALUES}"
+            raise Refused(413, f"{words} may be. Ask for fewer rows or fields.")
+
+    def _rows(self, info: GraphQLResolveInfo, rows: list[Any]) -> "tuple[bytes, list[BaseModel]]":
         """The body that REST would have got, and its checked rows."""
+        call: _Call = info.context
         call.rows += len(rows)
         self._check_rows(call.rows)
+        self._check_values(info, len(rows))
         body = json.dumps(rows, default=str).encode()
         return body, self._server.reader.rows(body)
 
     async def _predict(self, _: Any, info: GraphQLResolveInfo, rows: list[Any]) -> Any:
         call: _Call = info.context
-        body, checked = self._rows(call, rows)
+        body, checked = self._rows(info, rows)
         asked = Asked("graphql/predict", call.began, call.key_id, body)
         found = self._server.content(await self._server.score(checked, asked))
         online = [
@@ -149,7 +189,7 @@ class Answering:
         ]
 
     async def _explain(self, _: Any, info: GraphQLResolveInfo, rows: list[Any]) -> Any:
-        _body, checked = self._rows(info.context, rows)
+        _body, checked = self._rows(info, rows)
         found = await self._server.explained(checked)
         shared = {"bundle": found["bundle"], "model": found["model"]}
         return [{**shared, **explanation} for explanation in found["explanations"]]
@@ -158,7 +198,12 @@ class Answering:
         body = json.dumps(outcomes, default=str).encode()
         return await self._server.told(body, info.context.key_id)
 
-    def _model(self, *_: Any) -> Any:
+    def _columns(self, _: Any, info: GraphQLResolveInfo) -> Any:
+        self._check_values(info, len(self._reader.checks))
+        return columns_shown(self._reader)
+
+    def _model(self, _: Any, info: GraphQLResolveInfo) -> Any:
+        self._check_values(info, 1)
         bundle = self._server.bundle
         return {
             "product": bundle.product,
@@ -170,6 +215,22 @@ class Answering:
             "threshold": bundle.decision.threshold,
             "modelCard": bundle.model_card,
         }
+
+
+class _Execution(ExecutionContext):
+    """Answers a document, and makes what is long in a thread: others are answered meanwhile."""
+
+    def complete_list_value(
+        self, return_type: Any, field_nodes: Any, info: Any, path: Any, result: Any
+    ) -> Any:
+        """The list as JSON shows it, or what gives it when awaited."""
+        given = (return_type, field_nodes, info, path, result)
+        complete = super().complete_list_value
+        # `schema` is answered in a thread already; within a row nothing waits for anything.
+        is_rows = path.prev is None and info.field_name in SCOPES
+        if is_rows and len(result) > _FEW:
+            return asyncio.to_thread(complete, *given)
+        return complete(*given)
 
 
 def _told(errors: list[dict[str, Any]]) -> tuple[dict[str, Any], int]:

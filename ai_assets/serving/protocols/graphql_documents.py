@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphql import (
@@ -95,6 +95,26 @@ def fields_asked(document: DocumentNode, operation: str | None) -> list[str]:
     return [field.name.value for field in _fields(found.selection_set.selections, fragments)]
 
 
+def values_asked(
+    fields: Sequence[FieldNode],
+    fragments: Mapping[str, FragmentDefinitionNode],
+    lists: Mapping[str, int],
+) -> int:
+    """How many values one object of these fields asks for; what is asked twice counts twice.
+
+    Args:
+        fields: of one name, as they were asked for.
+        fragments: of the document, by name.
+        lists: how many objects a field gives, by its name; others give one.
+    """
+    total = 0
+    for field in fields:
+        inner = _fields(field.selection_set.selections, fragments) if field.selection_set else []
+        for one in inner:
+            total += 1 + lists.get(one.name.value, 1) * values_asked([one], fragments, lists)
+    return total
+
+
 def _parsed(text: str) -> DocumentNode:
     if len(text) > MOST_CHARACTERS:
         raise Refused(413, f"The query must have at most {MOST_CHARACTERS} characters.")
@@ -120,7 +140,7 @@ def _fragments(document: DocumentNode) -> dict[str, FragmentDefinitionNode]:
 
 
 def _fields(
-    selections: Sequence[SelectionNode], fragments: dict[str, FragmentDefinitionNode]
+    selections: Sequence[SelectionNode], fragments: Mapping[str, FragmentDefinitionNode]
 ) -> list[FieldNode]:
     """The fields of one level. Fragments hold no cycles: the document was validated."""
     found: list[FieldNode] = []
