@@ -10,9 +10,6 @@ from pydantic import Field
 
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.product import Product
-from ai_assets.serving.batch import score_file
-from ai_assets.serving.problems import Refused, told
-from ai_assets.serving.settings import Settings
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream, digest
 from ai_assets.stages.release import check_built
@@ -111,6 +108,11 @@ def all_scored(scored: int, rejected: int) -> Finding:
 
 
 def _write(run: StageRun, config: ScoredFileConfig, tag: str, folder: Path) -> None:
+    # As much as a server's start, and needed where a file is named only.
+    from ai_assets.serving.batch import score_file
+    from ai_assets.serving.problems import Refused, told
+    from ai_assets.serving.settings import Settings
+
     settings = replace(Settings.from_environment(), lake=run.lake.root)
     try:
         score_file(
