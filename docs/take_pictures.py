@@ -31,7 +31,7 @@ DARKER_LINES = ":root, body, body * { --color-lineage-edge: #8a90a6 !important; 
 
 def take_graph(page: Any, address: str, to: Path) -> None:
     """The whole graph of flight_delay from left to right, cropped to its assets."""
-    page.set_viewport_size({"width": 3000, "height": 1500})
+    page.set_viewport_size({"width": 3000, "height": 2600})
     page.goto(f"{address}/locations/ai_assets/asset-groups/flight_delay/lineage")
     page.get_by_text("drift_report", exact=True).first.wait_for(timeout=PATIENCE)
     page.add_style_tag(content=DARKER_LINES)
