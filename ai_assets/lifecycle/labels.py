@@ -1,5 +1,9 @@
-"""Labels: the declared SQL over request rows, with the moment at which each becomes known."""
+"""Labels: the declared SQL over request rows, with the moment at which each becomes known.
 
+Where the source does not know what a row came to, callers may have told it.
+"""
+
+from dataclasses import dataclass
 from datetime import timedelta
 
 import polars as pl
@@ -46,3 +50,46 @@ def label_rows(
         return labels
     utc = pl.col("event_time").cast(pl.Datetime("us", "UTC"))
     return labels.with_columns(utc, known_at=utc + arrives_after)
+
+
+@dataclass(frozen=True)
+class Completed:
+    """Labels with what callers told.
+
+    Attributes:
+        rows: the labels, as `label_rows` gives them.
+        taken: rows whose label is the one that was told.
+        contradicted: rows whose own label is another than the one that was told.
+        strange: outcomes told of no row, or of one at another time.
+    """
+
+    rows: pl.DataFrame
+    taken: int
+    contradicted: int
+    strange: int
+
+
+def completed(labels: pl.DataFrame, told: pl.DataFrame) -> Completed:
+    """Give rows without a label the one that was told of them, known since it was said to be.
+
+    Args:
+        labels: as `label_rows` gives them; a label of the row's own stays, whatever was told.
+        told: at most one outcome a row: `_row_id`, `label`, `event_time`, `known_at`. It is of the
+            row with the same id and, where rows have a time, the same time.
+    """
+    timed = "event_time" in labels.columns
+    on = ["_row_id", "event_time"] if timed else ["_row_id"]
+    known = {"_told_known_at": pl.col("known_at")} if timed else {}
+    told = told.filter(pl.col("label").is_not_null()).select(*on, _told=pl.col("label"), **known)
+    both = labels.join(told, on=on, how="left", maintain_order="left")
+    taken = pl.col("label").is_null() & pl.col("_told").is_not_null()
+    counts = both.select(
+        taken=taken.sum(),
+        contradicted=(pl.col("label") != pl.col("_told")).sum(),
+        met=pl.col("_told").count(),
+    ).row(0, named=True)
+    moments = {"known_at": pl.when(taken).then("_told_known_at").otherwise("known_at")}
+    rows = both.with_columns(
+        label=pl.coalesce("label", "_told"), **(moments if timed else {})
+    ).select(labels.columns)
+    return Completed(rows, counts["taken"], counts["contradicted"], told.height - counts["met"])

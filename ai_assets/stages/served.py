@@ -1,6 +1,6 @@
 """served, feedback: what the server answered and what callers told it, from its log to the lake.
 
-Both are sources. They join to releases by the bundle's tag, and to labels by row: an edge from
+Both are sources: they join to releases by the bundle's tag, and to rows by id. An edge that led to
 either would close a circle.
 """
 

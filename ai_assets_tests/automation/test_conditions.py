@@ -235,6 +235,17 @@ def test_what_a_server_was_asked_is_measured_and_nothing_else_waits_for_it(
     assert started.tick(at=NOW) == {}
 
 
+def test_outcomes_that_callers_told_start_nothing_and_nothing_waits_for_them(
+    started: Graph,
+) -> None:
+    started.made("feedback", MARCH)
+    assert started.tick(at=NOW) == {}
+
+    # A person takes them into the labels; what is judged by labels follows.
+    started.made("labels", MARCH)
+    assert started.tick(at=NOW) == {"performance": {MARCH}, "verdict": {MARCH}}
+
+
 def test_without_answers_in_the_lake_their_drift_is_not_asked_for(started: Graph) -> None:
     for asset in (*RAW, "feedback"):
         started.made(asset, MARCH)

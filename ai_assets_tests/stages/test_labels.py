@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from ai_assets.lifecycle.errors import DeclarationError
-from ai_assets.lifecycle.labels import label_rows
+from ai_assets.lifecycle.labels import completed, label_rows
 from ai_assets.stages.labels import both_classes
 
 ROWS = pl.DataFrame(
@@ -43,3 +43,28 @@ def test_both_classes_are_asked_for() -> None:
     assert not both_classes(0, 10, "late").passed
     assert not both_classes(10, 10, "late").passed
     assert both_classes(0, 10, "late").words == "0 of 10 labelled rows are 'late'."
+
+
+def test_rows_without_a_time_are_completed_by_their_id_alone() -> None:
+    labels = pl.DataFrame({"_row_id": [1, 2, 3], "label": [None, 1.0, None]})
+    told = pl.DataFrame(
+        {"_row_id": [2, 1, 9], "label": [0.0, 1.0, 1.0]},
+    ).with_columns(
+        event_time=pl.lit(None, pl.Datetime("us", "UTC")),
+        known_at=pl.lit(datetime(2024, 1, 1, tzinfo=UTC)),
+    )
+
+    found = completed(labels, told)
+
+    assert found.rows.rows() == [(1, 1.0), (2, 1.0), (3, None)]
+    assert (found.taken, found.contradicted, found.strange) == (1, 1, 1)
+
+
+def test_what_was_told_as_the_source_has_it_contradicts_nothing() -> None:
+    labels = label_rows(ROWS, "delay >= 15", "at", timedelta(days=1))
+    told = labels.drop_nulls("label").with_columns(known_at=pl.col("known_at") + timedelta(days=9))
+
+    found = completed(labels, told)
+
+    assert found.rows.equals(labels)
+    assert (found.taken, found.contradicted, found.strange) == (0, 0, 0)
