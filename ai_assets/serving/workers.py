@@ -101,7 +101,8 @@ def _tell_workers(what: Path | None, settings: Settings, folder: str) -> None:
 
 
 def _is_alive(worker: int) -> bool:
-    with suppress(ProcessLookupError):
+    # Workers are one user's: whom we may not signal has only taken over the id of one that ended.
+    with suppress(ProcessLookupError, PermissionError):
         os.kill(worker, 0)
         return True
     return False

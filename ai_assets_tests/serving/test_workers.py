@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from release_worlds import World, until
 from serving_processes import started
 
-from ai_assets.serving.access.limits import Bucket, Rate, SharedBucket
+from ai_assets.serving.access.limits import Bucket, Rate, SharedBuckets
 from ai_assets.serving.record.store import open_store
 from ai_assets.serving.settings import Settings
 from ai_assets.serving.workers import METRICS, of_all_workers
@@ -179,13 +179,28 @@ def test_settings_reach_workers_as_they_are(monkeypatch: pytest.MonkeyPatch):
 
 def test_a_rate_in_a_file_is_one_for_all_that_have_it(tmp_path: Path):
     alone = Bucket(Rate(3, 2), 10.0)
-    both = [SharedBucket(Rate(3, 2), 10.0, tmp_path / "rate") for _ in range(2)]
+    both = [SharedBuckets(tmp_path / "rates") for _ in range(2)]
     moments = [10.0, 10.1, 10.1, 10.1, 10.9, 10.2, 11.5, 11.6, 30.0, 30.0, 30.0, 30.0]
 
-    waits = [both[n % 2].take(now) for n, now in enumerate(moments)]
+    waits = [both[n % 2].take("ada", Rate(3, 2), now) for n, now in enumerate(moments)]
 
     assert waits == pytest.approx([alone.take(max(moments[: n + 1])) for n in range(len(moments))])
     assert [bool(wait) for wait in waits[:4]] == [False, False, False, True]
+
+
+def test_an_id_that_another_user_has_taken_over_is_no_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def not_ours(worker: int, signal: int) -> None:
+        raise {71: PermissionError, 72: ProcessLookupError}.get(worker, SystemExit)
+
+    for worker in (71, 72):
+        (tmp_path / f"gauge_livesum_{worker}.db").touch()
+    monkeypatch.setenv(METRICS, str(tmp_path))
+    monkeypatch.setattr(os, "kill", not_ours)
+
+    assert list(of_all_workers(CollectorRegistry()).collect()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_live_workers_told_last_is_not_told_of_dead_ones(

@@ -4,13 +4,12 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ai_assets.lifecycle.errors import must_be
 from ai_assets.serving.access.keys import AccessError, Key, split_token
-from ai_assets.serving.access.limits import Bucket, Rate, SharedBucket, retry_after
+from ai_assets.serving.access.limits import Buckets, SharedBuckets, retry_after
 from ai_assets.serving.access.local import is_forwarded, is_loopback
 from ai_assets.serving.access.quotas import Quotas
 from ai_assets.serving.access.rules import Need
@@ -70,9 +69,9 @@ class Gate:
         self._keys: dict[str, Key] = {}
         self._revision: tuple[int, int] | None = None
         self._looked = float("-inf")
-        self._buckets: dict[str, Bucket] = {}
+        self._buckets = Buckets() if shared is None else SharedBuckets(shared / "rates")
         self._quotas = Quotas(store)
-        self._verifier, self._shared = verifier, shared
+        self._verifier = verifier
 
     @classmethod
     def of(cls, settings: "Settings") -> "Gate":
@@ -171,23 +170,13 @@ class Gate:
     def _within_rate(self, key: Key, now: float) -> None:
         if key.rate is None:
             return
-        bucket = self._buckets.get(key.id)
-        if bucket is None:
-            bucket = self._buckets[key.id] = self._bucket(key.id, key.rate, now)
-        wait = bucket.take(now)
+        wait = self._buckets.take(key.id, key.rate, now)
         if wait:
             raise Refused(
                 429,
                 f"The key {key.id} may ask {key.rate}, and has. Try again later.",
                 headers={"Retry-After": retry_after(wait)},
             )
-
-    def _bucket(self, key_id: str, rate: Rate, now: float) -> Bucket:
-        if self._shared is None:
-            return Bucket(rate, now)
-        # Ids of an identity provider may hold anything.
-        name = blake2b(key_id.encode(), digest_size=16).hexdigest()
-        return SharedBucket(rate, now, self._shared / f"rate-{name}")
 
 
 def _tokens(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[str]:

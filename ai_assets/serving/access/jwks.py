@@ -11,6 +11,7 @@ import logging
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +27,8 @@ OLDEST_S = 86_400.0
 _TIMEOUT_S = 5.0
 _MOST_BYTES = 1_000_000
 _DISCOVERY = "/.well-known/openid-configuration"
+# A provider that is away, answers half or no HTTP, or says something else than keys.
+_UNREADABLE = (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError)
 _log = logging.getLogger(__name__)
 
 
@@ -90,7 +93,7 @@ class KeySource:
             self._tried_at = self._clock()
             try:
                 keys = await asyncio.to_thread(self._read)
-            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            except _UNREADABLE as error:
                 _log.error("the keys of %s cannot be read: %s", self._issuer, error)
                 return
             self._read_at = self._clock()

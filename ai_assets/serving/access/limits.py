@@ -5,7 +5,10 @@ import math
 import os
 import re
 import struct
+import weakref
+from collections import OrderedDict
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 from ai_assets.lifecycle.errors import UserError, must_be
@@ -80,50 +83,86 @@ class Bucket:
 
     def __init__(self, rate: Rate, now: float) -> None:
         self.rate = rate
-        self._left, self._at = float(rate.count), now
+        self.left, self.at = float(rate.count), now
 
     def take(self, now: float) -> float:
         """0 where a request may pass now; else seconds until one may."""
         per_second = self.rate.count / self.rate.seconds
         # A clock that goes back must not empty the bucket.
-        self._left = min(self.rate.count, self._left + max(0.0, now - self._at) * per_second)
-        self._at = now
-        if self._left >= 1:
-            self._left -= 1
+        self.left = min(self.rate.count, self.left + max(0.0, now - self.at) * per_second)
+        self.at = now
+        if self.left >= 1:
+            self.left -= 1
             return 0.0
-        return (1 - self._left) / per_second
+        return (1 - self.left) / per_second
 
 
-class SharedBucket(Bucket):
-    """A token bucket in a file, for all processes that have it. The clock must be theirs too.
+class Buckets:
+    """A bucket for each key. Past `most` keys, the one that asked longest ago is forgotten.
 
-    Args:
-        rate: how fast it is refilled.
-        now: the clock's time; it begins full for whoever comes first.
-        file: where it is; made where it is not.
+    Subjects of an identity provider are any number, and what is forgotten begins full again.
     """
 
-    _FORM = struct.Struct("dd")
+    def __init__(self, most: int = 65_536) -> None:
+        self._most = most
+        self._of: OrderedDict[str, Bucket] = OrderedDict()
 
-    def __init__(self, rate: Rate, now: float, file: Path) -> None:
-        super().__init__(rate, now)
+    def take(self, key_id: str, rate: Rate, now: float) -> float:
+        """0 where a request of the key may pass now; else seconds until one may."""
+        bucket = self._of.get(key_id)
+        if bucket is None:
+            bucket = self._of[key_id] = Bucket(rate, now)
+            if len(self._of) > self._most:
+                self._of.popitem(last=False)
+        self._of.move_to_end(key_id)
+        return bucket.take(now)
+
+
+class SharedBuckets:
+    """The same in one file of at most 2 MiB, for all processes that have it, of one clock.
+
+    A key's place is one of eight that its hash says. Where all of them are others', it takes the
+    place of the one that asked longest ago; its requests are counted from then on.
+
+    Args:
+        file: where they are; made where it is not.
+        sets: how many eights there are.
+    """
+
+    _FORM = struct.Struct("=16sdd")
+    _WAYS = 8
+
+    def __init__(self, file: Path, sets: int = 8192) -> None:
+        self._sets = sets
         self._file = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+        weakref.finalize(self, os.close, self._file)
 
-    def take(self, now: float) -> float:
-        """0 where a request may pass now; else seconds until one may."""
-        fcntl.lockf(self._file, fcntl.LOCK_EX)
+    def take(self, key_id: str, rate: Rate, now: float) -> float:
+        """0 where a request of the key may pass now; else seconds until one may."""
+        # Ids of an identity provider may hold anything.
+        name = blake2b(key_id.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        size = self._FORM.size * self._WAYS
+        start = int.from_bytes(name[:8]) % self._sets * size
+        fcntl.lockf(self._file, fcntl.LOCK_EX, size, start)
         try:
-            found = os.pread(self._file, self._FORM.size, 0)
-            if found:
-                self._left, self._at = self._FORM.unpack(found)
-            wait = super().take(max(now, self._at))
-            os.pwrite(self._file, self._FORM.pack(self._left, self._at), 0)
+            found = os.pread(self._file, size, start).ljust(size, b"\0")
+            there = list(self._FORM.iter_unpack(found))
+            way = self._way(name, there)
+            bucket = Bucket(rate, now)
+            if there[way][0] == name:
+                bucket.left, bucket.at = there[way][1:]
+            wait = bucket.take(max(now, bucket.at))
+            content = self._FORM.pack(name, bucket.left, bucket.at)
+            os.pwrite(self._file, content, start + way * self._FORM.size)
             return wait
         finally:
-            fcntl.lockf(self._file, fcntl.LOCK_UN)
+            fcntl.lockf(self._file, fcntl.LOCK_UN, size, start)
 
-    def __del__(self) -> None:
-        os.close(self._file)
+    @staticmethod
+    def _way(name: bytes, there: list[tuple[bytes, float, float]]) -> int:
+        """The key's place among the eight; free ones have never asked, so they come first."""
+        own = [n for n, entry in enumerate(there) if entry[0] == name]
+        return own[0] if own else min(range(len(there)), key=lambda n: there[n][2])
 
 
 def retry_after(seconds: float) -> str:

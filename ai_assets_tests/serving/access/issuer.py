@@ -21,7 +21,8 @@ class Issuer:
 
     Attributes:
         url: the issuer.
-        documents: what it answers, by path: JSON, or a text that says where it is now.
+        documents: what it answers, by path: JSON, a text that says where it is now, or bytes
+            in the place of HTTP.
         asked: how often each path was asked for.
     """
 
@@ -72,6 +73,9 @@ def issuer() -> Iterator[Issuer]:
         def do_GET(self) -> None:
             made.asked[self.path] += 1
             document = made.documents.get(self.path)
+            if isinstance(document, bytes):
+                self.wfile.write(document)
+                return
             moved = isinstance(document, str)
             self.send_response(302 if moved else 404 if document is None else 200)
             if isinstance(document, str):

@@ -151,6 +151,24 @@ def test_without_keys_nobody_passes_and_later_they_do(
     assert (first, too_soon, later) == (503, 503, "oidc:ada")
 
 
+@pytest.mark.parametrize("path", ["/keys", DISCOVERY])
+@pytest.mark.parametrize(
+    "answer", [b"no HTTP\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200, b""]
+)
+def test_a_provider_that_speaks_no_http_is_as_one_that_is_away(
+    provider: Issuer, clock: Clock, path: str, answer: bytes
+):
+    good = dict(provider.documents)
+    provider.documents[path] = answer
+    tells = verifier(provider, clock)
+    first = asked(tells, provider.token())
+
+    provider.documents.update(good)
+    clock.now += AGAIN_S
+
+    assert (first, asked(tells, provider.token())) == (503, "oidc:ada")
+
+
 def test_keys_may_lie_in_a_file_and_nobody_is_asked(provider: Issuer, clock: Clock, tmp_path: Path):
     file = tmp_path / "keys.json"
     file.write_text(json.dumps(provider.documents["/keys"]), encoding="utf-8")

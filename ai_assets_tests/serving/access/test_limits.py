@@ -1,12 +1,17 @@
 """Rates and quotas, by value."""
 
+import gc
+from pathlib import Path
+
 import pytest
 
 from ai_assets.serving.access.limits import (
     Bucket,
+    Buckets,
     LimitError,
     Quota,
     Rate,
+    SharedBuckets,
     parse_quota,
     parse_rate,
     parse_span,
@@ -72,3 +77,48 @@ def test_windows_of_a_quota_begin_at_multiples_of_their_length():
 
 def test_a_caller_is_asked_to_wait_whole_seconds():
     assert [retry_after(s) for s in (0.01, 1.0, 1.2)] == ["1", "1", "2"]
+
+
+RATE = Rate(1, 1000)
+
+
+def test_keys_have_buckets_of_their_own(tmp_path: Path):
+    for buckets in (Buckets(), SharedBuckets(tmp_path / "rates")):
+        waits = [buckets.take(who, RATE, 10.0) for who in ("ada", "bob", "ada", "bob", "\udce9")]
+
+        assert waits == [0.0, 0.0, 1000.0, 1000.0, 0.0]
+
+
+def test_subjects_of_any_number_take_one_file_of_one_size(tmp_path: Path):
+    descriptors = Path("/proc/self/fd")
+    before = len(list(descriptors.iterdir()))
+    buckets = SharedBuckets(tmp_path / "rates")
+
+    first = [buckets.take(f"oidc:{n}", RATE, 10.0) for n in range(3000)]
+    again = [buckets.take(f"oidc:{n}", RATE, 10.0) for n in range(3000)]
+
+    assert set(first) == {0.0} and set(again) == {1000.0}
+    assert len(list(descriptors.iterdir())) <= before + 1
+    assert [file.name for file in tmp_path.iterdir()] == ["rates"]
+    assert (tmp_path / "rates").stat().st_size <= 2 * 2**20
+    assert Buckets(most=2).take("ada", RATE, 10.0) == 0.0
+    del buckets
+    gc.collect()
+    assert len(list(descriptors.iterdir())) <= before
+
+
+def test_where_there_is_no_room_the_one_that_asked_longest_ago_is_forgotten(tmp_path: Path):
+    small = {
+        Buckets(most=8): [f"k{n}" for n in range(8)],
+        SharedBuckets(tmp_path / "rates", sets=1): [f"k{n}" for n in range(8)],
+    }
+    for buckets, names in small.items():
+        for second, name in enumerate(names):
+            assert buckets.take(name, RATE, 10.0 + second) == 0.0
+        assert buckets.take("k0", RATE, 20.0) == pytest.approx(990.0)
+
+        assert buckets.take("another", RATE, 21.0) == 0.0
+
+        assert buckets.take("k0", RATE, 21.0) == pytest.approx(989.0)
+        assert buckets.take("k2", RATE, 21.0) == pytest.approx(991.0)
+        assert buckets.take("k1", RATE, 22.0) == 0.0
