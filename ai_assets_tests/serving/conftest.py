@@ -42,7 +42,9 @@ def _log_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 @pytest.fixture(scope="session", autouse=True)
 def _open_to_this_machine() -> Iterator[None]:
     """Servers ask for no key, but in the tests of keys; clients of tests ask from loopback."""
-    local = partialmethod(TestClient.__init__, client=("127.0.0.1", 50000))
+    local = partialmethod(
+        TestClient.__init__, client=("127.0.0.1", 50000), headers={"Host": "localhost"}
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AI_ASSETS_ACCESS", "open")
         patch.setattr(TestClient, "__init__", local)

@@ -177,7 +177,7 @@ def ask_and_go(port: int, path: str, rows: Any) -> None:
     """Ask, wait a little, and go away without an answer."""
     body = json.dumps(rows).encode()
     with socket.create_connection(("127.0.0.1", port)) as gone:
-        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
         gone.sendall(head.encode() + body)
         time.sleep(0.3)
 

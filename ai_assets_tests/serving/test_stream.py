@@ -256,7 +256,7 @@ def test_an_open_server_refuses_pages_of_other_sites(client: TestClient):
     """A browser lets any page open a WebSocket to this machine, and says where it comes from."""
     from starlette.testclient import WebSocketDenialResponse
 
-    own = client.websocket_connect("/stream", headers={"Origin": "http://testserver"})
+    own = client.websocket_connect("/stream", headers={"Origin": "http://localhost:3000"})
     with own as stream:
         stream.send_text(row(100))
         assert stream.receive_json()["label"] == "not late"

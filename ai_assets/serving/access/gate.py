@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ai_assets.lifecycle.errors import must_be
 from ai_assets.serving.access.keys import AccessError, Key, split_token
 from ai_assets.serving.access.limits import Buckets, SharedBuckets, retry_after
-from ai_assets.serving.access.local import is_forwarded, is_loopback
+from ai_assets.serving.access.local import is_elsewhere, is_forwarded, is_loopback
 from ai_assets.serving.access.quotas import Quotas
 from ai_assets.serving.access.rules import Need
 from ai_assets.serving.access.store import KeyStore
@@ -34,16 +34,18 @@ class Asked:
         tokens: every token that came with it; one is expected.
         host: address of whoever is connected; empty where it is not known.
         forwarded: whether a proxy says that it asks for somebody else.
+        elsewhere: whether it has to do with another site: see `is_elsewhere`.
     """
 
     tokens: list[str]
     host: str
     forwarded: bool = False
+    elsewhere: bool = False
 
     @classmethod
     def of(cls, headers: Sequence[tuple[bytes, bytes]], host: str) -> "Asked":
         """What headers say, their names in small letters, as ASGI and gRPC give them."""
-        return cls(list(_tokens(headers)), host, is_forwarded(headers))
+        return cls(list(_tokens(headers)), host, is_forwarded(headers), is_elsewhere(headers))
 
 
 class Gate:
@@ -123,6 +125,12 @@ class Gate:
         if self.mode == "open":
             if asked.forwarded or not is_loopback(asked.host):
                 raise Refused(403, "This server answers requests of its own machine only.")
+            if asked.elsewhere:
+                raise Refused(
+                    403,
+                    "This server is open, so pages and names of other sites are refused. Ask it as "
+                    "localhost or 127.0.0.1.",
+                )
             return None
         if not need.key:
             return None

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ai_assets.serving.access.gate import Gate
+from ai_assets.serving.access.gate import Asked, Gate
 from ai_assets.serving.access.keys import AccessError, new_key
 from ai_assets.serving.access.limits import Quota, Rate
 from ai_assets.serving.access.middleware import AccessMiddleware
@@ -301,6 +301,71 @@ def test_an_open_server_refuses_everybody_else(
 
     assert answer.status_code == 403
     assert answer.json()["error"] == "This server answers requests of its own machine only."
+
+
+OWN = [
+    {"Host": "localhost"},
+    {"Host": "LOCALHOST:3000"},
+    {"Host": "flights.localhost:3000"},
+    {"Host": "127.0.0.1:3000", "Origin": "http://127.0.0.1:3000"},
+    {"Host": "[::1]:3000", "Origin": "http://[::1]:3000"},
+    {"Origin": "http://localhost:8080"},
+]
+OTHERS = [
+    {"Origin": "http://evil.test"},
+    {"Origin": "https://127.0.0.1.evil.test"},
+    {"Origin": "http://127.0.0.1@evil.test"},
+    {"Origin": "null"},
+    {"Origin": "http://10.0.0.7:3000"},
+    {"Origin": "http://[x"},
+    {"Origin": ""},
+    {"Host": "evil.test:3000"},
+    {"Host": "localhost.evil.test"},
+    {"Host": "notlocalhost"},
+    {"Host": "0.0.0.0:3000"},
+    {"Host": "[::1"},
+]
+
+
+@pytest.mark.parametrize("headers", OWN, ids=str)
+def test_an_open_server_answers_its_own_pages(tmp_path: Path, headers: dict[str, str]):
+    client = TestClient(guarded(Gate("open", KeyStore(tmp_path / "none"))))
+
+    assert client.post("/feedback", headers=headers).status_code == 200
+    with client.websocket_connect("/stream", headers=headers) as socket:
+        assert socket.receive_json() == {"key": None}
+
+
+@pytest.mark.parametrize("path", ["/feedback", "/predict", "/explain", "/added", "/healthz"])
+@pytest.mark.parametrize("headers", OTHERS, ids=str)
+def test_an_open_server_refuses_pages_and_names_of_other_sites(
+    tmp_path: Path, headers: dict[str, str], path: str
+):
+    client = TestClient(guarded(Gate("open", KeyStore(tmp_path / "none"))))
+    typed = {**headers, "Content-Type": "text/plain"}
+
+    answer = client.post(path, headers=typed)
+
+    assert answer.status_code == 403
+    assert answer.json()["error"] == (
+        "This server is open, so pages and names of other sites are refused. Ask it as localhost "
+        "or 127.0.0.1."
+    )
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/stream", headers=headers):
+        pass
+
+
+def test_a_program_that_names_no_host_is_no_browser():
+    assert not Asked.of([], "127.0.0.1").elsewhere
+    assert Asked.of([(b"host", b"evil.test")], "127.0.0.1").elsewhere
+
+
+def test_a_key_is_enough_from_any_page(place: Place):
+    """A browser adds no key of its own accord, so what has one was meant."""
+    _, header = place.key("predict")
+
+    for headers in OTHERS:
+        assert place.client.post("/predict", headers={**header, **headers}).status_code == 200
 
 
 def test_another_word_for_access_is_refused(tmp_path: Path):

@@ -255,7 +255,7 @@ def test_a_form_that_there_is_not_is_refused(shared: Path):
 
 def test_a_caller_that_goes_away_is_no_failure_of_the_server(client: TestClient):
     """What fails is counted against a bundle."""
-    head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
+    head = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
     config = uvicorn.Config(client.app, port=0, lifespan="off", log_level="critical")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

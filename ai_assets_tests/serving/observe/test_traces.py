@@ -239,7 +239,8 @@ def test_nothing_of_it_is_imported_while_it_is_off(shared: Path, tmp_path: Path)
 import sys
 from starlette.testclient import TestClient
 from ai_assets.serving.app import create_app
-with TestClient(create_app({str(shared / "payload")!r}), client=("127.0.0.1", 1)) as client:
+app, url = create_app({str(shared / "payload")!r}), "http://localhost"
+with TestClient(app, base_url=url, client=("127.0.0.1", 1)) as client:
     assert client.post("/predict", json={small.ROW!r}).status_code == 200
 print(sorted(m for m in ("opentelemetry", "sentry_sdk", "graphql") if m in sys.modules))
 """
