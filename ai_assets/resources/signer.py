@@ -1,4 +1,7 @@
-"""The signer: a local Ed25519 key, and the seal that it puts on a bundle's folder."""
+"""The signer: a local Ed25519 key, and the seal that it puts on a bundle's folder.
+
+`python -m ai_assets.resources.signer` shows the public key, for `AI_ASSETS_TRUSTED_KEY` of servers.
+"""
 
 import os
 import uuid
@@ -102,3 +105,7 @@ def _make_key(path: Path) -> None:
         pass
     finally:
         draft.unlink()
+
+
+if __name__ == "__main__":
+    print(Signer().public_key())

@@ -66,12 +66,27 @@ def _problems(name: str, service: dict[str, Any], stack: dict[str, Any], folder:
             found.append(f"{source} is not declared")
         if source.startswith("./") and not secret and not (folder / source).exists():
             found.append(f"{source} is not there")
+    found += _not_its_own(name, service)
     for other, wanted in service.get("depends_on", {}).items():
         if (
             wanted["condition"] == "service_healthy"
             and "healthcheck" not in stack["services"][other]
         ):
             found.append(f"waits for {other}, which has no healthcheck")
+    return found
+
+
+def _not_its_own(name: str, service: dict[str, Any]) -> list[str]:
+    """What of the state a service gets that it does not need."""
+    kept = {volume.split(":")[0]: volume for volume in service.get("volumes", [])}
+    dagster = name.startswith("dagster-")
+    found = ["it gets the key that signs bundles"] if "state" in kept and not dagster else []
+    for volume in ("lake", "bundles", "experiments"):
+        if volume in kept and not dagster and not kept[volume].endswith(":ro"):
+            found.append(f"it may write {volume}")
+    trusted = service.get("environment", {}).get("AI_ASSETS_TRUSTED_KEY", "")
+    if name == "server" and re.fullmatch(r"(\$\{\w+:?-\})?", trusted):
+        found.append("it takes bundles that anybody has signed")
     return found
 
 
@@ -111,6 +126,24 @@ BROKEN: dict[str, tuple[list[str], Any, str]] = {
         ["services", "postgres", "environment", "POSTGRES_PASSWORD"], "${X:-postgres}",
         "POSTGRES_PASSWORD is not asked for",
     ),
+    "the signing key for the server": (
+        ["services", "server", "volumes"], ["state:/state"], "server: it gets the key that signs",
+    ),
+    "bundles that the server may change": (
+        ["services", "server", "volumes"], ["bundles:/state/bentoml"], "it may write bundles",
+    ),
+    "experiments that their viewer may change": (
+        ["services", "mlflow", "volumes"], ["experiments:/state/mlflow"],
+        "mlflow: it may write experiments",
+    ),
+    "any signature": (
+        ["services", "server", "environment", "AI_ASSETS_TRUSTED_KEY"], "${TRUSTED_KEY:-}",
+        "server: it takes bundles that anybody has signed",
+    ),
+    "no word of a signature": (
+        ["services", "server", "environment", "AI_ASSETS_TRUSTED_KEY"], None,
+        "server: it takes bundles that anybody has signed",
+    ),
     "no healthcheck": (["services", "proxy", "healthcheck"], None, "nobody asks"),
 }  # fmt: skip
 
@@ -130,6 +163,26 @@ def test_a_broken_stack_is_found(stack: dict[str, Any], folder: Path, case: str)
 
     assert len(found) == 1
     assert says in found[0]
+
+
+def test_each_volume_lies_where_its_service_looks_and_its_user_may_write(
+    stack: dict[str, Any], repo_root: Path
+):
+    server = stack["services"]["server"]
+    places = dict(volume.split(":")[:2] for volume in server["volumes"])
+    daemon = dict(v.split(":")[:2] for v in stack["services"]["dagster-daemon"]["volumes"])
+    text = (repo_root / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    (made,) = re.findall(r"mkdir -p (.+?) && chown -R ai:ai /state /keys", text)
+
+    assert server["environment"]["AI_ASSETS_KEYS"].startswith(places["keys"] + "/")
+    assert {name: place for name, place in places.items() if name != "keys"} == {
+        name: daemon[name] for name in ("lake", "bundles")
+    }
+    mounted = {
+        p for p in {*places.values(), *daemon.values()} if p.startswith(("/state/", "/keys"))
+    }
+    # A new volume takes over the owner of the folder that it is put on.
+    assert set(made.split()) == mounted
 
 
 def test_what_compose_asks_for_is_what_the_script_makes(folder: Path, stack_secrets: Any):

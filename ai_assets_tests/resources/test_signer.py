@@ -1,6 +1,10 @@
 """The signing key: made once, private, and the same for all processes."""
 
+import os
+import re
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -67,3 +71,18 @@ def test_the_same_content_gets_the_same_seal(state: Path, tmp_path: Path):
     assert Signer().sign(folder, {"product": "x"}) == first
     assert (folder / "signature.json").read_bytes() == seal
     assert Signer().sign(folder, {"product": "y"}) != first
+
+
+def test_a_command_shows_what_servers_are_to_trust(state: Path):
+    command = [sys.executable, "-m", "ai_assets.resources.signer"]
+    shown = [
+        subprocess.run(
+            command, env={**os.environ, "AI_ASSETS_HOME": str(state)}, capture_output=True,
+            text=True, timeout=120, check=True,
+        ).stdout
+        for _ in range(2)
+    ]  # fmt: skip
+
+    # The first made the key.
+    assert shown == [Signer(key_path=str(state / "keys" / "signing.pem")).public_key() + "\n"] * 2
+    assert re.fullmatch(r"[0-9a-f]{64}\n", shown[0])

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from release_worlds import World, until
 
 from ai_assets.lifecycle.errors import BundleError
+from ai_assets.resources.signer import Signer
 from ai_assets.serving.app import create_app
 from ai_assets.serving.record.store import open_store
 
@@ -120,6 +121,31 @@ def test_a_bad_bundle_is_named_and_the_old_one_goes_on(world: World, case: str):
         until(lambda: bundle_of(client) == next_one)
         until(lambda: problem_of(client) == 0)
         assert client.get("/release").json()["problem"] is None
+
+
+def test_a_release_that_another_key_has_signed_is_not_served_where_one_is_trusted(world: World):
+    good = world.bundle(0.6)
+    trusted = Signer(key_path=str(world.folder / "key.pem")).public_key()
+    (world.folder / "key.pem").rename(world.folder / "own.pem")
+    forged = world.bundle(0.7)
+    world.release(good)
+    with TestClient(create_app(None, world.settings(trusted_key=trusted))) as client:
+        world.release(forged)
+        problem = until(lambda: client.get("/release").json()["problem"])
+
+        assert f"{forged} cannot be served" in problem and f"only {trusted} is trusted" in problem
+        assert bundle_of(client) == good
+
+    # Unset, as good as any.
+    with TestClient(create_app(None, world.settings())) as client:
+        assert bundle_of(client) == forged
+
+
+def test_while_no_key_is_named_yet_a_server_does_not_start(world: World):
+    world.release(world.bundle(0.6))
+
+    with pytest.raises(BundleError, match="but only unset is trusted"):
+        create_app(None, world.settings(trusted_key="unset"))
 
 
 def test_what_could_not_be_loaded_is_tried_again(world: World):
