@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ai_assets.journey import STEPS
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -31,6 +33,13 @@ def journey(home: Path) -> subprocess.CompletedProcess[str]:
         timeout=1500,
         check=False,
     )
+
+
+def test_the_readme_shows_the_steps_that_the_journey_prints() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\[\d/\d\] .*$", readme, re.M)
+
+    assert shown == [f"[{n}/{len(STEPS)}] {step.words}" for n, step in enumerate(STEPS, start=1)]
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,18 @@
 """Take the pictures of the documentation from the running web UI.
 
-After `make run`, start `make dev`, then: `.venv/bin/python docs/take_pictures.py [ADDRESS]`
-(ADDRESS is http://127.0.0.1:3000 unless given). Look at each picture before you commit it.
+After `make run`, start `make dev`, then: `.venv/bin/python docs/take_pictures.py graph evaluation`
+(`--address http://127.0.0.1:3000` unless given). `operations` is of a replay: after `make replay`,
+with AI_ASSETS_HOME at the replay's state. Look at each picture before you commit it.
 """
 
+import argparse
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from ai_assets.lifecycle.naming import AssetName
+from ai_assets.resources.lake import Lake
 
 PICTURES = Path(__file__).parent / "pictures"
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
@@ -53,6 +57,16 @@ def take_evaluation(page: Any, address: str, to: Path) -> None:
     page.screenshot(path=to)
 
 
+def take_operations(page: Any, address: str, to: Path) -> None:
+    """The page that the asset `operations` wrote, from its table of partitions on."""
+    written = Lake().artifact(AssetName("flight_delay", "operations")) / "operations.html"
+    page.set_viewport_size({"width": 1100, "height": 800})
+    page.goto(written.as_uri())
+    heading = page.get_by_role("heading", name="Partition by partition")
+    heading.evaluate("e => scrollTo(0, e.getBoundingClientRect().top + scrollY - 10)")
+    page.screenshot(path=to)
+
+
 def open_asset(page: Any, address: str, where: str, shows: str) -> None:
     """Open an asset's page and wait until it shows a text."""
     page.set_viewport_size({"width": 1500, "height": 1000})
@@ -64,25 +78,31 @@ def open_asset(page: Any, address: str, where: str, shows: str) -> None:
 TAKE: dict[str, Callable[[Any, str, Path], None]] = {
     "graph": take_graph,
     "evaluation": take_evaluation,
+    "operations": take_operations,
 }
 
 
-def main(address: str) -> None:
-    """Take every picture."""
+def main() -> None:
+    """Take the named pictures."""
     from playwright.sync_api import sync_playwright
 
-    PICTURES.mkdir(exist_ok=True)
+    parser = argparse.ArgumentParser(description="Take pictures for the documentation.")
+    parser.add_argument("names", nargs="+", choices=TAKE, metavar="NAME", help=", ".join(TAKE))
+    parser.add_argument("--address", default="http://127.0.0.1:3000", help="where the UI listens")
+    parser.add_argument("--to", type=Path, default=PICTURES, help="folder of the pictures")
+    asked = parser.parse_args()
+    asked.to.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         chromium = shutil.which("chromium") or shutil.which("chromium-browser")
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGS)
         try:
-            for name, take in TAKE.items():
+            for name in asked.names:
                 page = browser.new_page()
-                take(page, address, PICTURES / f"{name}.png")
+                TAKE[name](page, asked.address, asked.to / f"{name}.png")
                 page.close()
         finally:
             browser.close()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:3000")
+    main()
