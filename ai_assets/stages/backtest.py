@@ -1,12 +1,12 @@
 """backtest: what other policies would have answered: never, always rolling, always expanding."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.compression.onnx_session import open_session, run_session
-from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.evaluation.metrics import scored, values_of
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.product import Product
@@ -14,10 +14,15 @@ from ai_assets.lifecycle.schema.calibration import Calibration
 from ai_assets.lifecycle.training.whole import Learned, learn
 from ai_assets.serving.scoring import Scorer
 from ai_assets.stages import shown
-from ai_assets.stages.binding import Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
 from ai_assets.stages.training_data import artifact, read_json
 
 LINES = ("never", "rolling", "expanding")
+COMPARED = Guard(
+    "policies_compared",
+    "A release was in production when the partition began, a model was there of the partition "
+    "before, and labels arrived.",
+)
 
 
 def backtest_stage(product: Product) -> Stage:
@@ -35,6 +40,7 @@ def backtest_stage(product: Product) -> Stage:
             Upstream("labels"),
             Upstream("compressed_model", 1, until=1),
         ],
+        guards=[COMPARED],
         code=("training", "learners"),
         settings=product.declaration.training.model_dump_json() + str(rolling),
     )
@@ -49,16 +55,59 @@ def rolling_window(product: Product) -> int:
 def replay_policies(run: StageRun) -> Outcome:
     """Score the partition's labelled rows by each policy's model as of the partition before."""
     rows = labelled_rows(run)
-    before = previous(run)
-    answers = {
+    missing = nothing_to_compare(run, rows)
+    answers = {} if missing else answers_by_policy(run, rows)
+    if missing:
+        run.say(missing)
+    frame = rows.clear() if missing else rows
+    frame = frame.select("_row_id", "event_time", "label").with_columns(
+        pl.Series(name, answers.get(name, []), dtype=pl.Float64) for name in LINES
+    )
+    written = run.lake.replace(run.name("backtest"), frame, run.partition)
+    return Outcome(
+        written.digest,
+        {
+            **shown.rows_and_columns(frame, written.rows),
+            **({"nothing_compared": missing} if missing else quality(rows, answers)),
+        },
+        {COMPARED.name: compared(missing, frame.height)},
+    )
+
+
+def nothing_to_compare(run: StageRun, rows: pl.DataFrame) -> str:
+    """Why the policies cannot be asked about the labelled rows; empty where they can.
+
+    That is no mistake: a group is materialized as a whole before anything was released, too.
+    """
+    key = before_key(run)
+    if key is None:
+        return f"{run.partition or 'This'} is the first partition: nothing could be learned before."
+    if first_bundle(run) is None:
+        return f"Nothing was in production at the start of {run.partition}: no policy to compare."
+    if key not in run.lake.artifacts(run.name("compressed_model")):
+        return f"There is no model as of {key}: materialize its compressed_model to compare."
+    return "" if rows.height else f"No label of {run.partition} arrived: nothing to compare by."
+
+
+def compared(missing: str, rows: int) -> Finding:
+    """Whether the policies were compared."""
+    if missing:
+        return Finding(False, missing, warn=True)
+    return Finding(True, f"{', '.join(LINES)}: compared by {rows:,} rows.")
+
+
+def answers_by_policy(run: StageRun, rows: pl.DataFrame) -> dict[str, np.ndarray]:
+    """Scores [n] of the rows by each policy of `LINES`."""
+    before = run.at(before_key(run))
+    return {
         "never": first_release(run, rows),
         "rolling": of_newest(before, rows, rolling_window(run.product)),
         "expanding": of_newest(before, rows, None),
     }
-    frame = rows.select("_row_id", "event_time", "label").with_columns(
-        pl.Series(name, p) for name, p in answers.items()
-    )
-    written = run.lake.replace(run.name("backtest"), frame, run.partition)
+
+
+def quality(rows: pl.DataFrame, answers: dict[str, np.ndarray]) -> dict[str, Any]:
+    """How good each policy's answers were, as metadata."""
     y = rows["label"].to_numpy()
     table = pl.DataFrame(
         [
@@ -67,29 +116,16 @@ def replay_policies(run: StageRun) -> Outcome:
         ]
     )
     losses = dict(table.select("policy", "log_loss").iter_rows())
-    return Outcome(
-        written.digest,
-        {
-            **shown.rows_and_columns(frame, written.rows),
-            "policies": shown.table(table),
-            **shown.numbers(losses, prefix="log_loss/"),
-        },
-    )
+    return {"policies": shown.table(table), **shown.numbers(losses, prefix="log_loss/")}
 
 
-def previous(run: StageRun) -> StageRun:
-    """The run's view of the partition before.
-
-    Raises:
-        DataError: the product has no partitions, or this is the first.
-    """
+def before_key(run: StageRun) -> str | None:
+    """The partition before; None where there is none."""
     partitions = run.product.partitions
     if partitions is None or run.partition is None:
-        raise DataError("A backtest needs partitions: it goes forward in time.")
+        return None
     key = partitions.shift(run.partition, -1)
-    if not partitions.contains(key):
-        raise DataError(f"{run.partition} is the first partition: nothing could be learned before.")
-    return run.at(key)
+    return key if partitions.contains(key) else None
 
 
 def labelled_rows(run: StageRun) -> pl.DataFrame:
@@ -103,17 +139,22 @@ def _joined(run: StageRun, keys: list[str]) -> pl.DataFrame:
     return labels.join(features, on="_row_id", how="inner").collect()
 
 
-def first_release(run: StageRun, rows: pl.DataFrame) -> np.ndarray:
-    """Scores [n] of what was released first.
+def first_bundle(run: StageRun) -> str | None:
+    """What was released first, if that was in production when the partition began.
 
-    Raises:
-        DataError: nothing was ever released.
+    What was released as of the partition itself has learned from its rows.
     """
+    assert run.span is not None
     history = run.tools.ledger.history(run.product.name)
-    if history.is_empty():
-        raise DataError(f"Nothing of {run.product.name} was ever released: nothing to compare.")
-    bundle = run.tools.bundles.load(history["stable"][0])
-    return Scorer(bundle).score_features(rows).probability
+    known = history.filter(pl.col("effective_from") <= run.span.start)
+    return None if known.is_empty() else str(known["stable"][0])
+
+
+def first_release(run: StageRun, rows: pl.DataFrame) -> np.ndarray:
+    """Scores [n] of what was released first."""
+    tag = first_bundle(run)
+    assert tag is not None
+    return Scorer(run.tools.bundles.load(tag)).score_features(rows).probability
 
 
 def of_newest(before: StageRun, rows: pl.DataFrame, length: int | None) -> np.ndarray:

@@ -147,7 +147,10 @@ def gate_of(run: StageRun, key: str) -> dict[str, Any]:
 
 
 def scored_by_all(run: StageRun) -> pl.DataFrame | None:
-    """Rows that the loop and all other policies scored; None without a backtest."""
+    """Rows that the loop and all other policies scored; None where there are none.
+
+    A backtest that had nothing to compare has no rows.
+    """
     keys = [key for key in watched_partitions(run) if key in backtested(run)]
     parts = []
     for key in keys:
@@ -157,7 +160,8 @@ def scored_by_all(run: StageRun) -> pl.DataFrame | None:
         others = run.lake.scan(run.name("backtest"), [key])
         joined = others.join(loop, on="_row_id", how="inner").sort("event_time", "_row_id")
         parts.append(joined.with_columns(pl.lit(key).alias("partition")).collect())
-    return pl.concat(parts) if parts else None
+    found = pl.concat(parts) if parts else pl.DataFrame()
+    return None if found.is_empty() else found
 
 
 def backtested(run: StageRun) -> set[str]:

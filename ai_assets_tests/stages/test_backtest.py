@@ -5,23 +5,32 @@ import os
 import numpy as np
 import polars as pl
 import pytest
-from small_product import APRIL, FEBRUARY, JANUARY, MARCH, World, write_product
+from small_product import APRIL, FEBRUARY, JANUARY, MARCH, World, finding, write_product
 
-from ai_assets.lifecycle.errors import DataError, DeclarationError
+from ai_assets.lifecycle.errors import DeclarationError
 from ai_assets.lifecycle.evaluation.metrics import scored, values_of
 from ai_assets.lifecycle.training.whole import Learned
 from ai_assets.stages import backtest
 from ai_assets.stages.anomalies import ordered, versions_after
-from ai_assets.stages.backtest import labelled_rows, learned_from, of_newest, previous
+from ai_assets.stages.backtest import (
+    before_key,
+    labelled_rows,
+    learned_from,
+    nothing_to_compare,
+    of_newest,
+)
 from ai_assets.stages.binding import StageRun
+from ai_assets.stages.operations import scored_by_all
 from ai_assets.stages.tuning import fresh_search
-
-LEARN = ("training_set", "tuning", "model/linear", "model", "compressed_model")
 
 
 def test_a_backtest_scores_every_policy_with_what_was_known_before(copied: World) -> None:
-    copied.run("backtest", "operations", partition=MARCH)
+    result = copied.run("backtest", "operations", partition=MARCH)
 
+    assert finding(result, "policies_compared") == (
+        True,
+        f"never, rolling, expanding: compared by {copied.rows('backtest', MARCH).height} rows.",
+    )
     rows = copied.rows("backtest", MARCH)
     labels = copied.rows("labels", MARCH)
     assert rows.height == labels["label"].drop_nulls().len()
@@ -37,8 +46,8 @@ def test_a_backtest_scores_every_policy_with_what_was_known_before(copied: World
 def test_the_rolling_policy_learns_from_as_many_partitions_as_declared(
     shared_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = previous(shared_world.step("backtest", MARCH))
-    rows = labelled_rows(shared_world.step("backtest", MARCH))
+    run = shared_world.step("backtest", MARCH)
+    before, rows = run.at(before_key(run)), labelled_rows(run)
     learned: list[list[str]] = []
 
     def learn(run: StageRun, keys: list[str]) -> Learned:
@@ -68,9 +77,52 @@ def test_the_page_compares_the_loop_with_the_policies(copied: World) -> None:
     assert "late_orders in operation" in page and MARCH in page
 
 
+def test_nothing_is_compared_before_a_release_was_in_production(shared_world: World) -> None:
+    run = shared_world.step("backtest", FEBRUARY)
+    assert nothing_to_compare(run, labelled_rows(run)) == (
+        f"Nothing was in production at the start of {FEBRUARY}: no policy to compare."
+    )
+
+
+def test_a_backtest_without_a_model_before_is_empty_and_says_which(copied: World) -> None:
+    copied.run("raw/orders", "raw/visits", "cleaned/orders", "cleaned/visits", partition=APRIL)
+    result = copied.run("labels", "features", "backtest", "operations", partition=APRIL)
+
+    assert finding(result, "policies_compared") == (
+        False,
+        f"There is no model as of {MARCH}: materialize its compressed_model to compare.",
+    )
+    assert copied.metadata("backtest", APRIL)["nothing_compared"].startswith("There is no model")
+    assert copied.rows("backtest", APRIL).height == 0
+    assert "policies" not in copied.metadata("operations")
+
+
+def test_the_page_leaves_out_what_was_not_compared(copied: World) -> None:
+    copied.run("backtest", partition=MARCH)
+    compared = copied.rows("backtest", MARCH)
+    copied.run("backtest", partition=FEBRUARY)
+    run = copied.step("operations", MARCH)
+    both = scored_by_all(run)
+    assert both is not None and both.height == compared.height
+
+    copied.tools.lake.replace(copied.product.asset("backtest"), compared.clear(), MARCH)
+    assert scored_by_all(run) is None
+    assert copied.run("operations").success
+
+
 def test_nothing_was_known_before_the_first_partition(shared_world: World) -> None:
-    with pytest.raises(DataError, match="first partition"):
-        previous(shared_world.step("backtest", JANUARY))
+    run = shared_world.step("backtest", JANUARY)
+    assert before_key(run) is None
+    assert "2024-01-01 is the first partition" in nothing_to_compare(run, labelled_rows(run))
+
+
+def test_without_labels_there_is_nothing_to_compare_by(shared_world: World) -> None:
+    run = shared_world.step("backtest", MARCH)
+    rows = labelled_rows(run)
+    assert nothing_to_compare(run, rows) == ""
+    assert nothing_to_compare(run, rows.clear()) == (
+        f"No label of {MARCH} arrived: nothing to compare by."
+    )
 
 
 @pytest.fixture(scope="module")

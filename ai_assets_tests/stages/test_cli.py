@@ -8,10 +8,12 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 import pytest
+from small_product import FEBRUARY, JANUARY, NAME, World
 
 from ai_assets.lifecycle.naming import AssetName
 from ai_assets.resources.lake import Lake
 
+ROOT = Path(__file__).resolve().parents[2]
 DAGSTER = str(Path(sys.executable).with_name("dagster"))
 
 
@@ -29,10 +31,12 @@ def run(command: list[str], folder: Path, **environment: str) -> subprocess.Comp
     )
 
 
-def materialize(state: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def materialize(
+    state: Path, *options: str, location: str = "ai_assets.definitions"
+) -> subprocess.CompletedProcess[str]:
     homes = {"AI_ASSETS_HOME": str(state), "DAGSTER_HOME": str(state / "dagster")}
-    command = [DAGSTER, "asset", "materialize", "-m", "ai_assets.definitions", *options]
-    return run(command, state, **homes)
+    command = [DAGSTER, "asset", "materialize", "-m", location, *options]
+    return run(command, state, **homes, PYTHONPATH=f"{ROOT}:{state}")
 
 
 def rows(state: Path, asset: str, partition: str) -> int:
@@ -86,6 +90,46 @@ def test_the_command_that_an_error_prints_fills_what_was_missing(state: Path) ->
 
     assert filled.returncode == 0, filled.stderr[-2000:]
     assert rows(state, "labels", "2013-01-01") == 27004
+
+
+SMALL_LOCATION = """
+from pathlib import Path
+import dagster as dg
+from ai_assets.lifecycle.product import read_product
+from ai_assets.resources import default_resources
+from ai_assets.stages import tabular_stages
+from ai_assets.stages.binding import bind
+
+product = read_product(Path("{folder}"))
+defs = dg.Definitions(
+    [bind(product, stage) for stage in tabular_stages(product)],
+    resources=default_resources(), executor=dg.in_process_executor,
+)
+"""
+
+
+@pytest.mark.slow
+def test_a_whole_group_is_made_where_nothing_was_released_yet(
+    state: Path, shared_folder: Path
+) -> None:
+    """The README's command: a backtest with nothing to compare is no failure."""
+    location = SMALL_LOCATION.format(folder=shared_folder)
+    (state / "small_location.py").write_text(location, encoding="utf-8")
+    earlier = World.of(shared_folder, state)
+    data = ("raw/orders", "raw/visits", "cleaned/orders", "cleaned/visits", "labels", "features")
+    earlier.run("raw/shops", "cleaned/shops")
+    earlier.run(*data, partition=JANUARY)
+
+    select = ["--select", f"group:{NAME}", "--partition", FEBRUARY]
+    done = materialize(state, *select, location="small_location")
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert f"Nothing was in production at the start of {FEBRUARY}: no policy" in done.stderr
+    page = earlier.tools.lake.artifact(earlier.product.asset("operations")) / "operations.html"
+    assert page.is_file()
+    columns = ["_row_id", "event_time", "label", "never", "rolling", "expanding"]
+    backtest = earlier.rows("backtest", FEBRUARY)
+    assert (backtest.height, backtest.columns) == (0, columns)
 
 
 def test_loading_warns_where_the_state_would_be_forgotten(tmp_path: Path) -> None:
