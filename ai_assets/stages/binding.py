@@ -97,7 +97,8 @@ class Tools:
 class StageRun:
     """One partition's work: the product, the partition (None without partitions) and the tools.
 
-    Under a `decision`, named by its id, the run makes a challenger that may lose.
+    Under a `decision`, named by its id, the run makes a challenger that may lose. `code` is the
+    version of what computes the asset, as Dagster knows it.
     """
 
     product: Product
@@ -107,6 +108,7 @@ class StageRun:
     config: Any = None
     log: Any = None
     decision: str = ""
+    code: str = ""
 
     @property
     def lake(self) -> Lake:
@@ -222,7 +224,8 @@ def _run_stage(
     keys = _partition_keys(context, product, stage)
     run_id, log = context.run.run_id, context.log
     decision = context.run.tags.get(DECISION_TAG, "")
-    runs = [StageRun(product, key, tools, run_id, config, log, decision) for key in keys]
+    code = code_version(tuple(stage.code), stage.settings)
+    runs = [StageRun(product, key, tools, run_id, config, log, decision, code) for key in keys]
     outcomes: dict[str | None, Outcome] = {}
     for number, (key, outcome) in enumerate(zip(keys, stage.outcomes(runs), strict=True), start=1):
         outcomes[key] = outcome

@@ -83,6 +83,7 @@ def run_tags(run: StageRun, asset: str, data: TrainingData) -> dict[str, str]:
         "asset": asset,
         "partition": run.partition or "",
         "dagster_run_id": run.run_id,
+        "code_version": run.code,
         "training_set_version": data.version,
         "declaration": digest(run.product.declaration.model_dump_json()),
     }
