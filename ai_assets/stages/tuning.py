@@ -121,8 +121,11 @@ def tune_family(run: StageRun, data: TrainingData, family: str) -> Study:
         run.name("tuning").experiment, name, run_tags(run, "tuning", data)
     ) as tracked:
 
-        def report(trial: int, value: float) -> None:
-            run.say(f"{family}: trial {trial + 1} of {declared.training.tune.trials}: {value:.5f}")
+        def report(trial: int, value: float | None) -> None:
+            told = "given up" if value is None else f"{value:.5f}"
+            run.say(f"{family}: trial {trial + 1} of {declared.training.tune.trials}: {told}")
+            if value is None:
+                return
             tracked.log_metrics(
                 {declared.training.metric_for(declared.label.task): value}, step=trial
             )

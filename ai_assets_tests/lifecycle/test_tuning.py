@@ -5,6 +5,7 @@ import pytest
 
 from ai_assets.lifecycle.errors import DeclarationError
 from ai_assets.lifecycle.learners import get_family
+from ai_assets.lifecycle.training import tuning
 from ai_assets.lifecycle.training.fitting import fit_model, refit_model, weighted
 from ai_assets.lifecycle.training.metrics import metric_value
 from ai_assets.lifecycle.training.spec import Split, Training, Tune
@@ -148,3 +149,86 @@ def test_a_small_table_gets_leaves_of_its_size():
     )  # fmt: skip
     assert max(model.importances().values()) > 0.2
     assert model.predict(DATA.x).std() > 0.01
+
+
+FLAT = [0.6, 0.5, 0.5, 0.5, 0.5]
+WORSE = [0.9, 0.8, 0.8, 0.8, 0.8]
+SLOW = [0.9, 0.8, 0.7, 0.5, 0.3]
+
+
+class Scripted:
+    """A family whose n-th trial has the n-th curve of losses and predicts by its last one."""
+
+    name = "scripted"
+
+    def __init__(self, curves: list[list[float]]) -> None:
+        self.curves, self.taken = curves, [0] * len(curves)
+
+    def defaults(self) -> dict[str, float]:
+        return {}
+
+    def suggest(self, trial) -> dict[str, float]:
+        return {"trial": trial.number, "x": trial.suggest_float("x", 0, 1)}
+
+    def fit(self, train, validation, params, *, on_step, **_) -> "Scripted":
+        self.number = params["trial"]
+        for step, loss in enumerate(self.curves[self.number]):
+            self.taken[self.number] += 1
+            on_step(step, loss)
+        return self
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        # A constant p has a log loss that falls with its distance from the share of ones.
+        return np.full((len(x), 1), 0.5 + self.curves[self.number][-1] / 2 - 0.1)
+
+
+def searched(monkeypatch: pytest.MonkeyPatch, curves: list[list[float]], folds: int = 1):
+    family = Scripted(curves)
+    monkeypatch.setattr(tuning, "declared_family", lambda name, training: family)
+    monkeypatch.setattr(tuning, "learnable", lambda data, *_: data)
+    told: list[tuple[int, float | None]] = []
+    study = tune(
+        "scripted", DATA, TIMES, training=spec(trials=len(curves), folds=folds), task="binary",
+        on_trial=lambda *t: told.append(t),
+    )  # fmt: skip
+    return study, family.taken, told
+
+
+def test_with_one_fold_a_trial_without_hope_is_given_up_within_it(monkeypatch) -> None:
+    study, steps, told = searched(monkeypatch, [FLAT] * 5 + [WORSE, SLOW, FLAT])
+
+    states = study.trials["state"].to_list()
+    assert states == ["complete"] * 5 + ["pruned", "complete", "complete"]
+    # Two steps after its best; a trial that improves is followed to its end, however late it is.
+    assert steps == [5] * 5 + [4, 5, 5]
+    assert study.trials.row(5, named=True)["value"] is None
+    assert study.trials.row(5, named=True)["folds"] == []
+    assert told[5] == (5, None)
+    assert all(value is not None for number, value in told if number != 5)
+    assert study.value == study.trials["value"].min()
+
+
+def test_the_first_five_trials_are_compared_with_and_never_given_up(monkeypatch) -> None:
+    study, steps, _ = searched(monkeypatch, [FLAT, FLAT, FLAT, FLAT, WORSE])
+
+    assert set(study.trials["state"]) == {"complete"}
+    assert steps == [5] * 5
+
+
+def test_with_several_folds_a_trial_is_given_up_after_a_fold(monkeypatch) -> None:
+    study, steps, _ = searched(monkeypatch, [FLAT, FLAT, FLAT, [0.9] * 5], folds=2)
+
+    assert study.trials["state"].to_list() == ["complete"] * 3 + ["pruned"]
+    assert steps == [10, 10, 10, 5]
+    assert [len(folds) for folds in study.trials["folds"]] == [2, 2, 2, 1]
+
+
+def test_trees_are_searched_with_one_fold_as_repeatably_as_with_more() -> None:
+    training = spec(trials=7, folds=1).model_copy(
+        update={"parameters": {"lightgbm": {"min_child_samples": 20}}}
+    )
+    first, second = (
+        tune("lightgbm", DATA, TIMES, training=training, task="binary") for _ in range(2)
+    )
+    assert first.trials.equals(second.trials)
+    assert first.value == first.trials["value"].min()

@@ -49,7 +49,12 @@ class Tune(Section):
 
     trials: int = Field(12, ge=1, le=1000, description="Parameter sets to try, for each family.")
     folds: int = Field(
-        3, ge=1, le=20, description="Folds that each set is judged on; time runs forward in them."
+        3,
+        ge=1,
+        le=20,
+        description="Folds that each set is judged on; time runs forward in them. A set is given "
+        "up after a fold where it is worse than the median so far; with one fold, from the sixth "
+        "set on, where its loss improves no more and is worse than the median at that step.",
     )
     refresh: int = Field(
         1,

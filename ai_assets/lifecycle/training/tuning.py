@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.errors import UserError
-from ai_assets.lifecycle.learners.base import Dataset, Task
+from ai_assets.lifecycle.learners.base import Dataset, OnStep, Task
 from ai_assets.lifecycle.schema.durations import format_duration
 from ai_assets.lifecycle.training.cross_validation import Fold, make_folds
 from ai_assets.lifecycle.training.fitting import declared_family, learnable
@@ -25,6 +25,11 @@ TRIALS_SCHEMA: dict[str, Any] = {
     "folds": pl.List(pl.Float64),
     "params": pl.String,
 }
+
+# What a trial must have before it is given up within its only fold: as many trials to compare with,
+# and as many steps one after the other without a better loss.
+COMPARED_TRIALS = 5
+STALLED_STEPS = 2
 
 
 class TuningTimeoutError(UserError):
@@ -41,8 +46,8 @@ class Study:
         params: The best parameters.
         value: Their mean metric over the folds.
         default_value: The same of the family's defaults, the first trial.
-        trials: A row a trial: `trial`, `state` (complete, pruned), `value` (mean of its folds),
-            `folds`, `params` (JSON).
+        trials: A row a trial: `trial`, `state` (complete, pruned), `value` (mean of its folds; null
+            where it was given up within the first), `folds`, `params` (JSON).
         held_out: Positions [n] in `train` of the rows that the folds judged by.
         predicted: What the best parameters, fitted on the rows before, say of those rows [n, K].
         rows: Number of rows that were tuned on.
@@ -71,13 +76,14 @@ def tune(
     row_ids: np.ndarray | None = None,
     seed: int | None = None,
     threads: int | None = None,
-    on_trial: Callable[[int, float], None] | None = None,
+    on_trial: Callable[[int, float | None], None] | None = None,
 ) -> Study:
     """Search with Optuna's TPE (Bergstra et al. 2011); the first trial is the defaults.
 
     A trial is judged by the mean metric over the folds and given up after a fold when it is worse
-    than the median of the trials before it. Steps within a fold do not decide: they would favour
-    large learning rates, which are ahead early and behind in the end.
+    than the median of the trials before it. With one fold alone the loss at the learner's steps
+    decides, from the sixth trial on, and only where it improves no more: small learning rates are
+    behind early and ahead in the end.
 
     Args:
         family: name of the family.
@@ -88,7 +94,7 @@ def tune(
         row_ids: int64 [n], for folds and samples without times; default: their positions.
         seed: default: the declared one.
         threads: default: the declared number.
-        on_trial: called as (trial, value) after each.
+        on_trial: called as (trial, value) after each; None for one given up within its fold.
 
     Raises:
         TuningTimeoutError: `tune.timeout` was hit.
@@ -107,7 +113,7 @@ def tune(
 
     def report(_: Any, trial: Any) -> None:
         if on_trial is not None:
-            on_trial(trial.number, sign(metric) * trial.value)
+            on_trial(trial.number, _mean_of_folds(trial))
 
     study = _search(judge, seed, training.tune.trials, report)
     # Optuna's parameters lack what the space does not vary; the trial's own are complete.
@@ -171,15 +177,36 @@ class _Judge:
                 task=self.task,
                 seed=self.training.seed,
                 threads=self.training.threads,
-                on_step=lambda step, value: self.check_time(trial.number),
+                on_step=self.watching(trial),
             )
             answers.append(model.predict(held_out.x))
             values.append(metric_value(self.metric, self.task, held_out.y, answers[-1]))
             trial.set_user_attr("folds", values)
+            if len(self.folds) == 1:
+                break
             trial.report(sign(self.metric) * float(np.mean(values)), number)
             if number < len(self.folds) - 1 and trial.should_prune():
                 raise optuna.TrialPruned
         return sign(self.metric) * float(np.mean(values))
+
+    def watching(self, trial: Any) -> OnStep:
+        """What a learner calls at its steps, which ends the trial where it is without hope."""
+        import optuna
+
+        best, stalled = float("inf"), 0
+
+        def on_step(step: int, value: float) -> None:
+            nonlocal best, stalled
+            self.check_time(trial.number)
+            if len(self.folds) > 1:
+                return
+            trial.report(value, step)
+            stalled = 0 if value < best else stalled + 1
+            best = min(best, value)
+            if stalled >= STALLED_STEPS and trial.should_prune():
+                raise optuna.TrialPruned
+
+        return on_step
 
     def check_time(self, trial: int) -> None:
         limit = self.training.tune.timeout
@@ -206,7 +233,9 @@ def _search(judge: _Judge, seed: int, trials: int, report: Any) -> Any:
     try:
         study = optuna.create_study(
             sampler=_sampler(optuna, seed, trials),
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=3),
+            pruner=optuna.pruners.MedianPruner(
+                n_startup_trials=3 if len(judge.folds) > 1 else COMPARED_TRIALS
+            ),
             direction="minimize",
         )
         study.enqueue_trial(judge.learner.defaults())
@@ -216,13 +245,18 @@ def _search(judge: _Judge, seed: int, trials: int, report: Any) -> Any:
     return study
 
 
+def _mean_of_folds(trial: Any) -> float | None:
+    values = trial.user_attrs.get("folds")
+    return float(np.mean(values)) if values else None
+
+
 def _trials_frame(trials: list[Any]) -> pl.DataFrame:
     rows = [
         {
             "trial": trial.number,
             "state": trial.state.name.lower(),
-            "value": float(np.mean(trial.user_attrs["folds"])),
-            "folds": trial.user_attrs["folds"],
+            "value": _mean_of_folds(trial),
+            "folds": trial.user_attrs.get("folds", []),
             "params": json.dumps(trial.user_attrs["params"], sort_keys=True),
         }
         for trial in trials
