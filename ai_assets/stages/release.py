@@ -12,11 +12,12 @@ from ai_assets.resources.notify import Alert
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Outcome, Stage, StageRun, Upstream, digest
 from ai_assets.stages.releasable import (
+    bundle_of,
     check_built,
     check_releasable,
     gated_bundle,
     learned_until,
-    not_before,
+    takes_effect,
 )
 from ai_assets.stages.release_config import ReleaseConfig
 from ai_assets.stages.training_data import artifact, read_json
@@ -76,7 +77,7 @@ def append_release(run: StageRun) -> Outcome:
 def take_over(run: StageRun, config: ReleaseConfig, history: pl.DataFrame) -> str:
     """Put a bundle into production, or begin to as the product declares; what came of it."""
     ledger, product = run.tools.ledger, run.product.name
-    bundle = asked_bundle(run, config)
+    bundle = asked_bundle(run, config, history)
     effective = effective_from(run, config, bundle, history)
     before = ledger.as_of(product, effective)
     kept = why_kept(run, config, bundle)
@@ -86,7 +87,7 @@ def take_over(run: StageRun, config: ReleaseConfig, history: pl.DataFrame) -> st
     stepwise = run.product.declaration.rollout.mode != "direct"
     if stepwise and config.decision is not None and before is not None:
         return begin_trial(run, config, bundle, effective, history, gate)
-    if config.bundle is None and before is not None and before.candidate == bundle:
+    if not config.names_one() and before is not None and before.candidate == bundle:
         return f"{bundle} is tried beside {before.stable} already. To end that, set end: promote."
     if before is None or before.stable != bundle:
         entry = ledger.append(_entry(run, config, bundle, effective, before, gate))
@@ -126,8 +127,9 @@ def judged(run: StageRun, config: ReleaseConfig) -> dict[str, Any]:
     }
 
 
-def asked_bundle(run: StageRun, config: ReleaseConfig) -> str:
-    """The bundle to release: the one that is named, or that of the run's partition.
+def asked_bundle(run: StageRun, config: ReleaseConfig, history: pl.DataFrame) -> str:
+    """The bundle to release: the one that is named, by itself or by its partition, or that of the
+    run's partition.
 
     Under a decision it is that one whether or not it passed its gate.
 
@@ -136,6 +138,9 @@ def asked_bundle(run: StageRun, config: ReleaseConfig) -> str:
     """
     if config.bundle is not None:
         return check_built(run, config.bundle)
+    if config.partition is not None:
+        released = history["stable"].to_list()
+        return bundle_of(run, config.partition, released, config.override_gate)
     if config.decision is not None:
         return str(read_json(artifact(run, "bundle"), "bundle.json")["tag"])
     return gated_bundle(run)
@@ -199,11 +204,15 @@ def follow_registry(run: StageRun, stable: str) -> None:
 def effective_from(
     run: StageRun, config: ReleaseConfig, bundle: str, history: pl.DataFrame
 ) -> datetime:
-    """From when on in event time: the end of the bundle's partition, or, for a bundle named by hand
-    or without partitions, no earlier than the newest release, which it is to replace."""
-    begins = learned_until(run, bundle)
-    named = run.partition is None or config.bundle is not None
-    return not_before(begins, history) if named else begins
+    """From when on in event time it is in production.
+
+    The bundle of the run's own partition from that partition's end on. One that is named by hand
+    from the end of the newest scored partition on: a release by hand says what answers from now on,
+    not what should have answered. `releasable` says why neither asks the clock.
+    """
+    if run.partition is None or config.names_one():
+        return takes_effect(run, bundle, history)
+    return learned_until(run, bundle)
 
 
 def _entry(

@@ -10,12 +10,20 @@ ENDS = ("promote", "drop")
 
 
 class ReleaseConfig(dg.Config):
-    """Who releases what, and why. Without a bundle, the one of the run's partition; without a
-    partition either, the newest one that passed its gate. With `candidate`, `mode`, `split` or
-    `end` the bundle in production stays, and what is tried beside it changes."""
+    """Who releases what, and why.
+
+    With neither `bundle` nor `partition` it is the bundle of the run's own partition; of a run
+    without one, the newest that passed its gate. With `candidate`, `mode`, `split` or `end` the
+    bundle in production stays, and what is tried beside it changes.
+    """
 
     bundle: str | None = Field(
         default=None, description="Tag of the bundle to release; an earlier one rolls back to it."
+    )
+    partition: str | None = Field(
+        default=None,
+        description="Or its partition, such as 2013-03 of months: the newest bundle of it that was "
+        "released before or passed its gate.",
     )
     candidate: str | None = Field(
         default=None, description="Tag of the bundle to try beside the one in production."
@@ -51,6 +59,10 @@ class ReleaseConfig(dg.Config):
         default=False, description="Release a bundle that its gate did not pass. Recorded."
     )
 
+    def names_one(self) -> bool:
+        """Whether a bundle is named, by its tag or its partition."""
+        return self.bundle is not None or self.partition is not None
+
     def of_a_trial(self) -> bool:
         """Whether a trial is to begin, change or end.
 
@@ -62,10 +74,13 @@ class ReleaseConfig(dg.Config):
             for name in ("candidate", "mode", "split", "end")
             if (value := getattr(self, name)) is not None
         }
-        if trial and self.bundle is not None:
+        if self.bundle is not None and self.partition is not None:
+            raise DataError(must_be("partition", "left out where bundle is set", self.partition))
+        if trial and self.names_one():
+            name = "partition" if self.bundle is None else "bundle"
             raise DataError(
-                f"bundle releases at once, so it must stand without {', '.join(trial)}. To try it "
-                "first, name it as candidate."
+                f"{name} releases at once, so it must stand without {', '.join(trial)}. To try a "
+                "bundle first, name it as candidate."
             )
         if self.end is not None and len(trial) > 1:
             others = ", ".join(name for name in trial if name != "end")

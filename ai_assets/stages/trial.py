@@ -1,7 +1,8 @@
 """A candidate beside the bundle in production: how a trial begins, changes and ends.
 
 Each is an entry of the ledger, as a release is. In event time it counts from when the candidate may
-score, and no earlier than the release beside it; of one moment the last recorded counts.
+score, no earlier than the release beside it, and after what was scored already (`releasable`); of
+one moment the last recorded counts.
 """
 
 import json
@@ -17,8 +18,7 @@ from ai_assets.stages.binding import StageRun, digest
 from ai_assets.stages.releasable import (
     check_built,
     check_releasable,
-    learned_until,
-    not_before,
+    takes_effect,
 )
 from ai_assets.stages.release_config import ReleaseConfig
 
@@ -74,10 +74,7 @@ def change_trial(run: StageRun, config: ReleaseConfig, history: pl.DataFrame) ->
         return f"Nothing to change: {asked.words()}"
     # Dropping a candidate must not need any bundle to be readable.
     new = asked.candidate or (asked.stable if config.end == "promote" else None)
-    effective = newest["effective_from"]
-    if new is not None:
-        effective = not_before(learned_until(run, new), history)
-    return record(run, config, asked, effective, newest)
+    return record(run, config, asked, takes_effect(run, new, history), newest)
 
 
 def begin_trial(

@@ -21,7 +21,7 @@ def of_release(config: dict[str, Any]) -> dict[str, Any]:
     return {"late_orders__release": {"config": config}}
 
 
-def release(world: World, partition: str | None = MARCH, **config: Any) -> dict[str, Any]:
+def release(world: World, partition: str | None = MARCH, /, **config: Any) -> dict[str, Any]:
     """Release by a run of the partition, or of the ledger alone, which succeeds."""
     assets = ("gate", "release") if partition else ("release",)
     assert world.run(*assets, partition=partition, config=of_release(config)).success

@@ -294,28 +294,33 @@ def test_the_page_of_operations_says_what_became_of_the_challenger(challenged: W
     assert said(manual) == "released"
 
 
-def test_rollback_names_the_earlier_bundle_and_the_next_predictions_come_from_it(
+def test_a_rollback_changes_the_next_predictions_and_none_that_were_made(
     challenged: World,
 ) -> None:
     old, new = tag(challenged, FEBRUARY), tag(challenged, MARCH)
     data = ("raw/orders", "raw/visits", "cleaned/orders", "cleaned/visits", "rejected/orders")
     challenged.run(*data, "features", "labels", partition=APRIL)
-    seen = []
+
+    def scored(month: str) -> tuple[list[str], list[str]]:
+        challenged.run("predictions", partition=month)
+        rows = challenged.rows("predictions", month)
+        return rows["bundle"].unique().to_list(), rows["release_id"].unique().to_list()
 
     release(challenged, **UNDER)
-    for bundle in (None, old, new):
-        if bundle:
-            release(challenged, None, bundle=bundle, who="ada", why="back")
-        challenged.run("predictions", partition=APRIL)
-        seen.append(challenged.rows("predictions", APRIL)["bundle"].unique().to_list())
+    release(challenged, None, bundle=old, who="ada", why="back")
+    in_march, in_april_ = scored(MARCH), scored(APRIL)
+    release(challenged, None, bundle=new, who="ada", why="forward again")
 
-    assert seen == [[new], [old], [new]]
+    # March was scored before the rollback and April after it: made anew, both stay what they were.
+    assert in_march[0] == in_april_[0] == [old] and in_march[1] != in_april_[1]
+    assert (scored(MARCH), scored(APRIL)) == (in_march, in_april_)
     history = challenged.tools.ledger.history("late_orders")
     assert history["stable"].to_list() == [old, new, old, new]
     assert history["cause"].to_list() == ["first release", "decision", "by hand", "by hand"]
-    # What was in production in March does not change with it.
-    march = challenged.tools.ledger.as_of("late_orders", datetime(2024, 3, 15, tzinfo=UTC))
-    assert march is not None and march.stable == old
+    moments = [datetime(2024, month, 1, tzinfo=UTC) for month in (3, 4, 4, 5)]
+    assert history["effective_from"].to_list() == moments
+    named = [challenged.tools.ledger.as_of("late_orders", moment) for moment in moments]
+    assert [entry.stable for entry in named if entry] == [old, old, old, new]
 
 
 def test_a_decision_does_not_undo_a_rollback_when_its_run_is_repeated(challenged: World) -> None:

@@ -25,6 +25,7 @@ from ai_assets.serving import signature
 from ai_assets.stages.release_config import ReleaseConfig
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+MARCHS_END = datetime(2024, 4, 1, tzinfo=UTC)
 LOCATION = """
 from pathlib import Path
 import dagster as dg
@@ -93,9 +94,9 @@ def readme_command() -> list[str]:
     return shlex.split(block.group(1).replace("\\\n", " "))
 
 
-def release(state: Path, bundle: str, why: str) -> subprocess.CompletedProcess[str]:
+def release(state: Path, why: str, **named: str) -> subprocess.CompletedProcess[str]:
     """Run the README's command for the small product: other names, the same words."""
-    config = {"bundle": bundle, "who": "Ada", "why": why}
+    config = {**named, "who": "Ada", "why": why}
     command = [
         option.replace("flight_delay", NAME).replace("ai_assets.definitions", "small_location")
         for option in readme_command()
@@ -120,28 +121,33 @@ def test_the_readmes_config_is_one_that_the_release_takes() -> None:
 
     told: dict[str, Any] = json.loads(command[command.index("--config-json") + 1])
     config = ReleaseConfig.model_validate(told["ops"]["flight_delay__release"]["config"])
-    assert str(config.bundle).startswith("flight_delay:")
+    assert (config.partition, config.bundle) == ("2013-03", None)
     assert config.why != "released by hand"
     assert command[command.index("--select") + 1] == 'key:"flight_delay/release"'
 
 
-def test_one_command_rolls_back_and_the_same_one_forward(records: Records, state: Path) -> None:
+def test_one_command_rolls_back_by_bundle_and_the_same_one_forward_by_month(
+    records: Records, state: Path
+) -> None:
     first, second = (entry["stable"] for entry in records.releases()[-2:])
     moment = records.releases()[-1]["effective_from"]
 
-    back = release(state, first, "the newer one answers too slowly")
+    back = release(state, "the newer one answers too slowly", bundle=first)
 
     assert back.returncode == 0, back.stderr[-2000:]
-    entry = records.ledger.as_of(NAME, moment)
-    assert entry is not None
-    assert (entry.stable, entry.who, entry.cause) == (first, "Ada", "by hand")
+    entry = records.ledger.as_of(NAME, MARCHS_END)
+    # March was scored before by what was in production then: this stays so.
+    march = records.ledger.as_of(NAME, moment)
+    assert entry is not None and march is not None and march.stable == second
+    assert (entry.effective_from, entry.stable) == (MARCHS_END, first)
+    assert (entry.who, entry.cause) == ("Ada", "by hand")
     chain = why_release(records)
     assert (chain["release"]["stable"], chain["replaced"]) == (first, second)
     assert chain["gate"]["bundle"] == first
     assert chain["gate_asked_for"] == entry.release_id
     assert "why            the newer one answers too slowly" in chain_text(chain)
 
-    forward = release(state, second, "it is quick now")
+    forward = release(state, "it is quick now", partition="2024-02")
 
     assert forward.returncode == 0, forward.stderr[-2000:]
     assert [e["stable"] for e in records.releases()][-3:] == [second, first, second]
@@ -162,7 +168,7 @@ def test_a_bundle_released_again_keeps_the_gate_of_its_first_release(records: Re
 def test_a_mistyped_bundle_ends_the_command_with_the_nearest(records: Records, state: Path) -> None:
     stable = records.releases()[0]["stable"]
 
-    wrong = release(state, stable[:-1], "a slip")
+    wrong = release(state, "a slip", bundle=stable[:-1])
 
     assert wrong.returncode != 0
     assert f"Did you mean '{stable}'?" in wrong.stderr
