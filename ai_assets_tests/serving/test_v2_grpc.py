@@ -277,11 +277,13 @@ def test_without_grpcio_the_server_says_what_to_install(monkeypatch: pytest.Monk
         beside.check_grpc(Settings(lake="x", grpc_port=1))
 
 
-def test_a_port_that_is_taken_is_named(shared: Path, both: tuple[httpx.Client, int]):
+@pytest.mark.parametrize("protocol", ["REST", "gRPC"])
+def test_a_port_that_is_taken_is_named(shared: Path, both: tuple[httpx.Client, int], protocol: str):
+    taken = both[0].base_url.port if protocol == "REST" else both[1]
     command = ["-m", "ai_assets.serving", "--bundle", str(shared / "payload"), "--port", "0"]
 
     done = subprocess.run(
-        [sys.executable, *command, "--grpc-port", str(both[0].base_url.port)],
+        [sys.executable, *command, "--grpc-port", str(taken)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -289,7 +291,7 @@ def test_a_port_that_is_taken_is_named(shared: Path, both: tuple[httpx.Client, i
     )
 
     assert done.returncode != 0
-    assert "gRPC cannot listen on" in done.stderr
+    assert f"gRPC cannot listen on 127.0.0.1:{taken}: is the port taken?" in done.stderr
 
 
 def test_a_server_without_grpc_imports_none_of_it():

@@ -56,7 +56,11 @@ class GrpcServer:
         self._address = f"{host}:{port}"
         self._health = _Health(self._ready)
         most = server.settings.max_body + _ROOM
-        self._grpc = grpc.aio.server(options=[("grpc.max_receive_message_length", most)])
+        # Workers of one server share its port; two servers on one would answer in turns.
+        shares = int(bool(server.settings.shared))
+        self._grpc = grpc.aio.server(
+            options=[("grpc.max_receive_message_length", most), ("grpc.so_reuseport", shares)]
+        )
 
     async def start(self) -> None:
         """Take requests.
