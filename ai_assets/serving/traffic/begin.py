@@ -18,7 +18,7 @@ def first_router(loaded: "Loaded", settings: "Settings") -> "Router":
 
     slot = Slot(loaded.bundle, loaded.reader, loaded.engine, settings)
     now = Serving(Release(loaded.bundle.tag), slot)
-    return Router(now, loaded.keeper, loaded.metrics, settings.max_shadow)
+    return Router(now, loaded.keeper, loaded.metrics, settings.max_shadow, settings.max_seconds)
 
 
 def follower(

@@ -103,10 +103,20 @@ class Router:
         keeper: records what is answered.
         metrics: counts it.
         max_shadow: rows that may wait for a shadow.
+        max_seconds: how long a request may wait where a candidate is asked: half of it for the
+            candidate, what is then left for the stable bundle.
     """
 
-    def __init__(self, now: Serving, keeper: "Keeper", metrics: "Metrics", max_shadow: int) -> None:
+    def __init__(
+        self,
+        now: Serving,
+        keeper: "Keeper",
+        metrics: "Metrics",
+        max_shadow: int,
+        max_seconds: float,
+    ) -> None:
         self.now = now
+        self._max_seconds = max_seconds
         self.problem = ""
         self._keeper, self._metrics = keeper, metrics
         self._shadow = Shadow(keeper, metrics, max_shadow)
@@ -173,14 +183,16 @@ class Router:
             return asked, part, _named(await now.stable.submit(part), piece)
         slot = now.candidate
         assert slot is not None and asked.split is not None
+        began = time.monotonic()
         try:
             own = slot.taking(part)
-            return asked, own, _named(await slot.submit(own), piece)
+            return asked, own, _named(await _within(self._max_seconds / 2, slot, own), piece)
         except CallerGone:
             raise
         except Exception as error:
             # Where the stable bundle fails too, the rows are to blame.
-            scored = _named(await now.stable.submit(part), piece)
+            left = self._max_seconds - (time.monotonic() - began)
+            scored = _named(await _within(left, now.stable, part), piece)
             if not isinstance(error, Refused):
                 failed(error, f"the candidate {slot.bundle.tag}")
             self._metrics.fell_back(len(part))
@@ -310,6 +322,20 @@ def _pieces(now: Serving, part: "Part", asked: Asked) -> list[_Piece]:
 def _named(scored: "Scored", piece: _Piece) -> "Scored":
     """The answers under the id that was drawn for them."""
     return scored if piece.request_id is None else replace(scored, request_id=piece.request_id)
+
+
+async def _within(seconds: float, slot: "Slot", part: "Part") -> "Scored":
+    """What a bundle answers.
+
+    Raises:
+        Refused: with 503; it does not within these seconds. Else as by `MicroBatcher.submit`.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await slot.submit(part)
+    except TimeoutError:
+        words = f"{slot.bundle.tag} gave no answer within {seconds:.3g} s."
+        raise Refused(503, words, headers={"Retry-After": "1"}) from None
 
 
 def _status(error: Exception) -> int:

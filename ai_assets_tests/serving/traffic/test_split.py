@@ -1,5 +1,6 @@
 """Rows are shared out between two bundles: sticky, in order, and as the log can tell again."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from release_worlds import World, until
 from ai_assets.serving.app import create_app
 from ai_assets.serving.record.answers import Answered
 from ai_assets.serving.record.store import Store, open_store
+from ai_assets.serving.traffic import router
 from ai_assets.serving.traffic.assign import assigned, assigned_again
 
 ROWS: list[dict[str, Any]] = [
@@ -210,6 +212,38 @@ def test_a_model_that_fails_on_every_row_never_becomes_a_candidate(pair: Pair):
     problem = until(lambda: pair.client.get("/release").json()["problem"])
     assert bad in problem
     assert set(pair.bundle_of_each(ROWS)) == {pair.stable}
+
+
+def test_a_candidate_that_hangs_leaves_the_stable_bundle_time_to_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    stable, candidate, let = world.bundle(0.0), world.bundle(1.0), threading.Event()
+    world.release(stable, candidate, 1.0, "ab")
+    given: list[tuple[str, float]] = []
+    within = router._within
+
+    async def noted(seconds: float, slot: Any, part: Any) -> Any:
+        given.append((slot.bundle.tag, seconds))
+        return await within(seconds, slot, part)
+
+    monkeypatch.setattr(router, "_within", noted)
+    with TestClient(create_app(None, world.settings(max_seconds=2.0))) as client:
+        pair = Pair(world, client, (stable, candidate))
+        pair.release(1.0)
+        assert pair.ask(ROWS[0])["bundle"] == candidate
+        assert given == [(candidate, 1.0)]
+
+        batcher = client.app.state.server.router.now.candidate.batcher  # type: ignore[attr-defined]
+        score = batcher._score
+        batcher._score = lambda parts: let.wait(60) and score(parts)
+        try:
+            assert pair.ask(ROWS[0])["bundle"] == stable
+        finally:
+            let.set()
+
+    assert [tag for tag, _ in given] == [candidate, candidate, stable]
+    assert 0 < given[2][1] <= 1.0
+    assert [e.split.fell_back for e in pair.entries() if e.split] == [False, True]
 
 
 def test_rows_that_are_wrong_are_the_callers_fault_in_either_bundle(pair: Pair):
