@@ -349,17 +349,22 @@ class Server:
         """The whole body of a request.
 
         Raises:
-            Refused: with 413; it is too large. With 499; the caller went away before its end.
+            Refused: with 413; it is too large. With 408; its end did not come. With 499; the
+                caller went away before its end.
         """
-        most, size, parts = self.settings.max_body, 0, []
+        most, seconds, size, parts = self.settings.max_body, self.settings.max_seconds, 0, []
         try:
-            async for part in request.stream():
-                size += len(part)
-                if size > most:
-                    raise Refused(413, f"The body must be at most {most} bytes.")
-                parts.append(part)
+            async with asyncio.timeout(seconds):
+                async for part in request.stream():
+                    size += len(part)
+                    if size > most:
+                        raise Refused(413, f"The body must be at most {most} bytes.")
+                    parts.append(part)
         except ClientDisconnect:
             raise CallerGone from None
+        except TimeoutError:
+            words = f"The whole body must come within {seconds:g} s."
+            raise Refused(408, words, headers={"Connection": "close"}) from None
         caller.set(request)
         return b"".join(parts)
 

@@ -113,6 +113,7 @@ def _described(
         said
         | ACCESS
         | {
+            "408": "The whole body did not come in time",
             "413": "Too many rows or bytes",
             "503": "Busy, not ready or not recorded; says when to try again",
         }

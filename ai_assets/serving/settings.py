@@ -45,6 +45,7 @@ class Settings:
             none.
         explain_rows: most rows of a request for explanations.
         streams: callers that may send rows one by one at the same time.
+        stream_seconds: how long one of them may send no row; then its stream ends.
         stream_rows: rows of one such caller that are scored at the same time.
         check_seconds: time between two looks for newer tables, and for a newer release.
         threads: threads of the model. One answers small requests soonest.
@@ -82,6 +83,7 @@ class Settings:
     cache: int = 0
     explain_rows: int = 16
     streams: int = 64
+    stream_seconds: float = 300.0
     stream_rows: int = 32
     check_seconds: float = 5.0
     threads: int = 1

@@ -150,6 +150,18 @@ def test_a_caller_that_never_ends_does_not_keep_a_stopped_server(
     assert logged(tmp_path / "log.sqlite") == [given["prediction_id"]]
 
 
+def test_a_body_that_never_ends_is_refused_and_let_go(shared: Path, tmp_path: Path, free_port: int):
+    with (
+        server(shared, tmp_path, free_port, AI_ASSETS_MAX_SECONDS="1") as (_, client),
+        half_asked(free_port) as (connection, _),
+    ):
+        answer = connection.getresponse()
+
+        assert (answer.status, answer.getheader("Connection")) == (408, "close")
+        assert json.loads(answer.read())["error"] == "The whole body must come within 1 s."
+        assert client.post("/predict", json=small.ROW).status_code == 200
+
+
 @pytest.fixture
 def held_up(shared: Path, tmp_path: Path, free_port: int) -> Iterator[tuple[int, Any, Path]]:
     """Port of a server that scores nothing until it is let, what lets it, and its log."""

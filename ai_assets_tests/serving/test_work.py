@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ai_assets.serving.app import create_app
 from ai_assets.serving.bundle import load_bundle
 from ai_assets.serving.frames import ColumnReader
 from ai_assets.serving.problems import Refused
+from ai_assets.serving.protocols.rows import until_silent
 from ai_assets.serving.request import RequestReader
 from ai_assets.serving.settings import Settings
 
@@ -255,3 +256,37 @@ def test_lists_of_several_variables_are_bounded_together(client: TestClient):
     answer = client.post("/graphql", json={"query": query, "variables": variables}).json()
 
     assert answer["errors"][0]["message"] == "There must be at most 1000 rows, but there are 1001."
+
+
+@pytest.fixture
+def impatient(shared: Path) -> Iterator[TestClient]:
+    """A server with room for one stream, which may be silent for a moment."""
+    settings = Settings(lake=str(shared / "lake"), streams=1, stream_seconds=0.5)
+    with TestClient(create_app(shared / "payload", settings)) as client:
+        yield client
+
+
+def test_a_socket_that_says_nothing_is_closed_and_makes_room(impatient: TestClient):
+    for _ in range(2):
+        with impatient.websocket_connect("/stream") as stream:
+            stream.send_text(json.dumps(small.ROW))
+            assert stream.receive_json()["label"] == "late"
+            closed = stream.receive()
+        assert closed["type"] == "websocket.close"
+        assert (closed["code"], closed["reason"]) == (1000, "No row came for 0.5 s.")
+
+
+def test_rows_are_taken_until_none_comes():
+    async def slow() -> AsyncIterator[bytes | None]:
+        yield b"1"
+        yield None
+        await asyncio.Event().wait()
+
+    async def quick() -> AsyncIterator[bytes | None]:
+        yield b"1"
+
+    async def taken(rows: AsyncIterator[bytes | None]) -> list[bytes | None]:
+        return [row async for row in until_silent(rows, 0.05)]
+
+    assert asyncio.run(taken(slow())) == [b"1", None]
+    assert asyncio.run(taken(quick())) == [b"1"]

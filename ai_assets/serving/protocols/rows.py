@@ -94,6 +94,19 @@ class Rows:
         return await self._answer(row)
 
 
+async def until_silent(
+    rows: AsyncIterator[bytes | None], seconds: float
+) -> AsyncIterator[bytes | None]:
+    """The rows, up to the first that does not come within these seconds of being asked for."""
+    while True:
+        try:
+            async with asyncio.timeout(seconds):
+                row = await anext(rows)
+        except (TimeoutError, StopAsyncIteration):
+            return
+        yield row
+
+
 async def lines(chunks: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes | None]:
     """The lines of a body that are not empty; None for one of more than `most` bytes."""
     held, skipping = b"", False

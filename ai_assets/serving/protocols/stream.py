@@ -22,7 +22,7 @@ from ai_assets.serving.access.gate import Asked as Asking
 from ai_assets.serving.access.rules import PREDICT
 from ai_assets.serving.observe.exchange import CURRENT
 from ai_assets.serving.problems import Refused
-from ai_assets.serving.protocols.rows import Answer, Rows, lines
+from ai_assets.serving.protocols.rows import Answer, Rows, lines, until_silent
 from ai_assets.serving.record.asked import Asked
 
 if TYPE_CHECKING:
@@ -63,9 +63,12 @@ class _Streams:
         async def send(answer: Answer) -> None:
             await socket.send_text(_text(answer))
 
-        incoming = _messages(socket, self._server.settings.max_body)
+        settings = self._server.settings
+        incoming = _messages(socket, settings.max_body)
         try:
-            await self._rows(socket.scope).run(incoming, send)
+            rows = until_silent(incoming, settings.stream_seconds)
+            await self._rows(socket.scope).run(rows, send)
+            await socket.close(1000, f"No row came for {settings.stream_seconds:g} s.")
         except* (WebSocketDisconnect, OSError):
             pass
 
@@ -85,9 +88,10 @@ class _Streams:
 
     async def _run(self, scope: Scope, receive: Receive, send: "_Sending") -> None:
         """Answer the rows of one body."""
-        most = self._server.settings.max_body
+        settings = self._server.settings
         with self._one_more():
-            rows = lines(Request(scope, receive).stream(), most)
+            incoming = lines(Request(scope, receive).stream(), settings.max_body)
+            rows = until_silent(incoming, settings.stream_seconds)
             try:
                 await self._rows(scope).run(rows, send.answer, _QUIET_S, send.quiet)
                 await send.end()
