@@ -92,6 +92,13 @@ class Partitions(Section):
         begins = datetime.strptime(key, KEY_FORMATS[self.every]).date()
         return self.start <= begins and (self.end is None or begins < self.end)
 
+    def is_key(self, text: str) -> bool:
+        """Whether a text is the key of a partition within the calendar."""
+        try:
+            return self.contains(text) and self.key_at(self.span(text).start) == text
+        except ValueError:
+            return False
+
     def key_at(self, instant: datetime) -> str:
         """The key of the partition that holds an instant."""
         local = instant.astimezone(self.zone).replace(tzinfo=None)

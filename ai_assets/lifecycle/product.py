@@ -102,6 +102,9 @@ class TabularDeclaration(Section):
     def _names_exist(self) -> "TabularDeclaration":
         if self.request not in self.tables:
             raise ValueError(must_be("request", self.tables, self.request))
+        for key in self.training.accept:
+            if self.partitions is None or not self.partitions.is_key(key):
+                raise ValueError(must_be("training.accept", "keys of partitions", key))
         columns = self.tables[self.request].columns
         for name in self.slices:
             if name not in columns:

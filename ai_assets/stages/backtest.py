@@ -15,6 +15,7 @@ from ai_assets.lifecycle.training.whole import Learned, learn
 from ai_assets.serving.scoring import Scorer
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.learnable import learned_partitions
 from ai_assets.stages.training_data import artifact, read_json
 
 LINES = ("never", "rolling", "expanding")
@@ -166,7 +167,7 @@ def of_newest(before: StageRun, rows: pl.DataFrame, length: int | None) -> np.nd
     there = before.lake.partitions(before.name("features"))
     known = sorted(key for key in there if key <= str(before.partition))
     keys = known[-length:] if length else known
-    if keys == before.product.window(before.partition):
+    if keys == learned_partitions(before):
         return as_of(before, rows)
     return learned_from(before, keys).score(rows)
 

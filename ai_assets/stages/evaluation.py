@@ -13,6 +13,7 @@ from ai_assets.lifecycle.schema.calibration import Calibration
 from ai_assets.lifecycle.schema.decision import Decision
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.learnable import learned_partitions
 from ai_assets.stages.training_data import (
     TrainingData,
     artifact,
@@ -91,7 +92,7 @@ def slice_columns(run: StageRun, data: TrainingData) -> pl.DataFrame:
     """The declared slice columns of the test rows, from the request table."""
     slices = run.product.declaration.slices
     request = run.lake.scan(
-        run.name(f"cleaned/{run.product.declaration.request}"), run.product.window(run.partition)
+        run.name(f"cleaned/{run.product.declaration.request}"), learned_partitions(run)
     )
     columns = request.select("_row_id", *slices).collect()
     return (

@@ -16,6 +16,7 @@ from ai_assets.serving.scoring import Scorer
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream, digest
 from ai_assets.stages.evaluation import scores_of_test_rows, slice_columns
+from ai_assets.stages.learnable import learned_partitions
 from ai_assets.stages.model_card import read_evaluation
 from ai_assets.stages.outcomes import days_of
 from ai_assets.stages.predictions import features_for
@@ -156,9 +157,7 @@ def champion_scores(run: StageRun, bundle: Bundle, test: pl.DataFrame) -> Any:
     if bundle.features_sql == run.product.features_sql:
         return Scorer(bundle).score_features(test).probability
     run.say("The champion has another feature query; running it over the window.")
-    features = [
-        features_for(run.at(key), bundle) for key in run.product.window(run.partition) or []
-    ]
+    features = [features_for(run.at(key), bundle) for key in learned_partitions(run) or []]
     rows = test.select("_row_id").join(
         pl.concat(features), on="_row_id", how="left", maintain_order="left"
     )

@@ -12,6 +12,7 @@ from ai_assets.stages import shown
 from ai_assets.stages.binding import Outcome, Stage, StageRun, Upstream, digest
 from ai_assets.stages.bundle import data_versions
 from ai_assets.stages.features import schemas
+from ai_assets.stages.learnable import learned_partitions
 from ai_assets.stages.training_data import (
     artifact,
     load_training_data,
@@ -68,7 +69,7 @@ def card_inputs(run: StageRun) -> CardInputs:
         family=f"{winner['family']}, served as {chosen['name']} ({chosen['family']})",
         families=[{name: row[name] for name in _FAMILY_COLUMNS} for row in winner["families"]],
         metric=declared.training.metric_for(declared.label.task),
-        window=", ".join(run.product.window(run.partition) or ["all rows"]),
+        window=", ".join(learned_partitions(run) or ["all rows"]),
         rows=dict(rows.sort("split").iter_rows()),
         data_versions=data_versions(run),
         code_version=digest(declared.model_dump_json()),

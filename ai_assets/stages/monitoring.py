@@ -14,6 +14,7 @@ from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.verdict.concept import Calibrated, Labelled, calibrated
 from ai_assets.lifecycle.verdict.sketch import TableSketch, table_sketch
 from ai_assets.stages.binding import StageRun, code_version
+from ai_assets.stages.learnable import learned_partitions
 
 FILE = "monitoring.json"
 FORMAT = 1
@@ -92,9 +93,9 @@ def watched(
 
 
 def sketch_of_window(run: StageRun, name: str) -> TableSketch:
-    """The sketch of one cleaned table over the training window."""
+    """The sketch of one cleaned table over the partitions learned from."""
     product = run.product
-    keys = product.window(run.partition) if product.is_partitioned(name) else None
+    keys = learned_partitions(run) if product.is_partitioned(name) else None
     rows = run.lake.scan(run.name(f"cleaned/{name}"), keys).collect()
     rejected, raw = (
         run.lake.scan(run.name(f"{kind}/{name}"), keys).select(pl.len()).collect().item()

@@ -13,6 +13,7 @@ from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.training.split import split_rows
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.learnable import Window, learnable
 
 ROW_COLUMNS = ("_row_id", "event_time", "known_at", "label", "split")
 SPLITS = ("train", "validation", "test")
@@ -37,19 +38,23 @@ def training_set_stage(product: Product) -> Stage:
         upstream=[Upstream("features", earlier), Upstream("labels", earlier)],
         guards=[SPLIT_ONCE],
         code=("training/split.py", "features/encoding.py"),
-        settings=declared.training.split.model_dump_json() + str(declared.training.window),
+        settings=declared.training.split.model_dump_json()
+        + str(declared.training.window)
+        + ",".join(declared.training.accept),
     )
 
 
 def gather(run: StageRun) -> Outcome:
     """Join, split and write the training rows; fit the encoding on the rows to train on."""
-    rows = split_training_rows(run, labelled_features(run))
+    window = learnable(run)
+    rows = split_training_rows(run, labelled_features(run, window))
     _check_split_labels(rows, run)
     written = run.lake.replace(run.name("training_set"), rows, run.partition)
     train = rows.filter(pl.col("split") == "train")
     encoding = Encoding.fit(train.drop(ROW_COLUMNS, strict=False))
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "encoding.json").write_text(encoding.to_json(), encoding="utf-8")
+        window.write(Path(folder))
         run.lake.save_artifact(run.name("training_set"), run.partition, Path(folder))
     summary = rows.group_by("split").agg(
         pl.len().alias("rows"), pl.col("label").mean().alias("positive_rate")
@@ -60,13 +65,14 @@ def gather(run: StageRun) -> Outcome:
         {
             **shown.rows_and_columns(rows, written.rows),
             "splits": shown.table(summary.sort(order)),
-            "window": ", ".join(run.product.window(run.partition) or ["all"]),
+            "window": ", ".join(window.keys or ["all"]),
+            **({"left_out": shown.json(window.left_out)} if window.left_out else {}),
         },
         {SPLIT_ONCE.name: splits_apart(rows, by_time=run.product.partitions is not None)},
     )
 
 
-def labelled_features(run: StageRun) -> pl.DataFrame:
+def labelled_features(run: StageRun, window: Window) -> pl.DataFrame:
     """Features of the window with their labels; rows without a label are left out, as are those
     whose label had not arrived when the window ended: nobody could have learned from them then.
 
@@ -74,10 +80,9 @@ def labelled_features(run: StageRun) -> pl.DataFrame:
         MissingPartitionsError: a partition of the window is not in the lake.
         DataError: nothing is left, or all labels are alike.
     """
-    window = run.product.window(run.partition)
-    _check_window(run, window or [])
-    features = run.lake.scan(run.name("features"), window)
-    labels = run.lake.scan(run.name("labels"), window).filter(pl.col("label").is_not_null())
+    _check_window(run, window.keys or [])
+    features = run.lake.scan(run.name("features"), window.keys)
+    labels = run.lake.scan(run.name("labels"), window.keys).filter(pl.col("label").is_not_null())
     if run.span is not None:
         labels = labels.filter(pl.col("known_at") <= run.span.end)
     rows = labels.join(features, on="_row_id", how="inner").sort("_row_id").collect()

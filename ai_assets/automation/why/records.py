@@ -22,6 +22,7 @@ from ai_assets.resources.bundles import BundleStore
 from ai_assets.resources.decisions import DecisionLog
 from ai_assets.resources.lake import Lake
 from ai_assets.resources.ledger import ReleaseLedger
+from ai_assets.stages.learnable import WINDOW
 from ai_assets.stages.monitoring import FILE
 
 _SHOWN = 5
@@ -85,6 +86,14 @@ class Records:
             return None
         return path if path.is_file() else None
 
+    def learned_from(self, partition: str | None) -> list[str] | None:
+        """The partitions that the training set was made of; None without partitions."""
+        file = self.file_of("training_set", partition, WINDOW)
+        if file is None:
+            return self.product.window(partition)
+        keys: list[str] | None = _read(file)["keys"]
+        return keys
+
     def bundle_facts(self, tag: str) -> dict[str, Any]:
         """What a bundle was made from, as it says itself once its signature has verified.
 
@@ -98,7 +107,7 @@ class Records:
         return {
             "tag": tag,
             "as_of": bundle.partition,
-            "learned_from": self.product.window(bundle.partition),
+            "learned_from": self.learned_from(bundle.partition),
             "data_versions": _read(payload / "data_versions.json"),
             "code_versions": _read(watched).get("code", {}) if watched.is_file() else {},
             "path": str(self.bundles.path(tag)),

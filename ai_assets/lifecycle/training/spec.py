@@ -1,6 +1,6 @@
 """What a product declares about training: the `training:` part of its YAML."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -86,6 +86,11 @@ class Training(Section):
     """How models are made."""
 
     window: int = Field(3, ge=1, description="Partitions to train on, ending with the model's own.")
+    accept: list[str] = Field(
+        default_factory=list,
+        description="Partitions to learn from though their verdict says broken data: a person "
+        "looked at them and found them right. Others with that verdict are left out.",
+    )
     families: list[str] = Field(
         default_factory=lambda: list(FAMILIES),
         min_length=1,
@@ -143,6 +148,13 @@ class Training(Section):
         description="Where neural networks train; auto is a GPU where there is one. Equal bytes "
         "are promised on the CPU only.",
     )
+
+    @field_validator("accept", mode="before")
+    @classmethod
+    def _accept_dates(cls, given: Any) -> Any:
+        """YAML reads a day as a date."""
+        days = isinstance(given, list)
+        return [str(key) if isinstance(key, date) else key for key in given] if days else given
 
     @field_validator("families")
     @classmethod

@@ -1,0 +1,95 @@
+"""Which partitions of the training window are learned from: none whose data was judged broken.
+
+A verdict says which features and labels it judged. It stands until those of its partition are made
+again with other content, or the partition is judged anew. A verdict on a partition is made of what
+was known when that ended, and a window ends with the model's own: no later verdict is looked at.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from ai_assets.lifecycle.errors import DataError, MissingPartitionsError
+from ai_assets.lifecycle.verdict.evidence import Verdict
+from ai_assets.stages.binding import StageRun
+
+WINDOW, JUDGED = "window.json", "judged.json"
+LEARNED = ("features", "labels")
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a model as of a partition learns from.
+
+    Attributes:
+        keys: The partitions, oldest first; None for a product without partitions.
+        left_out: Why each other partition of the declared window is not, by its key.
+    """
+
+    keys: list[str] | None
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Keep it beside the training set, for the stages that come after."""
+        text = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False, indent=1)
+        (folder / WINDOW).write_text(text + "\n", encoding="utf-8")
+
+
+def learnable(run: StageRun) -> Window:
+    """The partitions of the window but those judged broken, which the log names.
+
+    Raises:
+        DataError: nothing is left.
+    """
+    keys = run.product.window(run.partition)
+    if keys is None:
+        return Window(None)
+    accepted = run.product.declaration.training.accept
+    found = {key: broken_words(run, key) for key in keys if key not in accepted}
+    left_out = {key: words for key, words in found.items() if words}
+    for key, words in left_out.items():
+        run.say(f"{key} is not learned from. {words}")
+    if len(left_out) == len(keys):
+        told = "\n".join(f"  {key}: {words}" for key, words in left_out.items())
+        raise DataError(
+            f"training_set of {run.product.name} as of {run.partition} has nothing to learn from: "
+            f"all of its window was judged broken.\n{told}\n"
+            "Mend the data and make it again, or, where it is right as it is, name the partition "
+            "in training.accept."
+        )
+    return Window([key for key in keys if key not in left_out], left_out)
+
+
+def learned_partitions(run: StageRun) -> list[str] | None:
+    """What the training set as of the run's partition was made of; None without partitions."""
+    file = run.lake.artifact(run.name("training_set"), run.partition) / WINDOW
+    if not file.is_file():
+        return run.product.window(run.partition)
+    keys: list[str] | None = json.loads(file.read_text(encoding="utf-8"))["keys"]
+    return keys
+
+
+def broken_words(run: StageRun, key: str) -> str:
+    """What the verdict says that stands on a partition, if it is broken data; else nothing."""
+    try:
+        folder = run.lake.artifact(run.name("verdict"), key)
+    except MissingPartitionsError:
+        return ""
+    verdict = Verdict.from_json((folder / "verdict.json").read_text(encoding="utf-8"))
+    if verdict.cause != "broken_data":
+        return ""
+    judged = folder / JUDGED
+    same = not judged.is_file() or json.loads(judged.read_text(encoding="utf-8")) == content_of(
+        run.at(key)
+    )
+    return verdict.words if same else ""
+
+
+def content_of(run: StageRun) -> dict[str, str]:
+    """Digests of what would be learned from the run's partition; empty where it is not there."""
+    return {
+        asset: run.lake.digest(run.name(asset), run.partition)
+        if run.lake.exists(run.name(asset), run.partition)
+        else ""
+        for asset in LEARNED
+    }
