@@ -73,7 +73,9 @@ class Replay:
         started = time.monotonic()
         step = Step(f"raw data of {key} arrives", self.product.name, ("raw",), key, key)
         if not materialize(self.definitions, self.instance, step):
-            raise RuntimeError(f"The raw data of {key} could not be read.")
+            self.unread(key, daemon, log)
+            self.clock.add("delivery", time.monotonic() - started)
+            return
         arrived = time.monotonic()
         self.clock.add("delivery", arrived - started)
         wait_for(
@@ -87,6 +89,22 @@ class Replay:
             f"the runs of {key}", lambda: self.settled(key), daemon, log, SECONDS_FOR_A_PARTITION
         )
         self.clock.add("retraining", time.monotonic() - decided)
+
+    def unread(self, key: str, daemon: Process, log: Path) -> None:
+        """The partition's source is broken, and people were told: nothing more comes of it.
+
+        Raises:
+            RuntimeError: it could not be read for another reason.
+        """
+        if not self.broken(key):
+            raise RuntimeError(f"The raw data of {key} could not be read.")
+        wait_for(
+            f"the runs of {key}", lambda: self.settled(key), daemon, log, SECONDS_FOR_A_PARTITION
+        )
+
+    def broken(self, key: str) -> bool:
+        """Whether the last decision on the partition says that its data is broken."""
+        return self.decision(key)["cause"].to_list()[-1:] == ["broken_data"]
 
     def decided(self, key: str) -> bool:
         """Whether the partition's verdict was decided on."""
@@ -118,21 +136,26 @@ class Replay:
     def backtest(self) -> bool:
         """What other policies would have answered, and the page."""
         started = time.monotonic()
-        assert self.product.partitions is not None
-        before = [self.product.partitions.shift(key, -1) for key in self.partitions]
-        for step in self._backtest_steps(before):
+        for step in self._backtest_steps(self.readable()):
             print(f"  {step.words}", flush=True)
             if not materialize(self.definitions, self.instance, step):
                 return False
         self.clock.add("backtest", time.monotonic() - started)
         return True
 
-    def _backtest_steps(self, before: list[str]) -> Iterator[Step]:
+    def readable(self) -> list[str]:
+        """The partitions that have features: all but those whose source was broken."""
+        lake, name = Lake(), self.product.asset("features")
+        return [key for key in self.partitions if lake.exists(name, key)]
+
+    def _backtest_steps(self, keys: list[str]) -> Iterator[Step]:
         name = self.product.name
+        assert self.product.partitions is not None
+        before = [self.product.partitions.shift(key, -1) for key in keys]
         learn = ("training_set", "tuning", "model", "compressed_model")
         for key in before:
             yield Step(f"model as of {key}, released or not", name, learn, key, key)
-        for key in self.partitions:
+        for key in keys:
             yield Step(f"other policies in {key}", name, ("backtest",), key, key)
         last = self.partitions[-1]
         yield Step("the page", name, ("operations",), last, last)

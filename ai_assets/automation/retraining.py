@@ -1,7 +1,7 @@
 """The sensor that reads verdicts and decides; it computes nothing and reads nothing else."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ from ai_assets.lifecycle.retraining.decide import (
 )
 from ai_assets.lifecycle.verdict.evidence import Verdict
 from ai_assets.resources.decisions import DecisionLog
-from ai_assets.resources.notify import Alert, Notifier
+from ai_assets.resources.notify import Notifier, alerts_on
 from ai_assets.stages.binding import DECISION_TAG
 
 WHO = "retraining sensor"
@@ -274,20 +274,3 @@ def tell(notifier: Notifier, verdict: Verdict, decision: Decision) -> None:
     """Tell people about what is broken and about what is started."""
     for alert in alerts_on(verdict, decision):
         notifier.notify(alert)
-
-
-def alerts_on(verdict: Verdict, decision: Decision) -> Iterator[Alert]:
-    """Broken data is an error for people to mend; a retraining is news."""
-    if decision.action == "wait":
-        return
-    broken = decision.action == "alert"
-    yield Alert(
-        product=verdict.product,
-        partition=verdict.partition,
-        kind="broken_data" if broken else "retraining",
-        severity="error" if broken else "info",
-        title=f"{verdict.product}: {'data is broken' if broken else 'retraining starts'}",
-        words=decision.why,
-        evidence={"decision": decision.decision_id, "cause": decision.cause},
-        key=f"decision/{decision.decision_id}",
-    )

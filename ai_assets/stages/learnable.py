@@ -8,6 +8,7 @@ was known when that ended, and a window ends with the model's own: no later verd
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ai_assets.lifecycle.errors import DataError, MissingPartitionsError
 from ai_assets.lifecycle.verdict.evidence import Verdict
@@ -31,8 +32,7 @@ class Window:
 
     def write(self, folder: Path) -> None:
         """Keep it beside the training set, for the stages that come after."""
-        text = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False, indent=1)
-        (folder / WINDOW).write_text(text + "\n", encoding="utf-8")
+        _write(folder / WINDOW, asdict(self))
 
 
 def learnable(run: StageRun) -> Window:
@@ -78,9 +78,12 @@ def broken_words(run: StageRun, key: str) -> str:
     verdict = Verdict.from_json((folder / "verdict.json").read_text(encoding="utf-8"))
     if verdict.cause != "broken_data":
         return ""
-    judged = folder / JUDGED
-    same = not judged.is_file() or json.loads(judged.read_text(encoding="utf-8")) == content_of(
-        run.at(key)
+    judged, now = folder / JUDGED, content_of(run.at(key))
+    # Of a source that could not be read there is nothing to compare, nor anything to learn from.
+    same = (
+        not now["features"]
+        or not judged.is_file()
+        or json.loads(judged.read_text(encoding="utf-8")) == now
     )
     return verdict.words if same else ""
 
@@ -93,3 +96,14 @@ def content_of(run: StageRun) -> dict[str, str]:
         else ""
         for asset in LEARNED
     }
+
+
+def write_verdict(verdict: Verdict, judged: dict[str, str], folder: Path) -> None:
+    """Keep a verdict, and what it judged, for `broken_words`."""
+    _write(folder / "verdict.json", json.loads(verdict.to_json()))
+    _write(folder / JUDGED, judged)
+
+
+def _write(file: Path, content: Any) -> None:
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, indent=1)
+    file.write_text(text + "\n", encoding="utf-8")

@@ -78,6 +78,13 @@ def watched_partitions(run: StageRun) -> list[str]:
     return [key for key in keys if key is not None and verdict_of(run, key).bundle]
 
 
+def measured_partitions(run: StageRun, asset: str) -> list[str]:
+    """The watched partitions that the asset has; not those whose source could not be read."""
+    name = run.name(asset)
+    there = set(run.lake.partitions(name)) if run.lake.exists(name) else set()
+    return [key for key in watched_partitions(run) if key in there]
+
+
 def verdict_of(run: StageRun, key: str) -> Verdict:
     """The verdict on a partition."""
     path = run.lake.artifact(run.name("verdict"), key) / "verdict.json"
@@ -129,7 +136,9 @@ def became_of(run: StageRun, decision: dict[str, Any], gate: dict[str, Any]) -> 
 
 
 def performance_of(run: StageRun, key: str) -> dict[str, str]:
-    """Realised metrics of a partition as text."""
+    """Realised metrics of a partition as text; none where its source could not be read."""
+    if not run.lake.exists(run.name("performance"), key):
+        return {}
     rows = run.lake.scan(run.name("performance"), [key]).collect()
     return {
         row["metric"]: str(Estimate(row["realised"], row["realised_low"], row["realised_high"]))
@@ -151,9 +160,8 @@ def scored_by_all(run: StageRun) -> pl.DataFrame | None:
 
     A backtest that had nothing to compare has no rows.
     """
-    keys = [key for key in watched_partitions(run) if key in backtested(run)]
     parts = []
-    for key in keys:
+    for key in measured_partitions(run, "backtest"):
         loop = run.lake.scan(run.name("predictions"), [key]).select(
             "_row_id", pl.col("probability").alias(LOOP)
         )
@@ -162,12 +170,6 @@ def scored_by_all(run: StageRun) -> pl.DataFrame | None:
         parts.append(joined.with_columns(pl.lit(key).alias("partition")).collect())
     found = pl.concat(parts) if parts else pl.DataFrame()
     return None if found.is_empty() else found
-
-
-def backtested(run: StageRun) -> set[str]:
-    """Partitions that have a backtest; none before the first."""
-    name = run.name("backtest")
-    return set(run.lake.partitions(name)) if run.lake.exists(name) else set()
 
 
 def drawn(run: StageRun, rows: pl.DataFrame | None) -> dict[str, bytes]:
@@ -183,7 +185,7 @@ def drawn(run: StageRun, rows: pl.DataFrame | None) -> dict[str, bytes]:
         run.lake.scan(run.name("drift"), [key])
         .select(pl.lit(key).alias("partition"), "column", "psi")
         .collect()
-        for key in watched_partitions(run)
+        for key in measured_partitions(run, "drift")
     ]
     if numbers:
         found["drift by column"] = drift_map(pl.concat(numbers), run.product.declaration.drift.psi)
@@ -193,7 +195,7 @@ def drawn(run: StageRun, rows: pl.DataFrame | None) -> dict[str, bytes]:
 def told_by_metric(run: StageRun) -> dict[str, list[Told]]:
     """Estimates and realised values; an estimate cannot hold where the verdict is concept drift."""
     told: dict[str, list[Told]] = {metric: [] for metric in SHOWN}
-    for key in watched_partitions(run):
+    for key in measured_partitions(run, "performance"):
         concept = verdict_of(run, key).cause == "concept_drift"
         rows = run.lake.scan(run.name("performance"), [key]).collect()
         for row in rows.filter(pl.col("metric").is_in(SHOWN)).iter_rows(named=True):

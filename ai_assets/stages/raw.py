@@ -5,13 +5,14 @@ from functools import partial
 
 import polars as pl
 
-from ai_assets.lifecycle.cleaning import check_columns
+from ai_assets.lifecycle.cleaning import ColumnsError, check_columns
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.lifecycle.sources import read_source
 from ai_assets.stages import shown
 from ai_assets.stages.anomalies import changed_rows, ordered
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun
+from ai_assets.stages.broken_source import tell_broken_source
 
 HAS_ROWS = Guard("has_rows", "The source gave at least one row.")
 _KINDS = {"python": "python", "sql": "sql", "http": "http", "delta": "deltalake"}
@@ -41,7 +42,11 @@ def copy_sources(runs: Sequence[StageRun], name: str, table: Table) -> list[Outc
     stored = lake.replacing(product.asset(f"raw/{name}"), keys)
     for run, key in zip(runs, keys, strict=True):
         rows, injected = source_rows(run, name, table)
-        check_columns(rows, table, name)
+        try:
+            check_columns(rows, table, name)
+        except ColumnsError as error:
+            tell_broken_source(run, name, error.problems)
+            raise
         kept = rows.select(pl.exclude(*table.ignore)) if table.ignore else rows
         stored.add(key, kept)
         found.append((kept.collect_schema(), injected))

@@ -2,8 +2,6 @@
 
 import json
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,11 +20,11 @@ from ai_assets.stages import shown
 from ai_assets.stages.anomalies import versions_after
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
 from ai_assets.stages.drift import scored_features
-from ai_assets.stages.learnable import JUDGED, content_of
+from ai_assets.stages.learnable import content_of, write_verdict
 from ai_assets.stages.monitoring import FILE, Watched, code_versions, read_watched, timezone
 from ai_assets.stages.outcomes import arrived_outcomes, days_of
 from ai_assets.stages.predictions import release_at_start
-from ai_assets.stages.training_data import save_folder, write_json
+from ai_assets.stages.training_data import save_folder
 
 SOUND = Guard(
     "data_is_sound",
@@ -69,7 +67,7 @@ def conclude(run: StageRun) -> Outcome:
     entry = release_at_start(run)
     verdict = judged(run, entry) if entry else _unwatched(run, "", "Nothing was in production.")
     told = json.loads(verdict.to_json())
-    version = save_folder(run, "verdict", partial(_write, told, content_of(run)))
+    version = save_folder(run, "verdict", partial(write_verdict, verdict, content_of(run)))
     return Outcome(
         version,
         {
@@ -163,11 +161,6 @@ def labelled_rows(run: StageRun, entry: Entry, features: pl.DataFrame) -> Labell
 def _without_segments(rows: pl.DataFrame) -> Labelled:
     labels = rows["label"].to_numpy().astype(np.float64)
     return Labelled(labels, rows["probability"].to_numpy(), pl.DataFrame(), days_of(rows))
-
-
-def _write(told: dict[str, Any], judged: dict[str, str], folder: Path) -> None:
-    write_json(folder, "verdict.json", told)
-    write_json(folder, JUDGED, judged)
 
 
 def _unwatched(run: StageRun, bundle: str, words: str) -> Verdict:

@@ -6,6 +6,18 @@ from ai_assets.lifecycle.errors import DataError, did_you_mean
 from ai_assets.lifecycle.schema.tables import Table
 
 
+class ColumnsError(DataError):
+    """A source's columns are not as declared.
+
+    Attributes:
+        problems: What is wrong, a phrase a column.
+    """
+
+    def __init__(self, message: str, problems: list[str]) -> None:
+        super().__init__(message)
+        self.problems = problems
+
+
 def check_columns(raw: pl.LazyFrame, table: Table, name: str) -> None:
     """Check that the source has each declared column, and no column that nobody knows.
 
@@ -15,7 +27,7 @@ def check_columns(raw: pl.LazyFrame, table: Table, name: str) -> None:
         name: the table's name, for messages.
 
     Raises:
-        DataError: a declared column is missing, or a column is neither declared nor ignored.
+        ColumnsError: a declared column is missing, or a column is neither declared nor ignored.
     """
     found = raw.collect_schema().names()
     strangers = [c for c in found if c not in table.columns and c not in table.ignore]
@@ -30,7 +42,9 @@ def check_columns(raw: pl.LazyFrame, table: Table, name: str) -> None:
         ]
     if problems:
         known = ", ".join(f"'{c}'" for c in found)
-        raise DataError(
+        raise ColumnsError(
             "\n".join(f"The source of table '{name}' {p}" for p in problems)
-            + f"\nColumns of the source: {known}."
+            + f"\nColumns of the source: {known}.",
+            [f"the source lacks the declared column '{c}'" for c in missing]
+            + [f"the source has '{c}', which is neither declared nor ignored" for c in strangers],
         )

@@ -1,0 +1,83 @@
+"""A source whose columns are not as declared: nothing is read, so nothing else would judge it.
+
+`raw` fails, as it must: what it read before stays. Whoever watches learns of it here, in the
+daemon, in a replay and on the command line alike.
+"""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ai_assets.lifecycle.retraining.decide import Decision, decide
+from ai_assets.lifecycle.verdict.broken import Observed
+from ai_assets.lifecycle.verdict.decide import Signals, decide_cause
+from ai_assets.lifecycle.verdict.evidence import Verdict
+from ai_assets.resources.notify import alerts_on
+from ai_assets.stages.binding import StageRun
+from ai_assets.stages.learnable import content_of, write_verdict
+
+
+def tell_broken_source(run: StageRun, name: str, problems: list[str]) -> None:
+    """Alert people; and where a release was to score the partition, judge it and record a decision.
+
+    People are told first, as by the sensor: a process that dies in between tells them again, and
+    the notifier sends an alert once.
+
+    Args:
+        run: the run of `raw` that is about to fail.
+        name: the table.
+        problems: what is wrong with its columns.
+    """
+    verdict = source_verdict(run, name, problems)
+    decision = decide(verdict, run.product.declaration.retrain)
+    watched = verdict.bundle and is_new(run, name)
+    rest = (
+        "What is in production stays." if watched else "What was read before, if anything, stays."
+    )
+    of = f" of {run.partition}" if run.partition else ""
+    for alert in alerts_on(verdict, decision):
+        words = f"{alert.words} {name}{of} was not read. {rest}"
+        run.tools.notifier.notify(replace(alert, words=words))
+    if watched:
+        record(run, name, verdict, decision)
+
+
+def source_verdict(run: StageRun, name: str, problems: list[str]) -> Verdict:
+    """Broken data, said of the release that was in production when the partition began."""
+    moment = run.span.start if run.span else datetime.now(UTC)
+    entry = run.tools.ledger.as_of(run.product.name, moment)
+    declared = run.product.declaration
+    seen = Observed(declared.tables[name], None, None, problems=problems)
+    return decide_cause(
+        run.product.name,
+        run.partition,
+        entry.stable if entry else "",
+        Signals(tables={name: seen}, request=declared.request),
+        spec=declared.causes,
+        drift=declared.drift,
+    )
+
+
+def is_new(run: StageRun, name: str) -> bool:
+    """Whether nothing was read of the partition before: a verdict on what was read stands."""
+    cut = run.product.is_partitioned(name) == (run.product.partitions is not None)
+    return cut and not run.lake.exists(run.name(f"raw/{name}"), run.key_in(name))
+
+
+def record(run: StageRun, name: str, verdict: Verdict, decision: Decision) -> None:
+    """Keep the verdict, for the page and for what is learned later, and the decision on it."""
+    run.tools.decisions.record(
+        decision,
+        {
+            "verdict": json.loads(verdict.to_json()),
+            "run_id": run.run_id,
+            "decided_on_partition": run.partition,
+        },
+        who=f"raw/{name}",
+        recorded_at=datetime.now(UTC),
+    )
+    with TemporaryDirectory() as folder:
+        write_verdict(verdict, content_of(run), Path(folder))
+        run.lake.save_artifact(run.name("verdict"), run.partition, Path(folder))
