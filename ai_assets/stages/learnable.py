@@ -1,8 +1,10 @@
 """Which partitions of the training window are learned from: none whose data was judged broken.
 
-A verdict says which features and labels it judged. It stands until those of its partition are made
-again with other content, or the partition is judged anew. A verdict on a partition is made of what
-was known when that ended, and a window ends with the model's own: no later verdict is looked at.
+A verdict says which requests and features it judged. It stands until those of its partition are
+made again with other content, or the partition is judged anew. Labels are not among them: those
+that callers tell come for as long as they like, and mend nothing. A verdict on a partition is made
+of what was known when that ended, and a window ends with the model's own: no later verdict is
+looked at.
 """
 
 import json
@@ -15,7 +17,6 @@ from ai_assets.lifecycle.verdict.evidence import Verdict
 from ai_assets.stages.binding import StageRun
 
 WINDOW, JUDGED = "window.json", "judged.json"
-LEARNED = ("features", "labels")
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,12 @@ def broken_words(run: StageRun, key: str) -> str:
 
 
 def content_of(run: StageRun) -> dict[str, str]:
-    """Digests of what would be learned from the run's partition; empty where it is not there."""
+    """Digests of what is judged of the run's partition; empty where it is not there."""
     return {
         asset: run.lake.digest(run.name(asset), run.partition)
         if run.lake.exists(run.name(asset), run.partition)
         else ""
-        for asset in LEARNED
+        for asset in ("features", f"cleaned/{run.product.declaration.request}")
     }
 
 

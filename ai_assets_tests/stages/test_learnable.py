@@ -126,7 +126,18 @@ def test_the_stage_keeps_what_it_judged(shared_world: World) -> None:
     folder = shared_world.tools.lake.artifact(shared_world.product.asset("verdict"), MARCH)
     judged = json.loads((folder / JUDGED).read_text(encoding="utf-8"))
 
-    assert judged == {asset: shared_world.version(asset, MARCH) for asset in ("features", "labels")}
+    lake, assets = shared_world.tools.lake, ("features", "cleaned/orders")
+    digests = {name: lake.digest(shared_world.product.asset(name), MARCH) for name in assets}
+    assert judged == digests
+    assert judged["features"] == shared_world.version("features", MARCH)
+
+
+def test_labels_that_come_later_mend_nothing(copied: World) -> None:
+    judge(copied, MARCH)
+    labels = copied.rows("labels", MARCH).with_columns(label=1 - pl.col("label"))
+    copied.tools.lake.replace(copied.product.asset("labels"), labels, MARCH)
+
+    assert learnable(copied.step("training_set", MARCH)).keys == [FEBRUARY]
 
 
 def test_where_all_is_broken_there_is_one_error(copied: World) -> None:
