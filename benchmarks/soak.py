@@ -31,12 +31,15 @@ def resident_mb(pid: int) -> float:
     return sum(p.memory_info().rss for p in (process, *process.children(recursive=True))) / 1e6
 
 
-def paced(port: int, bodies: list[str], most: float) -> float:
-    """The pause, in ms, that makes 32 callers ask for that share of `most` answers a second."""
+def paced(port: int, bodies: list[str], most: float) -> tuple[float, Load]:
+    """The pause, in ms, that makes 32 callers ask for that share of `most` answers a second.
+
+    Beside it what was asked to find out.
+    """
     pause = 1000 * CONNECTIONS / (SHARE * most)
-    found = load(port, "/predict", bodies, seconds=STEP_S, pause_ms=pause)
+    found = load(port, "/predict", bodies, seconds=STEP_S, pause_ms=pause, strict=False)
     # An answer takes its own time too, so the first guess asks too little.
-    return max(1.0, pause * found.rate / (SHARE * most))
+    return max(1.0, pause * found.rate / (SHARE * most)), found
 
 
 def soaked(
@@ -44,9 +47,9 @@ def soaked(
 ) -> tuple[list[Load], list[float]]:
     """What happened in each step of so many minutes, and the memory after it."""
     warm = load(port, "/predict", bodies, seconds=WARM_S, strict=False)
-    pause = paced(port, bodies, warm.rate)
+    pause, first = paced(port, bodies, warm.rate)
     print(f"saturated at {warm.rate:,.0f}/s; a caller waits {pause:.1f} ms", flush=True)
-    loads, memory = [warm], []
+    loads, memory = [warm, first], []
     for step in range(max(4, round(minutes * 60 / STEP_S))):
         loads.append(load(port, "/predict", bodies, seconds=STEP_S, pause_ms=pause, strict=False))
         memory.append(resident_mb(pid))
