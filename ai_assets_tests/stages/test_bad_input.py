@@ -275,7 +275,7 @@ def test_missing_partitions_are_named_with_the_command_that_fills_them(
     assert selected_by(world, words) == {
         "late_orders/raw/orders", "late_orders/cleaned/orders", "late_orders/raw/visits",
         "late_orders/cleaned/visits", "late_orders/raw/shops", "late_orders/cleaned/shops",
-        "late_orders/features", "late_orders/labels",
+        "late_orders/features", "late_orders/feedback", "late_orders/labels",
     }  # fmt: skip
     assert command_of(words)["--partition-range"] == f"{FEBRUARY}...{MARCH}"
 
