@@ -20,7 +20,7 @@ from dagster._core.events import DagsterEventType
 from dagster._core.events.log import EventLogEntry
 from dagster._core.instance import DagsterInstance
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
-from dagster._core.storage.dagster_run import DagsterRun
+from dagster._core.storage.dagster_run import DagsterRun, DagsterRunStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._serdes import ConfigurableClassData
 
@@ -75,7 +75,10 @@ class RunLauncher(DefaultRunLauncher):
         if gone is None:
             return _running(f"Process {worker.pid} is alive.", worker)
         since = self._gone_since.setdefault(run.run_id, time.monotonic())
-        if not settled and time.monotonic() - since < _MOST_WAIT_S:
+        # The daemon asks after runs that have started; after others a sensor does, and its code
+        # server answers.
+        waits = run.status == DagsterRunStatus.STARTED and not settled
+        if waits and time.monotonic() - since < _MOST_WAIT_S:
             return _running(f"{gone} Its retry waits for the code server.", worker)
         self._servers.pop(run.run_id, None)
         self._gone_since.pop(run.run_id, None)

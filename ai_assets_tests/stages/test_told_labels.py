@@ -11,6 +11,7 @@ from small_product import FEBRUARY, GOOD_ROWS, JANUARY, World, finding
 
 from ai_assets.serving.record.answers import Described
 from ai_assets.serving.record.store import Store, open_store
+from ai_assets.stages.learnable import learnable
 from ai_assets.stages.training_set import labelled_features
 
 UNKNOWN = (1, 2, 3, 4, 599)
@@ -80,6 +81,12 @@ def test_the_source_tells_a_label_before_callers_do(world: World, log: Store) ->
     assert metadata["told_of_no_row"] == 2
 
 
+def learned_from(world: World, partition: str) -> pl.DataFrame:
+    """The rows that the training set of a partition would have."""
+    run = world.step("training_set", partition)
+    return labelled_features(run, learnable(run))
+
+
 def test_one_learns_from_what_was_told_by_then_and_not_from_what_came_later(
     world: World, log: Store
 ) -> None:
@@ -88,8 +95,8 @@ def test_one_learns_from_what_was_told_by_then_and_not_from_what_came_later(
     world.run("feedback", "labels", partition=JANUARY, last=FEBRUARY)
     ids = {number: row["_row_id"] for number, row in orders(world).items()}
 
-    january = labelled_features(world.step("training_set", JANUARY))["_row_id"]
-    february = labelled_features(world.step("training_set", FEBRUARY))["_row_id"]
+    january = learned_from(world, JANUARY)["_row_id"]
+    february = learned_from(world, FEBRUARY)["_row_id"]
 
     assert ids[2] in january and ids[1] not in january
     assert ids[2] in february and ids[1] in february
@@ -106,7 +113,7 @@ def test_a_source_that_knows_no_outcome_learns_from_callers_alone(world: World, 
     result = world.run("feedback", "labels", partition=JANUARY)
 
     assert finding(result, "both_classes") == (True, "1 of 2 labelled rows are 'late'.")
-    rows = labelled_features(world.step("training_set", JANUARY))
+    rows = learned_from(world, JANUARY)
     assert rows["label"].sum() == 1.0 and rows.height == 2
 
 
