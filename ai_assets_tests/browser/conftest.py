@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from ai_assets_tests.processes import stop
+
 CHROMIUM_ARGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -77,12 +79,7 @@ def webserver(
         wait_for_answer(f"{address}/server_info", server, log)
         yield address
     finally:
-        server.terminate()
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        stop(server)
 
 
 def wait_for_answer(url: str, server: subprocess.Popen[bytes], log: Path) -> None:

@@ -208,6 +208,17 @@ def test_manifests_that_do_not_fit_are_found(base: Manifests, case: str):
     assert any(says in problem for problem in found), found
 
 
+def test_each_file_is_valid_as_it_is_written(folder: Path):
+    """What needs no kustomize is held against the schemas wherever tests run."""
+    files = [f for f in sorted(folder.glob("base/*.yaml")) if f.name != "kustomization.yaml"]
+    found = {m["kind"]: m for f in files for m in yaml.safe_load_all(f.read_text("utf-8"))}
+
+    assert {"Deployment", "Service", "HorizontalPodAutoscaler", "NetworkPolicy"} <= set(found)
+    assert schema_problems(found) == []
+    found["Service"]["spec"]["ports"][0]["port"] = "many"
+    assert [p for p in schema_problems(found) if p.startswith("Service")]
+
+
 def test_a_canary_stands_beside_the_stable_one_behind_the_same_service(
     folder: Path, shipped: Manifests
 ):

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from ai_assets_tests.processes import stop
+
 
 def free_ports(count: int) -> list[int]:
     """Ports that nothing listens on, all different."""
@@ -46,12 +48,7 @@ def process(command: list[str], folder: Path, port: int, **environment: str) -> 
                 time.sleep(0.1)
         yield
     finally:
-        running.terminate()
-        try:
-            running.wait(20)
-        except subprocess.TimeoutExpired:
-            running.kill()
-            running.wait()
+        stop(running)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import httpx
 
+from ai_assets_tests.processes import stop
+
 READY_WITHIN_S = 90
 
 
@@ -49,12 +51,7 @@ def started(
                 _wait(client, process, folder / "server.log")
                 yield client, process
         finally:
-            process.terminate()
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(timeout=10)
+            stop(process)
 
 
 def _wait(client: httpx.Client, process: subprocess.Popen[bytes], log: Path) -> None:

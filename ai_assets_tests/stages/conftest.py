@@ -8,6 +8,9 @@ from types import ModuleType
 
 import pytest
 
+from ai_assets.serving.record.answers import Described
+from ai_assets.serving.record.store import Store, open_store
+
 
 def _beside(module: str, file: str) -> ModuleType:
     """Import a helper that lies beside this file, under a name that every test here can use."""
@@ -20,7 +23,7 @@ def _beside(module: str, file: str) -> ModuleType:
 
 small = _beside("small_product", "small_product.py")
 _beside("challengers", "challengers.py")
-_beside("served_entries", "served_entries.py")
+entries = _beside("served_entries", "served_entries.py")
 _beside("serving_processes", "../serving/processes.py")
 
 
@@ -55,6 +58,15 @@ def shared_world(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
 def own_world(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> "small.World":
     """The same of one file's own, which its tests add to."""
     return lived(shared_folder, tmp_path_factory.mktemp("own"))
+
+
+@pytest.fixture
+def log(world: "small.World", tmp_path: Path) -> Store:
+    """The log of the test's `world`, which knows how to read the answers of `served_entries`."""
+    store = open_store(str(tmp_path / f"{small.NAME}.sqlite"))
+    described = Described.of(entries.BUNDLE, world.product.request_table, entries.ENCODING)
+    store.write([described])
+    return store
 
 
 def copy_of(world: "small.World", folder: Path) -> "small.World":

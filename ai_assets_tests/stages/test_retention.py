@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import small_product as small
-from served_entries import ASKED, BUNDLE, ENCODING, PLACED, answered, order, outcome
+from served_entries import ASKED, BUNDLE, PLACED, answered, order, outcome
 from small_product import FEBRUARY, JANUARY, World, finding
 
 from ai_assets.lifecycle.errors import DataError
-from ai_assets.serving.record.answers import Counted, Described
+from ai_assets.serving.record.answers import Counted
 from ai_assets.serving.record.feedback import micros
 from ai_assets.serving.record.ids import new_request_id
-from ai_assets.serving.record.store import Store, open_store
+from ai_assets.serving.record.store import Store
 from ai_assets.stages.retention import oldest_kept
 
 DAY_US = 86_400_000_000
@@ -26,14 +25,6 @@ def world(shared_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("AI_ASSETS_LOG", str(tmp_path / "{product}.sqlite"))
     monkeypatch.setenv("AI_ASSETS_LOG_DAYS", "365")
     return World.of(shared_folder, tmp_path / "home")
-
-
-@pytest.fixture
-def log(world: World, tmp_path: Path) -> Store:
-    """The product's log, which knows how to read the bundle's answers."""
-    store = open_store(str(tmp_path / f"{small.NAME}.sqlite"))
-    store.write([Described.of(BUNDLE, world.product.request_table, ENCODING)])
-    return store
 
 
 def at(moment: datetime, rows: list[dict[str, Any]]) -> Any:

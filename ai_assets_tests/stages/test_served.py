@@ -8,14 +8,12 @@ from typing import Any
 
 import polars as pl
 import pytest
-import small_product as small
-from served_entries import ASKED, BUNDLE, ENCODING, PLACED, answered, order, outcome
+from served_entries import ASKED, BUNDLE, PLACED, answered, order, outcome
 from small_product import FEBRUARY, JANUARY, World, finding
 
-from ai_assets.serving.record.answers import Described
 from ai_assets.serving.record.feedback import micros
 from ai_assets.serving.record.ids import new_request_id
-from ai_assets.serving.record.store import Store, open_store
+from ai_assets.serving.record.store import Store
 from ai_assets.stages.outcomes import arrived_outcomes
 from ai_assets.stages.served import FEEDBACK, SERVED, of_a_release, one_outcome, whole
 
@@ -25,14 +23,6 @@ def world(shared_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """The small product with nothing in its lake, and a log that is not there yet."""
     monkeypatch.setenv("AI_ASSETS_LOG", str(tmp_path / "{product}.sqlite"))
     return World.of(shared_folder, tmp_path / "home")
-
-
-@pytest.fixture
-def log(world: World, tmp_path: Path) -> Store:
-    """The product's log, which knows how to read the bundle's answers."""
-    store = open_store(str(tmp_path / f"{small.NAME}.sqlite"))
-    store.write([Described.of(BUNDLE, world.product.request_table, ENCODING)])
-    return store
 
 
 def test_answers_come_into_the_partition_of_their_rows(world: World, log: Store):

@@ -6,11 +6,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 import small_product as small
-from served_entries import BUNDLE, ENCODING, outcome
+from served_entries import outcome
 from small_product import FEBRUARY, GOOD_ROWS, JANUARY, World, finding
 
-from ai_assets.serving.record.answers import Described
-from ai_assets.serving.record.store import Store, open_store
+from ai_assets.serving.record.store import Store
 from ai_assets.stages.learnable import learnable
 from ai_assets.stages.training_set import labelled_features
 
@@ -32,13 +31,6 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     world.run("raw/shops", "cleaned/shops")
     world.run(*DATA, "features", partition=JANUARY, last=FEBRUARY)
     return world
-
-
-@pytest.fixture
-def log(world: World, tmp_path: Path) -> Store:
-    store = open_store(str(tmp_path / f"{small.NAME}.sqlite"))
-    store.write([Described.of(BUNDLE, world.product.request_table, ENCODING)])
-    return store
 
 
 def orders(world: World) -> dict[int, dict]:

@@ -4,6 +4,7 @@
 the encoded matrix.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ _NUMBERS = tuple(name for name in NUMPY if name != "BOOL")
 _ALSO = {"INT64": _NUMBERS, "FP64": _NUMBERS, "BOOL": ("BOOL",), BYTES: (BYTES,)}
 
 
-class Model:
+class Model(ABC):
     """One model of the protocol.
 
     Attributes:
@@ -68,13 +69,13 @@ class Model:
             "outputs": [spec.content() for spec in self.outputs],
         }
 
+    @abstractmethod
     def part(self, tensors: Sequence[Tensor]) -> "Part":
         """What the tensors bring, checked.
 
         Raises:
             Refused: says which tensor, which row, and what is allowed.
         """
-        raise NotImplementedError
 
     def wanted(self, names: Sequence[str]) -> list[str]:
         """The outputs to give: those asked for, or all but the bundle.
