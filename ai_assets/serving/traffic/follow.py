@@ -92,6 +92,7 @@ class Follower:
         now, problem = self._follow(release)
         if problem:
             self._put_off(release)
+            self._followed = None  # a part of it may answer, so going back is a change again
         else:
             self._followed, self._failed = release, None
         return now, problem

@@ -178,6 +178,24 @@ def test_a_bad_candidate_leaves_the_stable_bundle_alone(world: World):
         assert client.get("/release").json()["candidate"] is None
 
 
+@pytest.mark.parametrize("part", ["stable", "candidate"])
+def test_a_release_of_which_a_part_failed_can_be_taken_back(world: World, part: str):
+    good, better, bad = world.bundle(0.6), world.bundle(0.7), _changed(world)
+    released = {"stable": (bad, better), "candidate": (better, bad)}[part]
+    world.release(good)
+    with TestClient(create_app(None, world.settings())) as client:
+        world.release(*released, 0.5, "ab")
+        until(lambda: problem_of(client) == 1)
+
+        world.release(good)
+
+        until(lambda: problem_of(client) == 0)
+        assert client.get("/release").json() == {
+            "stable": good, "candidate": None, "split": 0.0, "mode": "", "problem": None,
+        }  # fmt: skip
+        assert {bundle_of(client) for _ in range(8)} == {good}
+
+
 def test_a_server_does_not_begin_with_a_bad_bundle(world: World):
     world.release(_changed(world))
 
