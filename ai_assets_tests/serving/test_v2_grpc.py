@@ -97,6 +97,13 @@ def tensor(name: str, datatype: str, field: str, values: list[Any], size: int | 
     return found
 
 
+def sized(count: int) -> Any:
+    """A request for ready vectors, raw, whose one tensor has so many sizes."""
+    found = pb.ModelInferRequest(model_name="trips_vectors", raw_input_contents=[b"0000"])
+    found.inputs.add(name="features", datatype="FP32", shape=[2**31 - 1] * count)
+    return found
+
+
 def typed(**changes: Any) -> Any:
     """A good request of two rows in typed lists, some of them otherwise; None leaves one out."""
     given = {
@@ -163,6 +170,8 @@ BAD: dict[str, tuple[Any, str]] = {
     "negative shape": (
         typed(place=tensor("place", "BYTES", "bytes_contents", [b"a"], size=-1)), "list of sizes"
     ),
+    "very many sizes": (sized(500), "shape must have at most 8 sizes, but has 500"),
+    "very large sizes": (sized(8), f"must be {4 * (2**31 - 1) ** 8} bytes, but there are 4"),
     "another list": (
         typed(distance=tensor("distance", "INT64", "fp32_contents", [1.0, 2.0])),
         "INT64 must come in int64_contents, not in fp32_contents",

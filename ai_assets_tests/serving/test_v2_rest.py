@@ -168,6 +168,8 @@ BAD: dict[str, tuple[Any, str]] = {
     "no datatype": (changed("distance", datatype="INT46"), "Did you mean 'INT64'?"),
     "no shape": (changed("distance", shape=None), "shape must be a list of sizes"),
     "negative shape": (changed("distance", shape=[-1]), "shape must be a list of sizes"),
+    "very many sizes": (changed("due", shape=[2**31 - 1] * 500), "at most 8 sizes, but has 500"),
+    "very large sizes": (changed("due", shape=[2**31 - 1] * 8), f"means {(2**31 - 1) ** 8} elem"),
     "more rows": (changed("distance", shape=[4], data=[1] * 4), "must have 3 rows as 'due' has"),
     "another shape": (changed("due", shape=[9]), "means 9 elements, but there are only 3"),
     "no data": (changed("due", data=None), "data must be a list"),

@@ -19,6 +19,8 @@ from ai_assets.serving.problems import Refused, printable
 BYTES = "BYTES"
 # More than any request has columns; each costs time before it is known whether it is one.
 MOST_TENSORS = 2000
+# Numpy's own bound is 64; a request needs two. The product of very many sizes would take seconds.
+MOST_SIZES = 8
 NUMPY: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype("?"),
     **{f"INT{bits}": np.dtype(f"<i{bits // 8}") for bits in (8, 16, 32, 64)},
@@ -102,6 +104,8 @@ def spec_of(name: Any, datatype: Any, shape: Any) -> Spec:
         raise wrong(name, f"datatype must be one of {', '.join(known)}.{near}")
     if not isinstance(shape, list) or not all(type(s) is int and 0 <= s < 2**31 for s in shape):
         raise wrong(name, "shape must be a list of sizes, such as [1].")
+    if len(shape) > MOST_SIZES:
+        raise wrong(name, f"shape must have at most {MOST_SIZES} sizes, but has {len(shape)}.")
     return Spec(name, datatype, tuple(shape))
 
 
