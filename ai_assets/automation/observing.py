@@ -2,20 +2,18 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from ai_assets.lifecycle.estimation.confidence import belief
-from ai_assets.lifecycle.evaluation.bootstrap import Estimate
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.rollout.decide import Trial
-from ai_assets.lifecycle.rollout.observed import Arm, Observed, loss_difference, row_losses
+from ai_assets.lifecycle.rollout.losses import Rows, estimated_loss, realised_loss
+from ai_assets.lifecycle.rollout.observed import Arm, Observed
 from ai_assets.lifecycle.rollout.spec import Limits
 from ai_assets.serving.record.answers import Answered, Counted, Described, Told
 from ai_assets.serving.record.counts import added, quantile, slower
-from ai_assets.serving.record.decode import Row, rows_of
+from ai_assets.serving.record.decode import rows_of
 from ai_assets.serving.record.feedback import entity, micros
 from ai_assets.serving.record.store import Store
 
@@ -45,8 +43,8 @@ def observe(store: Store | None, product: Product, trial: Trial) -> Observed:
     ours = list(store.newest_answers(since, trial.candidate, role, MOST_REQUESTS))
     theirs = list(store.newest_answers(since, trial.stable, "stable", MOST_REQUESTS))
     outcomes = _outcomes(store.newest_outcomes(since, MOST_OUTCOMES), product)
-    estimated, realised = _losses(ours, theirs, described, outcomes)
-    return Observed(stable, candidate, estimated, realised)
+    both = _rows(ours, described, outcomes), _rows(theirs, described, outcomes)
+    return Observed(stable, candidate, estimated_loss(*both), realised_loss(*both))
 
 
 def told(observed: Observed) -> dict[str, Any]:
@@ -103,37 +101,16 @@ def _outcomes(told: Iterable[Told], product: Product) -> dict[str, float]:
     return found
 
 
-def _losses(
-    ours: list[Answered],
-    theirs: list[Answered],
-    described: Mapping[str, Described],
-    outcomes: Mapping[str, float],
-) -> tuple[Estimate | None, Estimate | None]:
-    """Estimated and realised log loss of the candidate less that of the stable bundle."""
-    both = [_scores_and_labels(entries, described, outcomes) for entries in (ours, theirs)]
-    estimated, realised = [], []
-    for scores, known, labels in both:
-        estimated.append(row_losses(scores, belief(scores, known, labels)))
-        realised.append(row_losses(known, labels))
-    return loss_difference(*estimated), loss_difference(*realised)
-
-
-def _scores_and_labels(
+def _rows(
     entries: list[Answered], described: Mapping[str, Described], outcomes: Mapping[str, float]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All scores [n], and scores and labels [m] of the rows whose outcome is known."""
-    scores = list(chain.from_iterable(entry.probabilities() for entry in entries))
-    pairs: list[tuple[float, float]] = []
-    if outcomes and entries:
-        table = described[entries[0].bundle].table
-        labelled = ((row, _label(row, outcomes, table)) for row in rows_of(entries, described))
-        pairs = [(row.probability, label) for row, label in labelled if label is not None]
-    known = np.array([p for p, _ in pairs]), np.array([label for _, label in pairs])
-    return np.array(scores), *known
-
-
-def _label(row: Row, outcomes: Mapping[str, float], table: Any) -> float | None:
-    found = outcomes.get(row.prediction_id)
-    if found is None and row.key:
-        found = outcomes.get(entity(row.key, table))
-    return found
+) -> Rows:
+    """Scores, labels and units [n] of what one of the two answered."""
+    scores, labels, units = [], [], []
+    known: dict[Any, int] = {}
+    for row in rows_of(entries, described):
+        key = entity(row.key, described[row.entry.bundle].table) if row.key else ""
+        label = outcomes.get(row.prediction_id, outcomes.get(key) if key else None)
+        scores.append(row.probability)
+        labels.append(np.nan if label is None else label)
+        units.append(known.setdefault(key or row.entry.request_id, len(known)))
+    return Rows(np.array(scores), np.array(labels), np.array(units, dtype=np.int64))

@@ -234,13 +234,35 @@ def test_outcomes_as_good_as_the_stable_bundles_do_not(trial: Trial) -> None:
     assert skipped(trial.tick(trial.began)).startswith("The step has lasted")
 
 
-def test_scores_alone_tell_of_a_candidate_that_is_less_sure(made: Callable[..., Trial]) -> None:
+def test_scores_alone_tell_nothing_of_a_candidate_that_is_less_sure(
+    made: Callable[..., Trial],
+) -> None:
     trial = made(limits={"estimated_loss": 0.1})
     trial.scored(40, 0.95, late=True, bundle=A, role="stable", first=1000)
     trial.scored(40, 0.5, late=True)
 
+    assert skipped(trial.tick(trial.began)).startswith("The step has lasted")
+
+
+def test_scores_that_enough_outcomes_bear_out_take_a_worse_candidate_back(
+    made: Callable[..., Trial],
+) -> None:
+    trial = made(limits={"estimated_loss": 0.1})
+    trial.scored(200, 0.95, late=True, bundle=A, role="stable", first=1000)
+    trial.scored(200, 0.5, late=True)
+
     assert trial.asked(trial.began)["end"] == "drop"
     assert trial.decisions() == [("roll_back", "estimated_loss")]
+
+
+def test_a_row_that_is_asked_again_and_again_is_one_row(trial: Trial) -> None:
+    trial.scored(40, 0.9, late=True, bundle=A, role="stable", first=1000)
+    for _ in range(3):
+        trial.scored(20, 0.6, late=True)
+
+    assert skipped(trial.tick(trial.began)).startswith("The step has lasted")
+    trial.scored(10, 0.6, late=True, first=20)
+    assert trial.asked(trial.began)["end"] == "drop"
 
 
 def test_what_was_counted_before_the_step_says_nothing_of_it(trial: Trial) -> None:

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -13,8 +12,6 @@ from ai_assets.lifecycle.rollout.observed import (
     Arm,
     Observed,
     difference_between,
-    loss_difference,
-    row_losses,
     share_between,
 )
 from ai_assets.lifecycle.rollout.spec import Limits, Rollout
@@ -185,21 +182,6 @@ def test_intervals_of_shares_and_of_their_difference() -> None:
     assert share_between(0, 0) == (0.0, 1.0)
     found = difference_between(Arm(answered=14, failed=56), Arm(answered=32, failed=48), 1.96)
     assert found == pytest.approx((0.0524, 0.3339), abs=1e-4)
-
-
-def test_losses_of_rows_and_the_difference_of_their_means() -> None:
-    labels = row_losses([0.8, 0.8, 0.0], [1, 0, 1])
-    beliefs = row_losses([0.5, 0.9], [0.5, 0.9])
-    one, two = np.tile([0.4, 0.6], 200), np.tile([0.2, 0.4], 50)
-
-    found = loss_difference(one, two)
-
-    assert labels == pytest.approx([-np.log(0.8), -np.log(0.2), -np.log(1e-15)])
-    assert beliefs == pytest.approx([np.log(2), 0.32508], abs=1e-5)
-    reach = 1.96 * np.sqrt(0.01 / 399 + 0.01 / 99)
-    assert (found.value, found.low, found.high) == pytest.approx((0.2, 0.2 - reach, 0.2 + reach))
-    assert loss_difference(one, two[:29]) is None
-    assert loss_difference(one[:30], two[:30]) is not None
 
 
 def test_the_declaration_reads_as_people_write_it() -> None:

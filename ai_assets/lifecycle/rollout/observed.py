@@ -3,15 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from ai_assets.lifecycle.evaluation.bootstrap import Estimate
-from ai_assets.lifecycle.evaluation.metrics import LOG_LOSS_EPSILON
 
-FEWEST_ROWS = 30
 # Each look at the numbers may be wrong, and there are many: 99 % of a two-sided interval.
 Z = 2.576
-_Z_95 = 1.96
 
 
 @dataclass(frozen=True)
@@ -47,8 +43,9 @@ class Observed:
     Attributes:
         stable: the one in production.
         candidate: the one beside it.
-        estimated: log loss of the candidate less that of the stable one, both as their scores
-            promise, with its 95 % interval; None where there are too few rows.
+        estimated: log loss of the candidate less that of the stable one over all rows, those
+            without an outcome as their scores promise, with the interval of `losses`; None where
+            too few rows tell of it.
         realised: the same over rows whose outcome is known.
     """
 
@@ -77,35 +74,3 @@ def difference_between(first: Arm, second: Arm, z: float = Z) -> tuple[float, fl
     gap = one - two
     low = gap - np.hypot(one - low_1, high_2 - two)
     return float(low), float(gap + np.hypot(high_1 - one, two - low_2))
-
-
-def row_losses(p: ArrayLike, q: ArrayLike) -> NDArray[np.float64]:
-    """Log loss of each score [n], in nats.
-
-    Args:
-        p: scores [n].
-        q: labels [n], or for rows without one the belief [n] that they are positives.
-    """
-    scores = np.clip(np.asarray(p, dtype=np.float64), LOG_LOSS_EPSILON, 1 - LOG_LOSS_EPSILON)
-    positive = np.asarray(q, dtype=np.float64)
-    return -(positive * np.log(scores) + (1 - positive) * np.log1p(-scores))
-
-
-def loss_difference(candidate: ArrayLike, stable: ArrayLike) -> Estimate | None:
-    """Mean loss of the candidate's rows less that of the stable one's, with its 95 % interval.
-
-    Each answered its own rows, so the two means are independent (Welch 1947).
-
-    Args:
-        candidate: losses [n] of its rows.
-        stable: losses [m] of its rows.
-
-    Returns:
-        None where either has fewer than 30 rows.
-    """
-    one, two = np.asarray(candidate, dtype=np.float64), np.asarray(stable, dtype=np.float64)
-    if min(len(one), len(two)) < FEWEST_ROWS:
-        return None
-    value = float(one.mean() - two.mean())
-    reach = _Z_95 * float(np.sqrt(one.var(ddof=1) / len(one) + two.var(ddof=1) / len(two)))
-    return Estimate(value, value - reach, value + reach)

@@ -33,13 +33,17 @@ class Limits(Section):
     estimated_loss: float | None = Field(
         None,
         ge=0,
-        description="By how much its log loss, estimated from its scores, may exceed the stable "
-        "bundle's, in nats. Broken where the whole 95 % interval lies beyond.",
+        description="By how much its log loss, estimated from all scores and borne out by the "
+        "outcomes known so far, may exceed the stable bundle's, in nats. Broken where the whole "
+        "interval lies beyond, which errs in one of a hundred steps, however often it is looked "
+        "at. Below 200 known outcomes of both it sees nothing: scores alone tell how sure a bundle "
+        "is, not whether rightly.",
     )
     realised_loss: float | None = Field(
         None,
         ge=0,
-        description="The same of the log loss over rows whose outcome callers have told.",
+        description="The same over rows whose outcome callers have told, from 30 rows of both on. "
+        "Rows of one key count as one.",
     )
 
 
