@@ -7,19 +7,22 @@ from typing import Any
 import numpy as np
 
 from ai_assets.lifecycle.product import Product
-from ai_assets.lifecycle.rollout.decide import Trial
+from ai_assets.lifecycle.rollout.decide import Trial, beyond_doubt
 from ai_assets.lifecycle.rollout.losses import Rows, estimated_loss, realised_loss
 from ai_assets.lifecycle.rollout.observed import Arm, Observed
 from ai_assets.lifecycle.rollout.spec import Limits
 from ai_assets.serving.record.answers import Answered, Counted, Described, Told
 from ai_assets.serving.record.counts import added, quantile, slower
-from ai_assets.serving.record.decode import rows_of
-from ai_assets.serving.record.feedback import entity, micros
+from ai_assets.serving.record.decode import keys_of_rows
+from ai_assets.serving.record.feedback import micros
 from ai_assets.serving.record.store import Store
 
-# Enough to tell losses apart; more would make a tick long. Of outcomes, those sent last.
-MOST_REQUESTS = 5_000
+# Enough to tell losses apart; more would make a tick long, which is cut off after a minute. Those
+# that came last, of answers of each bundle as of outcomes; a request may have a thousand rows.
+MOST_ROWS = 20_000
 MOST_OUTCOMES = 50_000
+# Of ready vectors, as the log has it.
+_NO_KEY = "{}"
 
 
 def observe(store: Store | None, product: Product, trial: Trial) -> Observed:
@@ -37,11 +40,16 @@ def observe(store: Store | None, product: Product, trial: Trial) -> Observed:
     role = "shadow" if trial.mode == "shadow" else "candidate"
     stable = _arm(found.get((trial.stable, "stable")), limits)
     candidate = _arm(found.get((trial.candidate, role)), limits)
-    if limits.estimated_loss is None and limits.realised_loss is None:
-        return Observed(stable, candidate)
+    counted = Observed(stable, candidate)
+    declared = limits.estimated_loss is not None or limits.realised_loss is not None
+    # A candidate that fails must not wait for rows to be read.
+    if not declared or beyond_doubt(limits, counted):
+        return counted
     described = store.descriptions()
-    ours = list(store.newest_answers(since, trial.candidate, role, MOST_REQUESTS))
-    theirs = list(store.newest_answers(since, trial.stable, "stable", MOST_REQUESTS))
+    newest = ((trial.candidate, role), (trial.stable, "stable"))
+    ours, theirs = (
+        _newest(store.newest_answers(since, *which, MOST_ROWS), MOST_ROWS) for which in newest
+    )
     outcomes = _outcomes(store.newest_outcomes(since, MOST_OUTCOMES), product)
     both = _rows(ours, described, outcomes), _rows(theirs, described, outcomes)
     return Observed(stable, candidate, estimated_loss(*both), realised_loss(*both))
@@ -96,8 +104,20 @@ def _outcomes(told: Iterable[Told], product: Product) -> dict[str, float]:
         label = float(one.outcome == positive)
         if one.prediction_id is not None:
             found.setdefault(one.prediction_id, label)
-        if one.entity != "{}":
+        if one.entity != _NO_KEY:
             found.setdefault(one.entity, label)
+    return found
+
+
+def _newest(entries: Iterable[Answered], most: int) -> list[Answered]:
+    """The first entries that have so many rows together, or all; no more are read."""
+    found: list[Answered] = []
+    rows = 0
+    for entry in entries:
+        found.append(entry)
+        rows += entry.rows
+        if rows >= most:
+            break
     return found
 
 
@@ -105,12 +125,15 @@ def _rows(
     entries: list[Answered], described: Mapping[str, Described], outcomes: Mapping[str, float]
 ) -> Rows:
     """Scores, labels and units [n] of what one of the two answered."""
-    scores, labels, units = [], [], []
-    known: dict[Any, int] = {}
-    for row in rows_of(entries, described):
-        key = entity(row.key, described[row.entry.bundle].table) if row.key else ""
-        label = outcomes.get(row.prediction_id, outcomes.get(key) if key else None)
-        scores.append(row.probability)
-        labels.append(np.nan if label is None else label)
-        units.append(known.setdefault(key or row.entry.request_id, len(known)))
+    scores: list[float] = []
+    labels, units = [], []
+    known: dict[str | int, int] = {}
+    for entry in entries:
+        scores += entry.probabilities()
+        keys = keys_of_rows(entry, described[entry.bundle].table)
+        for name, key in zip(entry.prediction_ids(), keys, strict=True):
+            of_key = None if key == _NO_KEY else outcomes.get(key)
+            labels.append(outcomes.get(name, np.nan if of_key is None else of_key))
+            unit = entry.request_id if key == _NO_KEY else key
+            units.append(known.setdefault(unit, len(known)))
     return Rows(np.array(scores), np.array(labels), np.array(units, dtype=np.int64))

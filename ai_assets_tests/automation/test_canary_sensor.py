@@ -1,6 +1,7 @@
 """The sensor that lets a candidate go by itself, on a ledger and a log written by the recorder."""
 
 import asyncio
+import json
 from array import array
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -12,15 +13,19 @@ import dagster as dg
 import pytest
 from small_product import World, write_product
 
-from ai_assets.automation import canary
+from ai_assets.automation import canary, observing
 from ai_assets.automation.canary import WHO, canary_sensor
 from ai_assets.lifecycle.features.encoding import EncodedColumn, Encoding
+from ai_assets.lifecycle.rollout import decide as rollout
+from ai_assets.lifecycle.rollout.decide import decision_id
 from ai_assets.resources.ledger import Entry
 from ai_assets.resources.notify import Alert
-from ai_assets.serving.record.answers import Answered, Described, Told
+from ai_assets.serving.record.answers import Answered, Described, LogError, Told
 from ai_assets.serving.record.counts import Counts
+from ai_assets.serving.record.decode import keys_of_rows
 from ai_assets.serving.record.ids import new_request_id
 from ai_assets.serving.record.recorder import Recorder
+from ai_assets.serving.record.sqlite import SqliteStore
 from ai_assets.serving.record.store import open_store
 
 A, B = "late_orders:2024-02-01-0123456789ab", "late_orders:2024-03-01-0123456789ab"
@@ -89,6 +94,30 @@ class Trial:
                 await recorder.add(entry, told)
 
         self.recorded(work)
+
+    def asked_in_bulk(self, requests: int, rows: int) -> None:
+        """Let B answer requests of many rows each."""
+        given = [{"number": n, "placed": "2024-04-02T00:00:00Z"} for n in range(rows)]
+
+        async def work(recorder: Recorder) -> None:
+            await recorder.add(Described.of(B, self.world.product.request_table, ENCODING))
+            for _ in range(requests):
+                now = int(datetime.now(UTC).timestamp() * 1e6)
+                entry = Answered(
+                    new_request_id(now), now, "predict", None, B, None, "candidate", {}, 0.5, 1.0,
+                    None, None, json.dumps(given).encode(), array("f", [1.0] * rows).tobytes(),
+                    array("d", [0.5] * rows).tobytes(), ["late"] * rows,
+                )  # fmt: skip
+                await recorder.add(entry)
+
+        self.recorded(work)
+
+    def step(self) -> rollout.Trial:
+        """What the sensor decides on."""
+        history = self.world.tools.ledger.history("late_orders")
+        found = observing.trial_of(history.row(-1, named=True))
+        assert found is not None
+        return found
 
     def recorded(self, work: Callable[[Recorder], Any]) -> None:
         """Do something with a recorder of the log, and close it."""
@@ -253,6 +282,42 @@ def test_scores_that_enough_outcomes_bear_out_take_a_worse_candidate_back(
 
     assert trial.asked(trial.began)["end"] == "drop"
     assert trial.decisions() == [("roll_back", "estimated_loss")]
+
+
+def test_a_candidate_that_fails_is_taken_back_before_any_row_is_read(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise LogError("The log cannot be read now.")
+
+    monkeypatch.setattr(SqliteStore, "newest_answers", broken)
+    trial.answer(10)
+    with pytest.raises(LogError):
+        trial.tick(trial.began)
+    assert trial.decisions() == [] and trial.alerts() == []
+
+    trial.answer(20, status=500)
+    assert trial.asked(trial.began)["end"] == "drop"
+    found = trial.world.tools.decisions.find("late_orders", decision_id(trial.step()))
+    assert [reason["rule"] for reason in found["evidence"]["reasons"]] == [
+        "error_rate", "error_rate_above_stable", "latency_p99_ms",
+    ]  # fmt: skip
+
+
+def test_a_tick_reads_a_bounded_number_of_rows_however_large_the_requests(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    def counted(entry: Answered, table: Any) -> list[str]:
+        read.append(entry.rows)
+        return keys_of_rows(entry, table)
+
+    monkeypatch.setattr(observing, "keys_of_rows", counted)
+    trial.asked_in_bulk(requests=25, rows=1000)
+
+    assert skipped(trial.tick(trial.began)).startswith("The step has lasted")
+    assert sum(read) == observing.MOST_ROWS == 20_000
 
 
 def test_a_row_that_is_asked_again_and_again_is_one_row(trial: Trial) -> None:

@@ -90,7 +90,9 @@ def decide(rollout: Rollout, trial: Trial, observed: Observed, now: datetime) ->
         observed: how both answered since then.
         now: the moment of the decision.
     """
-    findings = list(_findings(rollout.limits, observed))
+    findings = list(_of_counts(rollout.limits, observed))
+    if not any(finding.sure for finding in findings):
+        findings += _of_losses(rollout.limits, observed)
     reasons = [finding.told() for finding in findings]
     for finding in findings:
         if finding.sure:
@@ -132,8 +134,13 @@ def _step(
     return Step(decision_id(trial), trial.product, action, share, cause, why, reasons)
 
 
-def _findings(limits: Limits, observed: Observed) -> Iterator[_Finding]:
-    """Each declared limit against the numbers."""
+def beyond_doubt(limits: Limits, observed: Observed) -> bool:
+    """Whether counts of requests alone end the trial: losses are not looked at then."""
+    return any(finding.sure for finding in _of_counts(limits, observed))
+
+
+def _of_counts(limits: Limits, observed: Observed) -> Iterator[_Finding]:
+    """Each declared limit of errors and latency against the numbers."""
     stable, candidate = observed.stable, observed.candidate
     if limits.error_rate is not None:
         yield _errors(limits.error_rate, candidate)
@@ -141,6 +148,10 @@ def _findings(limits: Limits, observed: Observed) -> Iterator[_Finding]:
         yield _more_errors(limits.error_rate_above_stable, stable, candidate)
     if limits.latency_p99_ms is not None:
         yield _latency(limits.latency_p99_ms, candidate)
+
+
+def _of_losses(limits: Limits, observed: Observed) -> Iterator[_Finding]:
+    """Each declared limit of a loss against the numbers."""
     if limits.estimated_loss is not None:
         yield _loss("estimated_loss", limits.estimated_loss, observed)
     if limits.realised_loss is not None:
