@@ -291,7 +291,7 @@ class Server:
         """
         slot = self.slot
         with slot.held():
-            await slot.batcher.call(slot.engine.ready, 0)
+            await slot.ready()
         self.keeper.recorder.ready()
 
     def answered(self, route: str, status: int, began: float) -> None:

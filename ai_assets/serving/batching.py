@@ -98,6 +98,8 @@ class MicroBatcher(Generic[Part, R]):
         self._runner: asyncio.Task[None] | None = None
         self._closed = False
         self._worker = _new_worker()
+        # When the batch that is scored began, as the loop's clock has it.
+        self._began = math.inf
 
     @property
     def waiting(self) -> int:
@@ -123,7 +125,7 @@ class MicroBatcher(Generic[Part, R]):
 
         Args:
             work: called in the worker thread.
-            cost: counts as so many rows. Work that costs none does not wait for those that wait.
+            cost: counts as so many rows, at least 1.
 
         Raises:
             CallerGone: the caller did not wait.
@@ -134,13 +136,11 @@ class MicroBatcher(Generic[Part, R]):
     def _enter(self, part: Part | _Call) -> "asyncio.Future[Any]":
         """Take a place in the line; what comes of it."""
         size = len(part)
+        self._check_open()
         self._admit(size)
         loop = asyncio.get_running_loop()
         job: _Job[Part] = _Job(part, loop.create_future(), loop.time(), caller.get())
-        if size:
-            self._jobs.append(job)
-        else:
-            self._jobs.appendleft(job)
+        self._jobs.append(job)
         self._waiting += size
         if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._run())
@@ -159,9 +159,25 @@ class MicroBatcher(Generic[Part, R]):
             await asyncio.shield(self._runner)
         await asyncio.to_thread(self._worker.shutdown, True)
 
-    def _admit(self, rows: int) -> None:
+    def check(self) -> None:
+        """Return if work is taken, and the worker comes to its end. It costs no place in the line.
+
+        Raises:
+            Refused: with 503: the server is stopping, or a batch hangs.
+        """
+        self._check_open()
+        if asyncio.get_running_loop().time() - self._began > self._max_seconds:
+            raise self._no_answer()
+
+    def _check_open(self) -> None:
         if self._closed:
             raise Refused(503, "The server is stopping.", headers={"Retry-After": "1"})
+
+    def _no_answer(self) -> Refused:
+        words = f"There was no answer within {self._max_seconds:g} s."
+        return Refused(503, words, headers={"Retry-After": "1"})
+
+    def _admit(self, rows: int) -> None:
         # An idle server takes a request of any admitted size.
         if self._waiting and self._waiting + rows > self._max_waiting:
             wait = min(60, max(1, math.ceil(self._waiting / self._rows_a_second)))
@@ -177,11 +193,13 @@ class MicroBatcher(Generic[Part, R]):
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while self._jobs:
-            batch, began = await self._next(), loop.time()
+            batch = await self._next()
+            self._began = began = loop.time()
             self._look_late(batch)
             try:
                 await self._answer(batch)
             finally:
+                self._began = math.inf
                 self._late.cancel()
                 for job in batch:
                     self._release(len(job.part))
@@ -221,8 +239,7 @@ class MicroBatcher(Generic[Part, R]):
         long_ago = asyncio.get_running_loop().time() - self._max_seconds
         for job in (*batch, *self._jobs):
             if job.since <= long_ago:
-                words = f"There was no answer within {self._max_seconds:g} s."
-                _fail(job, Refused(503, words, headers={"Retry-After": "1"}))
+                _fail(job, self._no_answer())
         self._look_late(batch)
 
     async def _answer(self, batch: list[_Job[Part]]) -> None:

@@ -231,7 +231,7 @@ class Worked:
         return work
 
 
-def test_other_work_takes_its_turn_alone_and_what_costs_nothing_goes_first():
+def test_other_work_takes_its_turn_alone():
     async def scenario():
         slow = Slow()
         many, work = batcher(slow), Worked(slow)
@@ -241,7 +241,7 @@ def test_other_work_takes_its_turn_alone_and_what_costs_nothing_goes_first():
             asyncio.create_task(one)
             for one in (
                 many.submit([1]), many.submit([2]), many.call(work("explained"), 3),
-                many.submit([3]), many.call(work("ready"), 0),
+                many.submit([3]), many.call(work("again"), 1),
             )
         ]  # fmt: skip
         await asyncio.sleep(0.02)
@@ -252,9 +252,34 @@ def test_other_work_takes_its_turn_alone_and_what_costs_nothing_goes_first():
 
     found, batches, waiting, after = asyncio.run(scenario())
 
-    assert found == [[0], [2], [4], "explained", [6], "ready"]
-    assert batches == [[0], ["ready"], [1, 2], ["explained"], [3]]
-    assert (waiting, after) == (7, 0)
+    assert found == [[0], [2], [4], "explained", [6], "again"]
+    assert batches == [[0], [1, 2], ["explained"], [3], ["again"]]
+    assert (waiting, after) == (8, 0)
+
+
+def test_while_a_batch_hangs_or_the_line_is_closed_nothing_is_ready():
+    async def scenario():
+        slow = Slow()
+        many = MicroBatcher(slow, max_rows=1, max_waiting=10, max_seconds=0.2)
+        many.check()
+        hangs = asyncio.create_task(many.submit([1]))
+        await asyncio.sleep(0.1)
+        many.check()
+        await asyncio.sleep(0.2)
+        with pytest.raises(Refused, match=r"There was no answer within 0\.2 s") as refused:
+            many.check()
+        slow.let.set()
+        await asyncio.gather(hangs, return_exceptions=True)
+        await many.submit([2])
+        many.check()
+        await many.close()
+        with pytest.raises(Refused, match="The server is stopping"):
+            many.check()
+        return refused.value
+
+    refused = asyncio.run(scenario())
+
+    assert (refused.status, dict(refused.headers)) == (503, {"Retry-After": "1"})
 
 
 def test_other_work_is_refused_as_rows_are_and_its_failure_is_its_own():

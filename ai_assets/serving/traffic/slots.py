@@ -66,6 +66,7 @@ class Slot:
         self._making = threading.Lock()
         self._held = 0
         self._free = asyncio.Event()
+        self._looking: asyncio.Task[None] | None = None
 
     @cached_property
     def models(self) -> "Models":
@@ -94,6 +95,22 @@ class Slot:
         """Take requests, and look for newer tables."""
         self.batcher.open()
         self.engine.start()
+
+    async def ready(self) -> None:
+        """Return if rows can be scored now.
+
+        Anybody may ask, as often as they like. So nobody who does takes a place in the line, and
+        all who do while tables are missing wait for one look at them.
+
+        Raises:
+            Refused: with 503 and the reason, as any caller may hear it.
+        """
+        self.batcher.check()
+        if self.engine.snapshots is not None:
+            return
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(asyncio.to_thread(self.engine.ready))
+        await asyncio.shield(self._looking)
 
     @contextmanager
     def held(self) -> Iterator[None]:
