@@ -7,8 +7,8 @@ the same whatever its size. What a request brings is never taken apart here: row
 matrix, it stays one part of the batch.
 
 Rows that have waited for a while are only scored if their caller is still there, and nobody waits
-longer than a bound, should a batch never end. Other work of the worker, such as explanations, takes
-its turn in the same line.
+longer than a bound, behind many batches or one that never ends. Other work of the worker, such as
+explanations, takes its turn in the same line.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ class MicroBatcher(Generic[Part, R]):
         max_rows: largest batch. A single request may be larger, and is then a batch of its own.
         max_waiting: rows that may wait; beyond it requests are refused with 503.
         told: called with each result on behalf of whoever asked for it.
-        max_seconds: how long a request may wait for its answer, and at most twice as long; then
+        max_seconds: how long a request may wait for its answer, behind however many batches; then
             it is refused with 503.
     """
 
@@ -211,10 +211,12 @@ class MicroBatcher(Generic[Part, R]):
     async def _next(self) -> list[_Job[Part]]:
         """The jobs to score next, without those that nobody waits for; there may be none left."""
         batch: list[_Job[Part]] = []
-        size, long_ago = 0, asyncio.get_running_loop().time() - _LONG_S
+        size, now = 0, asyncio.get_running_loop().time()
         while self._jobs and (not batch or self._joins(batch[-1], size)):
             job = self._jobs.popleft()
-            if job.since < long_ago and await _is_gone(job):
+            if job.since <= now - self._max_seconds:
+                _fail(job, self._no_answer())
+            elif job.since < now - _LONG_S and await _is_gone(job):
                 _fail(job, CallerGone())
             if job.done.done():
                 self._release(len(job.part))
@@ -231,8 +233,13 @@ class MicroBatcher(Generic[Part, R]):
         return size + len(part) <= self._max_rows
 
     def _look_late(self, batch: list[_Job[Part]]) -> None:
-        late = asyncio.get_running_loop().call_later(self._max_seconds, self._end_late, batch)
-        self._late: asyncio.TimerHandle = late
+        """Wake up when the one of all who wait that came first has waited for too long."""
+        loop = asyncio.get_running_loop()
+        came = (job.since for job in (*batch, *self._jobs) if not job.done.done())
+        first = next(came, loop.time())
+        self._late: asyncio.TimerHandle = loop.call_at(
+            first + self._max_seconds, self._end_late, batch
+        )
 
     def _end_late(self, batch: list[_Job[Part]]) -> None:
         """Refuse whoever has waited for too long, while a batch goes on."""
@@ -259,7 +266,8 @@ class MicroBatcher(Generic[Part, R]):
                 return
             # One request's rows must not fail those of another.
             for job in batch:
-                await self._answer([job])
+                if not job.done.done():
+                    await self._answer([job])
             return
         rows = sum(map(len, parts))
         self._rows_a_second = max(1.0, rows / max(loop.time() - began, 1e-6))

@@ -38,8 +38,8 @@ class Settings:
         max_body: most bytes of a request.
         batch_rows: most rows that are scored together.
         max_waiting: rows that may wait before requests are refused with 503.
-        max_seconds: how long a request may wait for its answer, and at most twice as long; then
-            it is refused with 503. A server that is stopped waits as long for what is under way.
+        max_seconds: how long a request may wait to be scored, and again to be recorded; then it
+            is refused with 503. A server that is stopped waits as long for what is under way.
         max_shadow: rows that may wait for a shadow; what comes beyond is not shown to it.
         cache: small requests whose answers each bundle keeps for who asks the same again; 0 keeps
             none.

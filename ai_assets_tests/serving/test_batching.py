@@ -216,6 +216,62 @@ def test_nobody_waits_longer_than_the_bound_and_the_worker_goes_on_afterwards():
     assert waiting == 0
 
 
+def test_behind_many_short_batches_nobody_waits_longer_than_the_bound_either():
+    """Fewer are scored than came, and those who are not hear it in time."""
+    scored = []
+
+    def score(parts: list[list[int]]) -> list[list[int]]:
+        time.sleep(0.2)
+        scored.extend(parts)
+        return parts
+
+    async def ask(many, number: int):
+        began = time.monotonic()
+        (found,) = await asyncio.gather(many.submit([number]), return_exceptions=True)
+        return found, time.monotonic() - began
+
+    async def scenario():
+        many = MicroBatcher(score, max_rows=1, max_waiting=20, max_seconds=0.5)
+        found = await asyncio.gather(*(ask(many, number) for number in range(12)))
+        after = await many.submit([12])
+        await many.close()
+        return found, after, many.waiting
+
+    found, after, waiting = asyncio.run(scenario())
+
+    answered = [answer for answer, _ in found if not isinstance(answer, Refused)]
+    assert answered == [[number] for number in range(len(answered))]
+    assert 1 <= len(answered) <= 2
+    assert {e.error for e, _ in found[len(answered) :]} == {"There was no answer within 0.5 s."}
+    assert max(seconds for _, seconds in found) < 1.0
+    # The batch under way was not ended, and nothing more was begun for who no longer waits.
+    assert len(scored) <= 4
+    assert (after, waiting) == ([12], 0)
+
+
+def test_a_batch_that_fails_is_not_tried_row_by_row_for_callers_who_were_refused():
+    tried = []
+
+    def score(parts: list[list[int]]) -> list[list[int]]:
+        tried.append(parts)
+        time.sleep(0.3 if len(parts) > 1 else 0)
+        raise ValueError("too large")
+
+    async def scenario():
+        many = MicroBatcher(score, max_rows=4, max_waiting=20, max_seconds=0.2)
+        tasks = [many.submit([number]) for number in range(4)]
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        await many.close()
+        return found
+
+    found = asyncio.run(scenario())
+
+    assert [e.error for e in found if isinstance(e, Refused)] == [
+        "There was no answer within 0.2 s."
+    ] * 4
+    assert tried == [[[0], [1], [2], [3]]]
+
+
 class Worked:
     """Work that ends when it is let; remembers in what order with batches."""
 
