@@ -335,12 +335,13 @@ class Server:
     async def schema(self, _: Request) -> Response:
         """What a row must be, as JSON Schema, with the bundle and its answers."""
         decision = self.bundle.decision
+        several = decision.task == "multiclass"
         return _json(
             {
                 "bundle": self.bundle.tag,
                 "task": decision.task,
                 "labels": list(decision.classes),
-                "threshold": decision.threshold,
+                **({} if several else {"threshold": decision.threshold}),
                 "request": self.reader.model.model_json_schema(),
             }
         )

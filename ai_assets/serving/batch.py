@@ -98,19 +98,29 @@ class Batch:
 
     def _table(self, frame: pl.DataFrame, scored: "Scored | None") -> pl.DataFrame:
         """What is written of rows: their number, their key, and the answers."""
-        is_number = self._loaded.bundle.decision.task == "regression"
-        label = pl.Float64() if is_number else pl.String()
+        decision = self._loaded.bundle.decision
+        label = pl.Float64() if decision.task == "regression" else pl.String()
         return pl.DataFrame(
             [
                 *(frame[name] for name in (ROW, *self._kept)),
                 pl.Series("prediction_id", scored.ids if scored else [], pl.String),
                 pl.Series("probability", scored.probability if scored else [], pl.Float64),
                 pl.Series("label", scored.label if scored else [], label),
-                pl.Series(
-                    "threshold", [scored.threshold if scored else 0.0], pl.Float64
-                ).new_from_index(0, frame.height),
+                *self._last(frame.height, scored),
             ]
         )
+
+    def _last(self, height: int, scored: "Scored | None") -> list[pl.Series]:
+        """The threshold; of several classes the probability of each, in a column of its own."""
+        decision = self._loaded.bundle.decision
+        if decision.task != "multiclass":
+            threshold = pl.Series("threshold", [scored.threshold if scored else 0.0], pl.Float64)
+            return [threshold.new_from_index(0, height)]
+        each = None if scored is None else scored.probabilities
+        return [
+            pl.Series(f"probability_{name}", [] if each is None else each[:, at], pl.Float64)
+            for at, name in enumerate(decision.classes)
+        ]
 
     def _rejected(self, piece: Piece, reasons: dict[int, list[str]]) -> pl.DataFrame:
         at = sorted(reasons)

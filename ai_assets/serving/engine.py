@@ -47,6 +47,8 @@ class Scored:
         bundle: tag of the bundle that answered.
         model: partition of its model; None without partitions.
         took: how long the batch took that these rows were part of.
+        probabilities: as in `Scores`, [n, K] or None.
+        classes: what the columns of `probabilities` are called.
     """
 
     request_id: int
@@ -58,6 +60,8 @@ class Scored:
     bundle: str
     model: str | None
     took: Took | None = None
+    probabilities: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
 
     @property
     def ids(self) -> list[str]:
@@ -71,6 +75,8 @@ class Scored:
 
     def content(self) -> list[dict[str, Any]]:
         """The answers as JSON shows them."""
+        if self.probabilities is not None:
+            return self._of_classes(self.probabilities)
         return [
             {
                 "prediction_id": name,
@@ -81,6 +87,21 @@ class Scored:
             for name, probability, label in zip(
                 self.ids, self.probability.tolist(), self.label, strict=True
             )
+        ]
+
+    def _of_classes(self, probabilities: np.ndarray) -> list[dict[str, Any]]:
+        """The answers where there are several classes: the likeliest, and how likely each is."""
+        columns = zip(
+            self.ids, self.probability.tolist(), self.label, probabilities.tolist(), strict=True
+        )
+        return [
+            {
+                "prediction_id": name,
+                "probability": probability,
+                "label": label,
+                "probabilities": dict(zip(self.classes, each, strict=True)),
+            }
+            for name, probability, label, each in columns
         ]
 
 
@@ -154,6 +175,8 @@ class Engine:
         _check_finite(scores)
         ended, by_sql = time.time_ns(), bool(sql_began_ns)
         self.metrics.scored(scores.probability)
+        if scores.probabilities is not None:
+            self.metrics.labelled(scores.label)
         took = Took(len(matrix), sql_began_ns, began if by_sql else 0, began, ended)
         return _Seen(matrix, scores, took)
 
@@ -312,6 +335,7 @@ def _shared_out(
         begin, end = at[is_vectors], at[is_vectors] + len(part)
         at[is_vectors] = end
         scores = seen.scores
+        each = scores.probabilities
         found.append(
             Scored(
                 request_id=new_request_id(time.time_ns() // 1000),
@@ -323,6 +347,8 @@ def _shared_out(
                 bundle=bundle.tag,
                 model=bundle.partition,
                 took=seen.took,
+                probabilities=None if each is None else each[begin:end],
+                classes=bundle.decision.classes,
             )
         )
     return found

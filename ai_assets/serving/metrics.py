@@ -1,7 +1,8 @@
 """What Prometheus reads. Under BentoML the same numbers appear on its own /metrics."""
 
 import time
-from collections.abc import Mapping
+from collections import Counter as Counted
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,6 +43,12 @@ class Metrics:
         )
         self._probability = Histogram(
             "ai_assets_probability", "Answers given", ["product"], buckets=_TENTHS, **shared
+        )
+        self._labels = Counter(
+            "ai_assets_labels",
+            "Answers given, where there are several classes; those of a shadow are counted too",
+            ["product", "label"],
+            **shared,
         )
         self._waiting = Gauge(
             "ai_assets_waiting_rows",
@@ -179,6 +186,11 @@ class Metrics:
         """Count a request whose answers [n] were known."""
         self._looked_up.labels(self._product, "hit").inc()
         observe_all(self._probability.labels(self._product), probabilities)
+
+    def labelled(self, labels: "Sequence[str | float]") -> None:
+        """Count answers by their class."""
+        for label, count in Counted(labels).items():
+            self._labels.labels(self._product, label).inc(count)
 
     def not_cached(self) -> None:
         """Count a request whose answers were looked for, and not known."""

@@ -1,5 +1,6 @@
 """What OpenAPI says of answers: of rows, of explanations, of refusals."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,15 +43,17 @@ def refusals(said: dict[str, str]) -> dict[str, Any]:
 def answers(decision: "Decision") -> dict[str, Any]:
     """What `/predict` answers."""
     label: dict[str, Any] = {**_TEXT, "enum": list(decision.classes)}
-    words = f"Probability of '{decision.positive}'"
+    words, last = probability_words(decision), {"threshold": _NUMBER}
     if decision.task == "regression":
-        label, words = _NUMBER, "The predicted value"
+        label = _NUMBER
+    elif decision.task == "multiclass":
+        last = {"probabilities": _of_classes(decision.classes)}
     prediction = _object(
         {
             "prediction_id": {**_TEXT, "format": "uuid"},
             "probability": {**_NUMBER, "description": words},
             "label": label,
-            "threshold": _NUMBER,
+            **last,
         }
     )
     online = {
@@ -61,10 +64,33 @@ def answers(decision: "Decision") -> dict[str, Any]:
     return _object({**_SHARED, "online": online, "predictions": _list(prediction)})
 
 
-def explanations() -> dict[str, Any]:
+def probability_words(decision: "Decision") -> str:
+    """What `probability` is, in words."""
+    if decision.task == "regression":
+        return "The predicted value"
+    if decision.task == "multiclass":
+        return "Probability of the answer"
+    return f"Probability of '{decision.positive}'"
+
+
+def _of_classes(classes: Sequence[str]) -> dict[str, Any]:
+    """The probability of each class, by its name; the example is certain of the first."""
+    each = {**_NUMBER, "minimum": 0, "maximum": 1}
+    return {
+        **_object(dict.fromkeys(classes, each)),
+        "additionalProperties": False,
+        "description": "Probability of each answer that there is; together 1",
+        "examples": [{name: float(not at) for at, name in enumerate(classes)}],
+    }
+
+
+def explanations(decision: "Decision") -> dict[str, Any]:
     """What `/explain` answers."""
     share = _object({"feature": _TEXT, "value": {}, "contribution": _NUMBER})
     one = {"method": _TEXT, "space": _TEXT, "output": _NUMBER, "base": _NUMBER}
+    if decision.task == "multiclass":
+        words = "The answer that is explained"
+        one = {"label": {**_TEXT, "enum": list(decision.classes), "description": words}, **one}
     return _object(
         {**_SHARED, "explanations": _list(_object({**one, "contributions": _list(share)}))}
     )

@@ -36,11 +36,18 @@ class Scores:
         probability: P(positive); of several classes that of the answer; the value of a regression.
         label: the answers in the product's own words.
         threshold: P(positive) from which on the answer is positive.
+        probabilities: of several classes that of each, float64 [n, K] in their order; else None.
     """
 
     probability: np.ndarray
     label: list[str | float]
     threshold: float
+    probabilities: np.ndarray | None = None
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """What the model said: [n], or of several classes [n, K]."""
+        return self.probability if self.probabilities is None else self.probabilities
 
 
 class Scorer:
@@ -132,7 +139,7 @@ class Scorer:
     def probabilities(self, matrix: np.ndarray) -> np.ndarray:
         """Calibrated predictions [n, K] for rows of the encoded matrix."""
         if not len(matrix):
-            return np.empty((0, 1))
+            return np.empty((0, self._outputs))
         run, step = self._session.run, self._step(len(matrix))
         pieces = [matrix[at : at + step] for at in range(0, len(matrix), step)]
         if len(pieces) == 1:
@@ -154,9 +161,24 @@ class Scorer:
     def scores(self, predicted: np.ndarray) -> Scores:
         """Answers for calibrated predictions."""
         decision = self.bundle.decision
-        answer = predicted.max(axis=1) if decision.task == "multiclass" else predicted[:, 0]
-        return Scores(answer, decision.answers(predicted), decision.threshold)
+        if decision.task != "multiclass":
+            return Scores(predicted[:, 0], decision.answers(predicted), decision.threshold)
+        answer = predicted.max(axis=1)
+        return Scores(answer, decision.answers(predicted), decision.threshold, predicted)
+
+    @property
+    def _outputs(self) -> int:
+        """Columns of a prediction."""
+        decision = self.bundle.decision
+        return len(decision.classes) if decision.task == "multiclass" else 1
 
     @cached_property
     def _session(self) -> "onnxruntime.InferenceSession":
-        return self._opening()
+        session = self._opening()
+        if self._outputs > 1:
+            # Else the first row that is answered by a class without a name would tell.
+            found = session.get_outputs()[0].shape[-1]
+            if isinstance(found, int) and found != self._outputs:
+                words = f"model.onnx tells {found} classes apart, decision.json names"
+                raise BundleError(f"{words} {self._outputs}. Build the bundle anew.")
+        return session

@@ -68,6 +68,7 @@ class Answering:
         self._lists = {
             "online": len(slot.bundle.online),
             "contributions": len(slot.bundle.encoding.columns),
+            "probabilities": len(slot.bundle.decision.classes),
         }
         self._schema = build_schema(slot.bundle, slot.reader, slot.feedback, resolvers)
         self._documents = Documents(self._schema)
@@ -184,7 +185,7 @@ class Answering:
         ]
         shared = {"bundle": found["bundle"], "model": found["model"], "online": online}
         return [
-            {**shared, **prediction, "predictionId": prediction["prediction_id"]}
+            {**shared, **_listed(prediction), "predictionId": prediction["prediction_id"]}
             for prediction in found["predictions"]
         ]
 
@@ -231,6 +232,17 @@ class _Execution(ExecutionContext):
         if is_rows and len(result) > _FEW:
             return asyncio.to_thread(complete, *given)
         return complete(*given)
+
+
+def _listed(prediction: dict[str, Any]) -> dict[str, Any]:
+    """A prediction, with the probabilities of its classes as a list."""
+    each = prediction.get("probabilities")
+    if each is None:
+        return prediction
+    return {
+        **prediction,
+        "probabilities": [{"label": n, "probability": p} for n, p in each.items()],
+    }
 
 
 def _told(errors: list[dict[str, Any]]) -> tuple[dict[str, Any], int]:

@@ -26,6 +26,7 @@ from graphql import (
     value_from_ast_untyped,
 )
 
+from ai_assets.serving.openapi_answers import probability_words
 from ai_assets.serving.protocols.graphql_names import graphql_names
 from ai_assets.serving.record.feedback import ID, KNOWN_AT, OUTCOME
 
@@ -84,7 +85,7 @@ def build_schema(
     """
     row = _input("RowInput", bundle.request.table.description, _row_fields(reader))
     told = _input("OutcomeInput", "By predictionId, or by the key.", _outcome_fields(feedback))
-    prediction, explanation = _prediction(bundle.decision), _explanation()
+    prediction, explanation = _prediction(bundle.decision), _explanation(bundle.decision)
     query = {
         "predict": GraphQLField(
             _many(prediction), {"rows": _arguments(row)}, description="Answers, one a row."
@@ -94,7 +95,7 @@ def build_schema(
             {"rows": _arguments(row)},
             description="How much each feature contributed to the answer to a row.",
         ),
-        "model": GraphQLField(GraphQLNonNull(_model()), description="What answers."),
+        "model": GraphQLField(GraphQLNonNull(_model(bundle.decision)), description="What answers."),
         "schema": GraphQLField(_list(_column()), description="The columns of a row."),
     }
     mutation = {
@@ -176,14 +177,13 @@ def _words(check: "ColumnCheck") -> str:
 
 def _prediction(decision: "Decision") -> GraphQLObjectType:
     number = decision.task == "regression"
-    words = "The predicted value" if number else f"Probability of '{decision.positive}'"
     return _object(
         "Prediction",
         {
             "predictionId": GraphQLNonNull(GraphQLID),
             "label": GraphQLNonNull(GraphQLFloat if number else GraphQLString),
             "probability": GraphQLNonNull(GraphQLFloat),
-            "threshold": GraphQLNonNull(GraphQLFloat),
+            **_of_answer(decision),
             **_ANSWERED,
             "online": _list(
                 _object(
@@ -196,12 +196,27 @@ def _prediction(decision: "Decision") -> GraphQLObjectType:
                 )
             ),
         },
-        probability=words,
+        probability=probability_words(decision),
         online="Version and age of each time-varying table",
+        **_said_of_label(decision),
     )
 
 
-def _explanation() -> GraphQLObjectType:
+def _of_answer(decision: "Decision") -> dict[str, Any]:
+    """What an answer has beside label and probability. GraphQL knows no object of free names."""
+    if decision.task != "multiclass":
+        return {"threshold": GraphQLNonNull(GraphQLFloat)}
+    each = {"label": GraphQLNonNull(GraphQLString), "probability": GraphQLNonNull(GraphQLFloat)}
+    return {"probabilities": _list(_object("ClassProbability", each))}
+
+
+def _said_of_label(decision: "Decision") -> dict[str, str]:
+    # Names of classes need not be names of GraphQL, so they make no enum.
+    several = decision.task == "multiclass"
+    return {"label": f"One of {', '.join(decision.classes)}"} if several else {}
+
+
+def _explanation(decision: "Decision") -> GraphQLObjectType:
     shares = _object(
         "Contribution",
         {
@@ -212,11 +227,14 @@ def _explanation() -> GraphQLObjectType:
     )
     text, number = GraphQLNonNull(GraphQLString), GraphQLNonNull(GraphQLFloat)
     fields = {"method": text, "space": text, "output": number, "base": number}
+    if decision.task == "multiclass":
+        fields = {"label": text, **fields}
     return _object("Explanation", {**fields, "contributions": _list(shares), **_ANSWERED})
 
 
-def _model() -> GraphQLObjectType:
+def _model(decision: "Decision") -> GraphQLObjectType:
     text = GraphQLNonNull(GraphQLString)
+    several = decision.task == "multiclass"
     return _object(
         "Model",
         {
@@ -225,7 +243,7 @@ def _model() -> GraphQLObjectType:
             **_ANSWERED,
             "task": text,
             "labels": _list(GraphQLString),
-            "threshold": GraphQLNonNull(GraphQLFloat),
+            **({} if several else {"threshold": GraphQLNonNull(GraphQLFloat)}),
             "modelCard": text,
         },
         modelCard="The model card, in Markdown",

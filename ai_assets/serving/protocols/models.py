@@ -27,6 +27,8 @@ MISSING = ".missing"
 VECTORS = "features"
 # Names the bundle that answered each row; given where it is asked for.
 BUNDLE = "bundle"
+# Of several classes how likely each is, in the order of the metadata's `classes`.
+EACH = "probabilities"
 _DATATYPES = {
     "string": BYTES, "int64": "INT64", "float64": "FP64", "bool": "BOOL", "datetime": BYTES,
     "date": BYTES,
@@ -46,27 +48,32 @@ class Model(ABC):
     """
 
     def __init__(self, name: str, bundle: Bundle, inputs: Sequence[Spec], max_rows: int) -> None:
-        label = "FP64" if bundle.decision.task == "regression" else BYTES
+        decision = bundle.decision
+        label = "FP64" if decision.task == "regression" else BYTES
+        self._classes = decision.classes if decision.task == "multiclass" else ()
         self.name = name
         self.version = bundle.tag.partition(":")[2]
         self.inputs = tuple(inputs)
         self.outputs = (
             Spec("probability", "FP64"),
             Spec("label", label),
+            *([Spec(EACH, "FP64", (-1, len(self._classes)))] if self._classes else []),
             Spec("prediction_id", BYTES),
             Spec(BUNDLE, BYTES),
         )
         self._max_rows = max_rows
-        self._types_out = {spec.name: spec.datatype for spec in self.outputs}
+        self._specs_out = {spec.name: spec for spec in self.outputs}
 
     def metadata(self) -> dict[str, Any]:
-        """What the protocol says of the model."""
+        """What the protocol says of the model; which classes it tells apart, if several."""
+        classes = {"classes": list(self._classes)}
         return {
             "name": self.name,
             "versions": [self.version],
             "platform": "ai_assets_bundle",
             "inputs": [spec.content() for spec in self.inputs],
             "outputs": [spec.content() for spec in self.outputs],
+            **({"parameters": classes} if self._classes else {}),
         }
 
     @abstractmethod
@@ -96,10 +103,12 @@ class Model(ABC):
         columns: dict[str, Callable[[], Sequence[Any]]] = {
             "probability": lambda: scored.probability.tolist(),
             "label": lambda: scored.label,
+            EACH: lambda: _flat(scored.probabilities),
             "prediction_id": lambda: scored.ids,
             BUNDLE: lambda: scored.bundles,
         }
-        return [Output(name, self._types_out[name], columns[name]()) for name in names]
+        specs = [self._specs_out[name] for name in names]
+        return [Output(s.name, s.datatype, columns[s.name](), s.columns) for s in specs]
 
     def _check_rows(self, rows: int) -> None:
         if not rows:
@@ -164,8 +173,9 @@ class VectorModel(Model):
 
     def metadata(self) -> dict[str, Any]:
         """With the names of the matrix's columns, in order."""
-        named = {"features": list(self._encoding.names)}
-        return {**super().metadata(), "parameters": named}
+        found = super().metadata()
+        named = {"features": list(self._encoding.names), **found.get("parameters", {})}
+        return {**found, "parameters": named}
 
     @timed("validate")
     def part(self, tensors: Sequence[Tensor]) -> "Part":
@@ -209,6 +219,12 @@ class VectorModel(Model):
 def version(scored: "Scored") -> str:
     """The version of the model that answered."""
     return scored.bundle.partition(":")[2]
+
+
+def _flat(matrix: np.ndarray | None) -> list[float]:
+    assert matrix is not None
+    found: list[float] = matrix.ravel().tolist()
+    return found
 
 
 def _common_rows(tensors: Sequence[Tensor]) -> int:

@@ -38,6 +38,11 @@ class Spec:
     datatype: str
     shape: tuple[int, ...] = (-1,)
 
+    @property
+    def columns(self) -> int | None:
+        """Values of a row; None where that is no dimension."""
+        return self.shape[1] if len(self.shape) > 1 else None
+
     def content(self) -> dict[str, Any]:
         """As JSON shows it."""
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
@@ -62,22 +67,26 @@ class Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """A tensor that goes: one value a row, [n].
+    """A tensor that goes: one value a row, [n], or several, [n, columns].
 
     Attributes:
         name: what it is called.
         datatype: of the protocol, such as `FP64`.
-        values: the elements as Python has them.
+        values: the elements as Python has them, flat, in row-major order.
+        columns: values of a row; None for one, which makes no dimension.
     """
 
     name: str
     datatype: str
     values: Sequence[Any]
+    columns: int | None = None
 
     @property
     def shape(self) -> list[int]:
         """Sizes of its dimensions."""
-        return [len(self.values)]
+        if self.columns is None:
+            return [len(self.values)]
+        return [len(self.values) // self.columns, self.columns]
 
 
 def check_tensors(count: int) -> None:

@@ -15,6 +15,7 @@ from ai_assets.serving.record.asked import Role, Split
 from ai_assets.serving.record.ids import prediction_ids
 
 ROWS = "rows"
+_DOUBLE = 8
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Answered:
         given: JSON of the rows as they were asked: a row, a list, or `{"rows": [...]}`; empty
             where ready vectors were.
         features: what the model saw, float32 [n, F], in the order of the bundle's encoding.
-        probability: float64 [n].
+        probability: float64 [n]; of several classes that of each, [n, K] row by row.
         label: the answers in the product's words, n.
         split: how rows were shared out between bundles; None where one answered everything.
     """
@@ -83,8 +84,17 @@ class Answered:
         return content if isinstance(content, list) else [content]
 
     def probabilities(self) -> list[float]:
-        """The scores, a number a row."""
-        return array("d", self.probability).tolist()
+        """The scores, a number a row; of several classes that of the answer."""
+        each = self.by_class()
+        return array("d", self.probability).tolist() if each is None else [max(e) for e in each]
+
+    def by_class(self) -> list[list[float]] | None:
+        """Of several classes the probability of each, in their order, row by row; else None."""
+        width = len(self.probability) // _DOUBLE // max(self.rows, 1)
+        if width <= 1:
+            return None
+        flat = array("d", self.probability).tolist()
+        return [flat[at : at + width] for at in range(0, len(flat), width)]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,9 @@ class Row:
         key: its key columns and its time, of the declared types; empty for a ready vector.
         event_us: its event time, microseconds since 1970.
         features: what the model saw, by name.
-        probability: the score.
+        probability: the score; of several classes that of the answer.
         label: the answer in the product's words.
+        probabilities: of several classes that of each, in their order; else None.
     """
 
     prediction_id: str
@@ -41,6 +43,7 @@ class Row:
     features: Mapping[str, Any]
     probability: float
     label: str | float
+    probabilities: list[float] | None = None
 
 
 def rows_of(
@@ -98,10 +101,11 @@ def _rows(entry: Answered, table: Table, encoding: Encoding) -> Iterator[Row]:
         matrix,
         entry.probabilities(),
         entry.label,
+        entry.by_class() or repeat(None, entry.rows),
         strict=True,
     )
-    for prediction_id, given, seen, probability, label in columns:
+    for prediction_id, given, seen, probability, label, each in columns:
         key = {name: check(given[name]) for name, check in checks.items()} if given else {}
         event = micros(key[table.time]) if key and table.time else None
         features = features_by_name(seen, encoding)
-        yield Row(prediction_id, entry, given, key, event, features, probability, label)
+        yield Row(prediction_id, entry, given, key, event, features, probability, label, each)

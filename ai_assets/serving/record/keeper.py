@@ -112,6 +112,7 @@ class Keeper:
 
     def _entry(self, asked: Asked, given: bytes, part: "Part", scored: "Scored") -> Answered:
         first, last = _event_times(part, self._times[scored.bundle])
+        each = scored.probability if scored.probabilities is None else scored.probabilities
         return Answered(
             request_id=scored.request_id,
             at_us=time.time_ns() // 1000,
@@ -127,7 +128,7 @@ class Keeper:
             event_to=last,
             given=given,
             features=scored.features.tobytes(),
-            probability=scored.probability.astype(np.float64).tobytes(),
+            probability=each.astype(np.float64).tobytes(),
             label=scored.label,
             split=asked.split,
         )

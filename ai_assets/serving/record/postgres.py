@@ -65,6 +65,7 @@ class PostgresStore:
             binary="BYTEA",
             mark="%s",
             inside=f'"{self._schema}".',
+            rows="json_array_length(label::json)",
             order="number",
             declared="number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
         )

@@ -50,6 +50,7 @@ class Dialect:
         integer, real, binary: names of the types: 64 bits each, and bytes.
         mark: stands for a value.
         inside: what comes before a table's name, such as `schema.`.
+        rows: how many rows a request has, whose answers are JSON in `label`.
         order: the column that numbers rows as they come.
         declared: how `order` is declared; empty where every table has it by itself.
     """
@@ -59,6 +60,7 @@ class Dialect:
     binary: str
     mark: str
     inside: str = ""
+    rows: str = "json_array_length(label)"
     order: str = "rowid"
     declared: str = ""
 
@@ -167,7 +169,7 @@ class Dialect:
 
     def aged(self, before_us: int) -> tuple[str, list[Any]]:
         """Read what `aged_of` takes of the requests before a moment of the clock; text, values."""
-        columns = ["request_id", "at_us", "event_from", "length(probability)"]
+        columns = ["request_id", "at_us", "event_from", self.rows]
         text = self._select("answers", columns, f"request_id < {self.mark}", "request_id")
         return text, [id_bytes(first_id(before_us))]
 
@@ -252,8 +254,8 @@ def answer_of(row: tuple[Any, ...]) -> Answered:
 
 
 def aged_of(row: tuple[Any, ...]) -> Aged:
-    """What `Dialect.aged` reads; a probability has eight bytes."""
-    return Aged(int.from_bytes(row[0]), row[1], row[2], row[3] // 8)
+    """What `Dialect.aged` reads."""
+    return Aged(int.from_bytes(row[0]), *row[1:])
 
 
 def outcome_row(entry: Told) -> tuple[Any, ...]:

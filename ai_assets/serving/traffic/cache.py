@@ -62,6 +62,8 @@ class Cache:
         if known is not None:
             self._known.move_to_end(key)
             self._metrics.cached(known.probability)
+            if known.probabilities is not None:
+                self._metrics.labelled(known.label)
             return replace(known, request_id=new_request_id(time.time_ns() // 1000))
         self._metrics.not_cached()
         scored = await self._score(part)
@@ -72,11 +74,13 @@ class Cache:
 
     def _keep(self, key: bytes, scored: "Scored") -> None:
         # Copies: what was scored is a stretch of its whole batch, which would stay with it.
+        each = scored.probabilities
         self._known[key] = replace(
             scored,
             features=_own(scored.features),
             probability=_own(scored.probability),
             took=None,
+            probabilities=None if each is None else _own(each),
         )
         self._known.move_to_end(key)
         if len(self._known) > self._entries:

@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ai_assets.lifecycle.errors import UserError
+from ai_assets.lifecycle.errors import BundleError, UserError
+from ai_assets.lifecycle.gate.compatible import incompatible
 from ai_assets.serving.traffic.bandit import Bandit
 from ai_assets.serving.traffic.releases import Release, Releases, payload_of
 from ai_assets.serving.traffic.router import Router, Serving
 
 if TYPE_CHECKING:
+    from ai_assets.serving.bundle import Bundle
     from ai_assets.serving.metrics import Metrics
     from ai_assets.serving.record.keeper import Keeper
     from ai_assets.serving.settings import Settings
@@ -110,7 +112,9 @@ class Follower:
         if release.candidate is not None and release.candidate != stable.bundle.tag:
             try:
                 candidate = there.get(release.candidate) or self._loaded(release.candidate)
+                _check_alike(stable.bundle, candidate.bundle)
             except Exception as error:  # as above
+                candidate = None
                 problems.append(_why(release.candidate, error))
         # A bandit goes on from what it knows.
         again = candidate is before.candidate and release.mode == before.release.mode
@@ -163,6 +167,19 @@ class Follower:
             self._router.put(found)
         if problem is not None:
             self._router.failed(problem)
+
+
+def _check_alike(stable: "Bundle", candidate: "Bundle") -> None:
+    """Return if a request may be answered by both: a caller knows the words of one only.
+
+    Raises:
+        BundleError: it may not; says why.
+    """
+    table = stable.request.table
+    words = incompatible((table, stable.decision), (table, candidate.decision))
+    if words:
+        told = f"Callers of {stable.tag} do not know its answers: {'; '.join(words)}."
+        raise BundleError(told)
 
 
 def _why(tag: str, error: Exception) -> str:

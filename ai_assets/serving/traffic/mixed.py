@@ -15,6 +15,7 @@ class Mixed(Scored):
     """The answers of several bundles to one request, in the order of its rows.
 
     `bundle`, `model`, `threshold` and `features` are those of the first; each answer names its own.
+    All tell the same classes apart: a candidate of others is not served.
 
     Attributes:
         pieces: what each bundle answered.
@@ -56,13 +57,17 @@ def mixed(pieces: Sequence[tuple[Sequence[int], Scored]]) -> Scored:
     count = sum(len(rows) for rows, _ in pieces)
     places = [(0, 0)] * count
     probability = np.empty(count)
+    first = pieces[0][1]
+    several = first.probabilities is not None
+    probabilities = np.empty((count, len(first.classes))) if several else None
     label: list[str | float] = [""] * count
     for number, (rows, scored) in enumerate(pieces):
         probability[list(rows)] = scored.probability
+        if probabilities is not None:
+            probabilities[list(rows)] = scored.probabilities
         for place, row in enumerate(rows):
             places[row] = (number, place)
             label[row] = scored.label[place]
-    first = pieces[0][1]
     online = {name: s for _, scored in reversed(pieces) for name, s in scored.snapshots.items()}
     return Mixed(
         request_id=first.request_id,
@@ -75,6 +80,8 @@ def mixed(pieces: Sequence[tuple[Sequence[int], Scored]]) -> Scored:
         model=first.model,
         pieces=[scored for _, scored in pieces],
         places=places,
+        probabilities=probabilities,
+        classes=first.classes,
     )
 
 
