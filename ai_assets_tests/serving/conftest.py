@@ -22,6 +22,7 @@ def _beside(module: str, file: str) -> ModuleType:
 
 
 small = _beside("small_payload", "small_payload.py")
+several = _beside("classes_payload", "classes_payload.py")
 _beside("serving_processes", "processes.py")
 _beside("v2_requests", "v2_requests.py")
 _beside("record_entries", "record/entries.py")
@@ -69,6 +70,15 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `payload` and `lake`, which no test changes."""
     folder = tmp_path_factory.mktemp("served")
     small.signed_payload(folder / "payload", folder)
+    small.write_weather(folder / "lake")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def of_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as `shared`, of a product that tells several classes apart."""
+    folder = tmp_path_factory.mktemp("classes")
+    several.signed_payload(folder / "payload", folder)
     small.write_weather(folder / "lake")
     return folder
 

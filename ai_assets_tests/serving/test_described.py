@@ -27,7 +27,11 @@ def held_against(url: str, folder: Path, *options: str) -> "subprocess.Completed
     )  # fmt: skip
 
 
-def test_the_server_answers_as_its_page_says(shared: Path, tmp_path: Path, free_port: int):
+@pytest.mark.parametrize("of", ["shared", "of_classes"])
+def test_the_server_answers_as_its_page_says(
+    request: pytest.FixtureRequest, of: str, tmp_path: Path, free_port: int
+):
+    shared: Path = request.getfixturevalue(of)
     url = f"http://127.0.0.1:{free_port}"
     command = ["ai_assets.serving", "--bundle", str(shared / "payload"), "--port", str(free_port)]
     store = KeyStore(tmp_path / "access.sqlite")
