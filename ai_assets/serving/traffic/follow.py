@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ai_assets.lifecycle.errors import BundleError, UserError
-from ai_assets.lifecycle.gate.compatible import incompatible
 from ai_assets.serving.traffic.bandit import Bandit
 from ai_assets.serving.traffic.releases import Release, Releases, payload_of
 from ai_assets.serving.traffic.router import Router, Serving
@@ -175,11 +174,14 @@ def _check_alike(stable: "Bundle", candidate: "Bundle") -> None:
     Raises:
         BundleError: it may not; says why.
     """
-    table = stable.request.table
-    words = incompatible((table, stable.decision), (table, candidate.decision))
-    if words:
-        told = f"Callers of {stable.tag} do not know its answers: {'; '.join(words)}."
-        raise BundleError(told)
+    ours, theirs = stable.decision, candidate.decision
+    if ours.task != theirs.task:
+        words = f"the answer is a {theirs.task} one, was {ours.task}"
+    elif ours.classes != theirs.classes:
+        words = f"answers are {list(theirs.classes)}, were {list(ours.classes)}"
+    else:
+        return
+    raise BundleError(f"Callers of {stable.tag} do not know its answers: {words}.")
 
 
 def _why(tag: str, error: Exception) -> str:
