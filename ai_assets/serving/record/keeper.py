@@ -44,6 +44,7 @@ class Keeper:
             lambda: open_store(place),
             log_mode(declared, settings.log_mode),
             max_waiting=settings.max_waiting,
+            max_seconds=settings.max_seconds,
             first=[Described.of(bundle.tag, bundle.request.table, bundle.encoding)],
             kept=metrics.recorded,
         )

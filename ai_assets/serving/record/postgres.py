@@ -5,9 +5,11 @@ for the next group. Whether a group was kept whose commit was cut off, the datab
 transaction's number, so that what is written again is not there twice.
 """
 
+import math
 import re
 import threading
-from collections.abc import Collection, Iterator, Sequence
+import time
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
 from typing import Any
@@ -43,7 +45,45 @@ _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 # A host that is gone says nothing. Seconds, but the last: milliseconds unacknowledged.
 _PATIENCE = {"connect_timeout": 3, "keepalives_idle": 5, "keepalives_interval": 2,
              "keepalives_count": 3, "tcp_user_timeout": 8000}  # fmt: skip
-_LONGEST_MS = 10_000
+# How long a statement of a server may take, and one that reads much or makes tables.
+_LONGEST_S, _LONGEST_OF_MANY_S = 10.0, 300.0
+# A database that stands still ends nothing, so the connection is given up so much later.
+_GRACE_S = 2.0
+
+
+class _Connection(psycopg.Connection[Any]):
+    """A connection that is given up where the database says nothing for too long.
+
+    `statement_timeout` is for the database to keep, and the kernel of a host answers keepalives
+    though its database stands still.
+    """
+
+    longest_s = _LONGEST_OF_MANY_S
+
+    def bound(self, longest_s: float) -> None:
+        """Let statements take so many seconds at most, from now on."""
+        self.longest_s = longest_s
+        self.execute(f"SET statement_timeout = {math.ceil(1000 * longest_s)}")
+
+    def wait(self, gen: Any, *given: Any, **named: Any) -> Any:
+        """What the database says to the end.
+
+        Raises:
+            OperationalError: it does not; the connection is closed.
+        """
+        return super().wait(self._heard(gen), *given, **named)
+
+    def _heard(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        end, ready = time.monotonic() + self.longest_s + _GRACE_S, None
+        while True:
+            try:
+                wanted = gen.send(ready)
+            except StopIteration as ended:
+                return ended.value
+            ready = yield wanted
+            if not ready and time.monotonic() > end:
+                self.pgconn.finish()
+                raise psycopg.OperationalError(f"nothing was heard for {self.longest_s:g} s")
 
 
 class PostgresStore:
@@ -69,9 +109,9 @@ class PostgresStore:
             order="number",
             declared="number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
         )
-        self._writer: psycopg.Connection[Any] | None = None
+        self._writer: _Connection | None = None
         self._in_doubt: tuple[str, Sequence[Entry]] | None = None
-        self._reader: psycopg.Connection[Any] | None = None
+        self._reader: _Connection | None = None
         self._finding = threading.Lock()
         with _told():
             self._open()
@@ -84,7 +124,7 @@ class PostgresStore:
             LogError: the database cannot be asked.
         """
         conninfo, schema = _parsed(url)
-        with _told(), _connected(conninfo) as connection:
+        with _told(), _connected(conninfo, _LONGEST_S) as connection:
             return _format(connection, schema) is not None
 
     def write(self, entries: Sequence[Entry]) -> None:
@@ -167,13 +207,14 @@ class PostgresStore:
                 connection.close()
         self._writer = self._reader = None
 
-    def _open(self) -> "psycopg.Connection[Any]":
+    def _open(self) -> _Connection:
         """The connection that writes, made anew where the one before broke."""
         if self._writer is None or self._writer.closed:
             self._writer = None
-            connection = _connected(self._conninfo)
+            connection = _connected(self._conninfo, _LONGEST_OF_MANY_S)
             try:
                 _make_tables(connection, self._schema, self._sql)
+                connection.bound(_LONGEST_S)
             except BaseException:
                 connection.close()
                 raise
@@ -187,7 +228,7 @@ class PostgresStore:
                 return
         self._put(self._open(), entries)
 
-    def _put(self, writer: "psycopg.Connection[Any]", entries: Sequence[Entry]) -> None:
+    def _put(self, writer: _Connection, entries: Sequence[Entry]) -> None:
         """Write in one transaction; where it is not known to be kept, note its number."""
         number = ""
         try:
@@ -224,21 +265,35 @@ class PostgresStore:
 
     def _asked(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows, by a connection that is kept; if it broke meanwhile, by a new one."""
-        with _told(), self._finding:
+        with _told(), self._found_in_turn():
             if self._reader is not None and not self._reader.closed:
                 try:
                     return self._reader.execute(sql, values).fetchall()
                 except psycopg.OperationalError:
                     if not self._reader.closed:
                         raise
-            self._reader = _connected(self._conninfo)
+            self._reader = _connected(self._conninfo, _LONGEST_S)
             return self._reader.execute(sql, values).fetchall()
+
+    @contextmanager
+    def _found_in_turn(self) -> Iterator[None]:
+        """The reader's connection for this caller alone.
+
+        Raises:
+            OperationalError: those who came before do not come to their end.
+        """
+        if not self._finding.acquire(timeout=_LONGEST_S):
+            raise psycopg.OperationalError("others wait for the database")
+        try:
+            yield
+        finally:
+            self._finding.release()
 
     def _stream(self, sql: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         """The rows, a few at a time, as they were when the first was read."""
         with (
             _told(),
-            _connected(self._conninfo) as connection,
+            _connected(self._conninfo, _LONGEST_OF_MANY_S) as connection,
             connection.transaction(),
             connection.cursor("reading") as cursor,
         ):
@@ -264,8 +319,9 @@ def _parsed(url: str) -> tuple[str, str]:
     return make_conninfo("", **{**_PATIENCE, **known}), schema
 
 
-def _connected(conninfo: str) -> "psycopg.Connection[Any]":
-    connection = psycopg.connect(conninfo, autocommit=True, application_name="ai_assets")
+def _connected(conninfo: str, longest_s: float) -> _Connection:
+    connection = _Connection.connect(conninfo, autocommit=True, application_name="ai_assets")
+    connection.bound(longest_s)
     # An answer waits for its record to be on the disk, whatever the database's default is.
     connection.execute(
         "SELECT set_config('synchronous_commit', 'on', false) "
@@ -274,7 +330,7 @@ def _connected(conninfo: str) -> "psycopg.Connection[Any]":
     return connection
 
 
-def _format(connection: "psycopg.Connection[Any]", schema: str) -> int | None:
+def _format(connection: _Connection, schema: str) -> int | None:
     """The format of the log in a schema; None where there is no log."""
     (there,) = connection.execute("SELECT to_regclass(%s)", [f'"{schema}".format']).fetchone() or (
         "",
@@ -285,7 +341,7 @@ def _format(connection: "psycopg.Connection[Any]", schema: str) -> int | None:
     return int(found[0]) if found else None
 
 
-def _make_tables(connection: "psycopg.Connection[Any]", schema: str, sql: Dialect) -> None:
+def _make_tables(connection: _Connection, schema: str, sql: Dialect) -> None:
     """Make what the schema lacks: all of a new log, what came since of an older one."""
     found = _format(connection, schema) or 0
     if found < FORMAT:
@@ -303,10 +359,9 @@ def _make_tables(connection: "psycopg.Connection[Any]", schema: str, sql: Dialec
         raise LogError(
             f"The log in schema {schema} has format {found}, but only {FORMAT} can be written."
         )
-    connection.execute(f"SET statement_timeout = {_LONGEST_MS}")
 
 
-def _bring_up(connection: "psycopg.Connection[Any]", schema: str, tables: list[str]) -> None:
+def _bring_up(connection: _Connection, schema: str, tables: list[str]) -> None:
     # Who may use a schema need not be one who may make schemas.
     if connection.execute("SELECT to_regnamespace(%s)", [f'"{schema}"']).fetchone() == (None,):
         connection.execute(f'CREATE SCHEMA "{schema}"')

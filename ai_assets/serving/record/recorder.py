@@ -29,6 +29,7 @@ MODES: tuple[Mode, ...] = ("durable", "async", "off")
 LINGER_S = 0.05
 _AGAIN_S = 0.5
 _MOST_AT_ONCE = 4096
+_SILENT = "The log does not answer."
 _LOG = logging.getLogger(__name__)
 
 
@@ -58,6 +59,7 @@ class Recorder:
         open_store: opens the log; called in the writing thread, again and again while it fails.
         mode: when `add` returns.
         max_waiting: entries that may wait to be kept; beyond it requests are refused with 503.
+        max_seconds: how long anybody waits for the log, whatever holds it up.
         first: kept before anything else, such as the bundles' descriptions.
         kept: called after each transaction with its number of answered rows and its seconds.
     """
@@ -68,16 +70,19 @@ class Recorder:
         mode: Mode,
         *,
         max_waiting: int,
+        max_seconds: float = 30.0,
         first: Sequence[Entry] = (),
         kept: Callable[[int, float], None] = lambda rows, seconds: None,
     ) -> None:
         self.mode = mode
         self._open_store = open_store
-        self._max_waiting = max_waiting
+        self._max_waiting, self._max_seconds = max_waiting, max_seconds
         self._first = first
         self._kept = kept
         self._store: Store | None = None
         self._problem = ""
+        # When the attempt to write or open began that is under way.
+        self._since: float | None = None
         self._queue: deque[_Waiting] = deque()
         self._waiting = 0
         self._changed = threading.Condition()
@@ -94,15 +99,20 @@ class Recorder:
         """Keep the entries; in `durable` mode, return when they are on the disk.
 
         Raises:
-            Refused: with 503: they were not kept.
+            Refused: with 503: they were not kept, or it was not heard in time whether they were.
         """
         if self.mode == "off":
             return
         durable = self.mode == "durable"
         done = asyncio.get_running_loop().create_future() if durable else None
         self._put(_Waiting(entries, done))
-        if done is not None:
-            await done
+        if done is None:
+            return
+        try:
+            async with asyncio.timeout(self._max_seconds):
+                await done
+        except TimeoutError:
+            raise not_kept(_SILENT) from None
 
     def offer(self, *entries: Entry) -> bool:
         """Keep the entries without anybody waiting for it; False where it cannot be done now.
@@ -134,6 +144,9 @@ class Recorder:
         """
         if self._problem:
             raise not_kept(self._problem)
+        since = self._since
+        if since is not None and time.monotonic() - since > self._max_seconds:
+            raise not_kept(_SILENT)
 
     def store(self) -> Store:
         """The log, to read; waits, off the event loop, for the first attempt to open it.
@@ -145,7 +158,8 @@ class Recorder:
             words = "This server keeps no record of its answers, so it takes no feedback on them."
             raise Refused(404, words)
         self.begin()
-        self._tried.wait()
+        if not self._tried.wait(self._max_seconds):
+            raise not_kept(_SILENT)
         store = self._store
         if store is None:
             problem = self._problem or "The server is stopping."
@@ -154,12 +168,14 @@ class Recorder:
         return store
 
     def close(self) -> None:
-        """Keep what waits, and end."""
+        """Keep what waits, and end; a log that does not answer is not waited for without end."""
         with self._changed:
             self._closing, thread = True, self._thread
             self._changed.notify()
         if thread is not None:
-            thread.join()
+            thread.join(self._max_seconds)
+            if thread.is_alive():
+                _LOG.error("%d entries may be lost: %s", self._waiting, _SILENT)
 
     def _put(self, waiting: _Waiting) -> None:
         self.begin()
@@ -176,7 +192,7 @@ class Recorder:
 
     def _run(self) -> None:
         try:
-            self._try_to_open()
+            self._write(())
             self._tried.set()
             while group := self._next():
                 self._keep(group)
@@ -220,6 +236,13 @@ class Recorder:
 
     def _write(self, entries: Sequence[Entry]) -> Exception | None:
         """Keep the entries; what stood in the way, if anything did."""
+        self._since = time.monotonic()
+        try:
+            return self._attempt(entries)
+        finally:
+            self._since = None
+
+    def _attempt(self, entries: Sequence[Entry]) -> Exception | None:
         self._try_to_open()
         if self._store is None:
             return not_kept(self._problem)

@@ -1,6 +1,10 @@
 """The log in PostgreSQL: a database that goes away costs answers, and no record."""
 
+import os
+import signal
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +14,11 @@ import small_payload as small
 from fastapi.testclient import TestClient
 from postgres_server import PASSWORD, server
 from record_entries import answered, counts, told
+from release_worlds import until
 
 from ai_assets.lifecycle.errors import BundleError
 from ai_assets.serving.app import create_app
+from ai_assets.serving.record import postgres as postgres_log
 from ai_assets.serving.record import store as places
 from ai_assets.serving.record.answers import LogError
 from ai_assets.serving.record.postgres import PostgresStore
@@ -100,6 +106,87 @@ def test_a_session_that_was_ended_is_made_anew_and_nobody_notices(
         other.execute("SELECT pg_terminate_backend(%s, 5000)", [store._reader.info.backend_pid])
 
     assert set(store.find([one.request_id, two.request_id])) == {one.request_id, two.request_id}
+
+
+@contextmanager
+def frozen(connection: Any) -> Iterator[None]:
+    """The session of a connection stands still meanwhile; its host answers on."""
+    process = connection.info.backend_pid
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+def test_a_database_that_stands_still_is_given_up_and_another_session_goes_on(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(postgres_log, "_GRACE_S", 0.2)
+    one, two = answered(), answered()
+    store.write([one])
+    store.find([one.request_id])
+    assert store._writer is not None and store._reader is not None
+    store._writer.bound(0.3)
+    store._reader.bound(0.3)
+
+    with frozen(store._writer):
+        began = time.monotonic()
+        store.write([two])
+        with frozen(store._reader):
+            found = store.find([one.request_id, two.request_id])
+        took = time.monotonic() - began
+
+    assert set(found) == {one.request_id, two.request_id}
+    assert 0.8 < took < 5
+    assert {e.request_id for e in store.answers((None, None))} == set(found)
+
+
+def test_who_finds_the_reader_taken_for_too_long_is_told(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(postgres_log, "_LONGEST_S", 0.1)
+
+    with store._finding, pytest.raises(LogError, match="the database does not answer"):
+        store.find([1])
+
+    assert store.find([1]) == {}
+
+
+def test_every_session_has_a_bound_for_its_statements(store: PostgresStore):
+    store.find([1])
+    for connection in (store._writer, store._reader):
+        assert connection is not None
+        assert connection.execute("SHOW statement_timeout").fetchone() == ("10s",)
+        connection.bound(0.1)
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            connection.execute("SELECT pg_sleep(5)")
+
+
+def test_while_the_database_stands_still_a_server_refuses_is_not_ready_and_can_be_stopped(
+    postgres: Any, shared: Path
+):
+    settings = Settings(lake=str(shared / "lake"), log=postgres.log_of(), max_seconds=0.5)
+    with TestClient(create_app(shared / "payload", settings)) as client:
+        assert client.post("/predict", json=small.ROW).status_code == 200
+        store: Any = client.app.state.server.keeper.recorder.store()  # type: ignore[attr-defined]
+        with frozen(store._writer):
+            began = time.monotonic()
+            refused = client.post("/predict", json=small.ROW)
+            took = time.monotonic() - began
+            time.sleep(0.2)
+            ready = client.get("/readyz")
+        until(lambda: client.get("/readyz").status_code == 200)
+        assert client.post("/predict", json=small.ROW).status_code == 200
+        os.kill(store._writer.info.backend_pid, signal.SIGSTOP)
+        process, began = store._writer.info.backend_pid, time.monotonic()
+        assert client.post("/predict", json=small.ROW).status_code == 503
+    stopped = time.monotonic() - began
+    os.kill(process, signal.SIGCONT)
+
+    assert (refused.status_code, ready.status_code) == (503, 503)
+    assert "The log does not answer." in refused.json()["error"]
+    assert took < 3 and stopped < 5
 
 
 @pytest.mark.parametrize("kept", [True, False])

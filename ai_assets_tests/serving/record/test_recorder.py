@@ -133,6 +133,63 @@ def test_a_log_that_cannot_be_opened_yet_is_tried_again_for_each_group():
     assert memory.groups == [[told(outcome="first")], [told()]]
 
 
+def test_a_log_that_does_not_answer_holds_nobody_longer_than_the_bound(
+    caplog: pytest.LogCaptureFixture,
+):
+    memory = Memory()
+    recorder = made(memory, max_seconds=0.3)
+    entries = [answered() for _ in range(3)]
+
+    async def ask() -> None:
+        await recorder.add(entries[0])
+        memory.gate.clear()
+        began = time.monotonic()
+        with pytest.raises(Refused, match=r"it cannot now\. The log does not answer") as refused:
+            await recorder.add(entries[1])
+        assert 0.2 < time.monotonic() - began < 2
+        assert (refused.value.status, refused.value.headers) == (503, {"Retry-After": "1"})
+        await asyncio.sleep(0.1)
+        with pytest.raises(Refused, match="The log does not answer"):
+            recorder.ready()
+        memory.gate.set()
+        await until(lambda: recorder.waiting == 0)
+        recorder.ready()
+        memory.gate.clear()
+        left = asyncio.create_task(recorder.add(entries[2]))
+        await until(lambda: not recorder._queue and recorder.waiting == 1)
+        began = time.monotonic()
+        await asyncio.to_thread(recorder.close)
+        assert time.monotonic() - began < 2
+        with pytest.raises(Refused):
+            await left
+
+    asyncio.run(ask())
+
+    assert "1 entries may be lost: The log does not answer." in caplog.text
+    memory.gate.set()
+    for _ in range(200):
+        if memory.closed:
+            break
+        time.sleep(0.01)
+    assert memory.groups == [[entry] for entry in entries]
+
+
+def test_a_log_that_does_not_open_holds_no_reader_longer_than_the_bound():
+    gate = threading.Event()
+
+    def opened() -> Any:
+        assert gate.wait(10)
+        return Memory()
+
+    recorder = made(opened, max_seconds=0.2)
+    with pytest.raises(Refused, match="The log does not answer"):
+        recorder.store()
+    gate.set()
+
+    assert isinstance(recorder.store(), Memory)
+    recorder.close()
+
+
 def test_too_many_that_wait_are_refused_at_once():
     memory = Memory()
     recorder = made(memory, max_waiting=2)
