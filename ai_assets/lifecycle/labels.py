@@ -3,46 +3,46 @@
 Where the source does not know what a row came to, callers may have told it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import polars as pl
 
-from ai_assets.lifecycle.errors import DeclarationError
+from ai_assets.lifecycle.errors import DeclarationError, must_be
 from ai_assets.lifecycle.features.duck import session
+from ai_assets.lifecycle.schema.label import word_of
 
 
 def label_rows(
-    rows: pl.LazyFrame | pl.DataFrame, sql: str, time: str | None, arrives_after: timedelta
+    rows: pl.LazyFrame | pl.DataFrame,
+    sql: str,
+    time: str | None,
+    arrives_after: timedelta,
+    classes: Sequence[str] = (),
 ) -> pl.DataFrame:
     """Label request rows.
 
     Args:
         rows: cleaned rows of the request table, with `_row_id`.
-        sql: expression over their columns that is true or 1 for the positive class; null where
-            there is no outcome to learn from.
+        sql: expression over their columns that is true or 1 for the positive class, or of several
+            classes the class's word; null where there is no outcome to learn from.
         time: the event-time column, if the table has one.
         arrives_after: how long after the event the outcome is known.
+        classes: words of several classes; none of a binary task.
 
     Returns:
-        `_row_id`, `label` (float64, null if there is none), and with a time column also
-        `event_time` and `known_at`, in the order of `_row_id`.
+        `_row_id`, `label` (float64: 0 or 1, or the number of the class; null if there is none),
+        and with a time column also `event_time` and `known_at`, in the order of `_row_id`.
 
     Raises:
-        DeclarationError: DuckDB refuses the expression, or it gives something other than 0 and 1.
+        DeclarationError: DuckDB refuses the expression, or it gives something other than 0 and 1,
+            or than the classes.
     """
-    import duckdb
-
-    with session() as connection:
-        connection.register("label_rows", rows)
-        times = f', "{time}" AS event_time' if time else ""
-        query = f"SELECT _row_id, CAST(({sql}) AS DOUBLE) AS label{times} FROM label_rows"
-        try:
-            labels = connection.sql(f"{query} ORDER BY _row_id").pl()
-        except duckdb.Error as error:
-            raise DeclarationError(f"label.sql is not valid: {sql!r}. {error}") from error
+    labels = _evaluated(rows, sql, time, as_number=not classes)
+    labels = labels.with_columns(_numbered(labels["label"], sql, classes) if classes else [])
     strange = labels.filter(~pl.col("label").is_in([0.0, 1.0]))["label"].drop_nulls()
-    if strange.len():
+    if strange.len() and not classes:
         raise DeclarationError(
             f"label.sql must give true, false, 0, 1 or null, but {sql!r} gave {strange[0]}."
         )
@@ -50,6 +50,36 @@ def label_rows(
         return labels
     utc = pl.col("event_time").cast(pl.Datetime("us", "UTC"))
     return labels.with_columns(utc, known_at=utc + arrives_after)
+
+
+def _evaluated(
+    rows: pl.LazyFrame | pl.DataFrame, sql: str, time: str | None, *, as_number: bool
+) -> pl.DataFrame:
+    """`_row_id`, `label` and `event_time` of the rows, in the order of `_row_id`."""
+    import duckdb
+
+    value = f"CAST(({sql}) AS DOUBLE)" if as_number else f"({sql})"
+    times = f', "{time}" AS event_time' if time else ""
+    with session() as connection:
+        connection.register("label_rows", rows)
+        query = f"SELECT _row_id, {value} AS label{times} FROM label_rows ORDER BY _row_id"
+        try:
+            return connection.sql(query).pl()
+        except duckdb.Error as error:
+            raise DeclarationError(f"label.sql is not valid: {sql!r}. {error}") from error
+
+
+def _numbered(given: pl.Series, sql: str, classes: Sequence[str]) -> pl.Series:
+    """The numbers of the classes that a column names; null where it is."""
+    values = given.unique().drop_nulls().to_list()
+    words = {value: word_of(value) for value in values}
+    numbers = {word: float(number) for number, word in enumerate(classes)}
+    for word in words.values():
+        if word not in numbers:
+            what = f"The class that label.sql ({sql}) gives"
+            raise DeclarationError(must_be(what, classes, word))
+    known = [None if value is None else numbers[words[value]] for value in given.to_list()]
+    return pl.Series("label", known, dtype=pl.Float64)
 
 
 @dataclass(frozen=True)

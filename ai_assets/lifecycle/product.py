@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from ai_assets.lifecycle.compression.spec import Compression
 from ai_assets.lifecycle.drift.spec import Drift
@@ -18,36 +17,11 @@ from ai_assets.lifecycle.partitions import Partitions
 from ai_assets.lifecycle.retraining.spec import Retrain
 from ai_assets.lifecycle.rollout.spec import Rollout
 from ai_assets.lifecycle.schema.durations import Duration, parse_duration
+from ai_assets.lifecycle.schema.label import Label, word_of
 from ai_assets.lifecycle.schema.serving import Serving
 from ai_assets.lifecycle.schema.tables import Section, Table
 from ai_assets.lifecycle.training.spec import Training
 from ai_assets.lifecycle.verdict.spec import Causes
-
-
-class Label(Section):
-    """What is predicted."""
-
-    sql: str = Field(
-        description="SQL over the columns of the request table. A null label is not learned from."
-    )
-    task: Literal["binary", "multiclass", "regression"] = Field(
-        "binary", description="Kind of target."
-    )
-    arrives_after: Duration = Field(
-        default_factory=lambda: parse_duration("0 days"),
-        description="How long after the event the outcome is known.",
-    )
-    positive: str = Field("yes", description="Word for the positive class, in served answers.")
-    negative: str | None = Field(
-        None, description="Word for the other class; default: not <positive>."
-    )
-
-    @field_validator("task")
-    @classmethod
-    def _supported(cls, task: str) -> str:
-        if task != "binary":
-            raise ValueError(must_be("task", ["binary"], task))
-        return task
 
 
 class TabularDeclaration(Section):
@@ -122,6 +96,37 @@ class TabularDeclaration(Section):
                 f"tables.{self.request}.key must name the columns that identify a row."
             )
         return self
+
+    @model_validator(mode="after")
+    def _classes_are_known(self) -> "TabularDeclaration":
+        if self.label.task == "multiclass" and len(self.answers) < 2:
+            raise ValueError(
+                "label.classes must name the classes, since label.sql is not the name of a column "
+                f"of '{self.request}' with allowed values, but got none."
+            )
+        return self
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Words of the answers in the order of their numbers; negative before positive."""
+        label = self.label
+        if label.task == "binary":
+            return (label.negative or f"not {label.positive}", label.positive)
+        if label.classes is not None:
+            return tuple(label.classes)
+        column = self.tables[self.request].columns.get(label.sql.strip().strip('"'))
+        return tuple(word_of(value) for value in (column and column.allowed) or ())
+
+    def number_of(self, outcome: str | float) -> float | None:
+        """The label of an outcome: 0 or 1, the number of the class, or the value of a regression.
+
+        None of a word that is no answer of this declaration.
+        """
+        if not isinstance(outcome, str):
+            return outcome
+        if self.label.task == "binary":
+            return float(outcome == self.label.positive)
+        return float(self.answers.index(outcome)) if outcome in self.answers else None
 
 
 @dataclass(frozen=True)

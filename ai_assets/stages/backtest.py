@@ -11,14 +11,16 @@ from ai_assets.lifecycle.evaluation.metrics import scored, values_of
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.calibration import Calibration
+from ai_assets.lifecycle.schema.scores import series_of
 from ai_assets.lifecycle.training.whole import Learned, learn
-from ai_assets.serving.scoring import Scorer
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.evaluation import scores_of, squeezed
 from ai_assets.stages.learnable import learned_partitions
 from ai_assets.stages.training_data import artifact, read_json
 
 LINES = ("never", "rolling", "expanding")
+JUDGED = ("log_loss", "roc_auc", "brier")
 COMPARED = Guard(
     "policies_compared",
     "A release was in production when the partition began, a model was there of the partition "
@@ -61,8 +63,10 @@ def replay_policies(run: StageRun) -> Outcome:
     if missing:
         run.say(missing)
     frame = rows.clear() if missing else rows
+    several = run.product.declaration.label.task == "multiclass"
+    nothing = np.empty((0, len(run.product.declaration.answers)) if several else 0)
     frame = frame.select("_row_id", "event_time", "label").with_columns(
-        pl.Series(name, answers.get(name, []), dtype=pl.Float64) for name in LINES
+        series_of(name, answers.get(name, nothing)) for name in LINES
     )
     written = run.lake.replace(run.name("backtest"), frame, run.partition)
     return Outcome(
@@ -98,7 +102,7 @@ def compared(missing: str, rows: int) -> Finding:
 
 
 def answers_by_policy(run: StageRun, rows: pl.DataFrame) -> dict[str, np.ndarray]:
-    """Scores [n] of the rows by each policy of `LINES`."""
+    """Scores [n] of the rows, of several classes [n, K], by each policy of `LINES`."""
     before = run.at(before_key(run))
     return {
         "never": first_release(run, rows),
@@ -111,10 +115,7 @@ def quality(rows: pl.DataFrame, answers: dict[str, np.ndarray]) -> dict[str, Any
     """How good each policy's answers were, as metadata."""
     y = rows["label"].to_numpy()
     table = pl.DataFrame(
-        [
-            {"policy": name, **values_of(scored(y, p), ("log_loss", "roc_auc", "brier"))}
-            for name, p in answers.items()
-        ]
+        [{"policy": name, **values_of(scored(y, p), JUDGED)} for name, p in answers.items()]
     )
     losses = dict(table.select("policy", "log_loss").iter_rows())
     return {"policies": shown.table(table), **shown.numbers(losses, prefix="log_loss/")}
@@ -152,14 +153,14 @@ def first_bundle(run: StageRun) -> str | None:
 
 
 def first_release(run: StageRun, rows: pl.DataFrame) -> np.ndarray:
-    """Scores [n] of what was released first."""
+    """Scores of what was released first."""
     tag = first_bundle(run)
     assert tag is not None
-    return Scorer(run.tools.bundles.load(tag)).score_features(rows).probability
+    return scores_of(run.tools.bundles.load(tag), rows)
 
 
 def of_newest(before: StageRun, rows: pl.DataFrame, length: int | None) -> np.ndarray:
-    """Scores [n] of the model of the newest `length` partitions, or of all up to `before`.
+    """Scores of the model of the newest `length` partitions, or of all up to `before`.
 
     Where those are the ones that the product's own model learned from, it is asked; otherwise its
     families learn anew, with its parameters.
@@ -169,16 +170,16 @@ def of_newest(before: StageRun, rows: pl.DataFrame, length: int | None) -> np.nd
     keys = known[-length:] if length else known
     if keys == learned_partitions(before):
         return as_of(before, rows)
-    return learned_from(before, keys).score(rows)
+    return squeezed(learned_from(before, keys).score(rows))
 
 
 def as_of(before: StageRun, rows: pl.DataFrame) -> np.ndarray:
-    """Scores [n] of the compressed model of the partition before, released or not."""
+    """Scores of the compressed model of the partition before, released or not."""
     folder = artifact(before, "compressed_model")
     encoding = Encoding.from_json(_text(artifact(before, "training_set") / "encoding.json"))
     session = open_session((folder / "model.onnx").read_bytes())
     calibration = Calibration.from_json(_text(folder / "calibration.json"))
-    return calibration.apply(run_session(session, encoding.transform(rows)))[:, 0]
+    return squeezed(calibration.apply(run_session(session, encoding.transform(rows))))
 
 
 def learned_from(before: StageRun, keys: list[str]) -> Learned:
@@ -193,6 +194,7 @@ def learned_from(before: StageRun, keys: list[str]) -> Learned:
         read_json(artifact(before, "tuning"), "params.json"),
         declared.training,
         declared.label.task,
+        len(declared.answers),
     )
 
 

@@ -11,6 +11,7 @@ import polars as pl
 from ai_assets.lifecycle.drift.profile import Profile, profile
 from ai_assets.lifecycle.errors import BundleError
 from ai_assets.lifecycle.product import Product
+from ai_assets.lifecycle.schema.scores import SCORED, confidence
 from ai_assets.resources.bundles import BundleStore, project_root
 from ai_assets.serving.bundle import manifest_facts, plan_file, schema_files
 from ai_assets.stages import shown
@@ -159,7 +160,11 @@ def drift_reference(run: StageRun, data: TrainingData) -> Profile:
     """Profile of the features learned from, and of the scores that test rows got."""
     features = profile(data.features("train", "validation", "test"))
     _, scores = scores_of_test_rows(run, data)
-    return features.with_columns(profile(pl.DataFrame({"prediction": scores})))
+    watched: dict[str, Any] = {SCORED[0]: confidence(scores)}
+    if scores.ndim == 2:
+        answers = run.product.declaration.answers
+        watched[SCORED[1]] = [answers[code] for code in scores.argmax(axis=1)]
+    return features.with_columns(profile(pl.DataFrame(watched)))
 
 
 def typical_row(features: pl.DataFrame) -> dict[str, Any]:

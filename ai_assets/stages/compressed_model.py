@@ -95,8 +95,7 @@ def compress(run: StageRun) -> Outcome:
             "served": choice.name,
             "why": choice.reason,
             "candidates": shown.table(pl.DataFrame([asdict(m) for m in measured])),
-            "threshold": threshold.value,
-            "threshold_why": threshold.why,
+            **({"threshold": threshold.value, "threshold_why": threshold.why} if threshold else {}),
             "calibration": f"{calibration.method}: {asdict(calibration)}",
             "made": "; ".join(f"{c.name}: {c.about}" for c in recipes),
             **shown.numbers(
@@ -151,19 +150,21 @@ def _measure(run: StageRun, candidate: Candidate, parent: Model, data: TrainingD
 
 def decide(
     run: StageRun, judged: Candidate, data: TrainingData
-) -> tuple[Calibration, Decision, Threshold]:
+) -> tuple[Calibration, Decision, Threshold | None]:
     """Calibrate the chosen graph itself, and choose its threshold, both on validation rows.
 
+    Of several classes the likeliest is the answer, so there is no threshold.
     A student answers a little differently from the winner, so the winner's calibration is not its.
     """
     declared = run.product.declaration
     validation = data.split("validation")
     scores = run_session(open_session(judged.onnx), validation.x)
     calibration = fit_calibration(declared.training.calibration, scores, validation.y)
+    label, answers = declared.label, declared.answers
+    if label.task == "multiclass":
+        return calibration, Decision(label.task, classes=answers), None
     threshold = choose_threshold(validation.y, calibration.apply(scores)[:, 0])
-    label = declared.label
-    classes = (label.negative or f"not {label.positive}", label.positive)
-    return calibration, Decision(label.task, label.positive, threshold.value, classes), threshold
+    return calibration, Decision(label.task, label.positive, threshold.value, answers), threshold
 
 
 def parity(judged: Candidate, shipped: Candidate, data: TrainingData) -> Finding:

@@ -11,6 +11,7 @@ from ai_assets.lifecycle.drift.profile import Profile
 from ai_assets.lifecycle.drift.report import drift_report_html
 from ai_assets.lifecycle.evaluation import plots
 from ai_assets.lifecycle.product import Product
+from ai_assets.lifecycle.schema.scores import SCORE, SCORED
 from ai_assets.serving.bundle import Bundle
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
@@ -94,12 +95,19 @@ def measure_drift(run: StageRun) -> Outcome:
 
 
 def scored_features(run: StageRun, bundle: Bundle) -> pl.DataFrame:
-    """The partition's features with the score of each row as `prediction`."""
+    """The partition's features with what was answered, as `scored_columns` names it."""
     own = [run.partition] if run.partition else None
     scores = run.lake.scan(run.name("predictions"), own).select(
-        "_row_id", prediction=pl.col("probability")
+        "_row_id", **scored_columns(run.product)
     )
     return features_for(run, bundle).join(scores.collect(), on="_row_id", how="left")
+
+
+def scored_columns(product: Product) -> dict[str, pl.Expr]:
+    """What is watched of the answers: the score, and of several classes which one was answered."""
+    several = product.declaration.label.task == "multiclass"
+    watched = dict(zip(SCORED, (pl.col(SCORE), pl.col("predicted")), strict=True))
+    return watched if several else {SCORED[0]: watched[SCORED[0]]}
 
 
 def together(joint: JointDrift | None) -> dict[str, Any]:
@@ -143,7 +151,7 @@ def draw_report(run: StageRun) -> Outcome:
     trained_on = [bundle.partition] if bundle.partition else None
     reference = run.lake.scan(run.name("training_set"), trained_on).collect()
     reference = _sample(reference.drop(ROW_COLUMNS, strict=False), spec.sample, spec.seed)
-    current = scored_features(run, bundle).drop("_row_id", "prediction")
+    current = scored_features(run, bundle).drop("_row_id", *SCORED, strict=False)
     current = _sample(current, spec.sample, spec.seed)
     said: list[str] = []
 

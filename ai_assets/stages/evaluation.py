@@ -11,6 +11,8 @@ from ai_assets.lifecycle.evaluation.evaluate import Evaluation, evaluate
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.calibration import Calibration
 from ai_assets.lifecycle.schema.decision import Decision
+from ai_assets.serving.bundle import Bundle
+from ai_assets.serving.scoring import Scorer
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
 from ai_assets.stages.learnable import learned_partitions
@@ -24,7 +26,7 @@ from ai_assets.stages.training_data import (
 
 BETTER_THAN_BASE_RATE = Guard(
     "better_than_the_base_rate",
-    "The log loss on test rows is below that of always answering the share of positives.",
+    "The log loss on test rows is below that of always answering how common the classes are.",
 )
 
 
@@ -56,6 +58,7 @@ def evaluate_served(run: StageRun) -> Outcome:
         decision.threshold,
         run.product.declaration.slices,
         seed=run.product.declaration.training.seed,
+        classes=decision.classes,
     )
     version = save_folder(
         run,
@@ -68,6 +71,7 @@ def evaluate_served(run: StageRun) -> Outcome:
         {
             "metrics": shown.table(evaluation.metrics_frame()),
             "slices": shown.table(evaluation.slices),
+            **({"classes": shown.table(evaluation.classes)} if evaluation.classes.height else {}),
             **_pictures(run, y, p, decision),
             **shown.numbers(evaluation.values()),
             "rows": evaluation.rows,
@@ -80,12 +84,25 @@ def evaluate_served(run: StageRun) -> Outcome:
 
 
 def scores_of_test_rows(run: StageRun, data: TrainingData) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and calibrated scores of the test rows, both [n], by the graph that is judged."""
+    """Labels [n] and calibrated scores of the test rows, by the graph that is judged.
+
+    Scores are P(positive) [n], or of several classes [n, K].
+    """
     test = data.split("test")
     folder = artifact(run, "compressed_model")
     session = open_session((folder / "judged.onnx").read_bytes())
     calibration = Calibration.from_json((folder / "calibration.json").read_text())
-    return test.y, calibration.apply(run_session(session, test.x))[:, 0]
+    return test.y, squeezed(calibration.apply(run_session(session, test.x)))
+
+
+def scores_of(bundle: Bundle, features: pl.DataFrame) -> np.ndarray:
+    """Calibrated scores of rows of features, P(positive) [n] or of several classes [n, K]."""
+    return squeezed(Scorer(bundle).probabilities(bundle.encoding.transform(features)))
+
+
+def squeezed(predicted: np.ndarray) -> np.ndarray:
+    """Predictions [n, K] as metrics take them: [n] where there is one column."""
+    return predicted[:, 0] if predicted.shape[1] == 1 else predicted
 
 
 def slice_columns(run: StageRun, data: TrainingData) -> pl.DataFrame:
@@ -101,23 +118,29 @@ def slice_columns(run: StageRun, data: TrainingData) -> pl.DataFrame:
 
 
 def better_than_base_rate(evaluation: Evaluation) -> Finding:
-    """Whether the model knows more than the share of positives."""
-    share = evaluation.positives / evaluation.rows
-    base = -(share * np.log(share) + (1 - share) * np.log1p(-share)) if 0 < share < 1 else 0.0
-    loss = evaluation.values().get("log_loss", float("inf"))
-    words = f"log loss {loss:.4f}; always answering {share:.1%} would have {base:.4f}"
-    return Finding(bool(loss < base), words, {"log_loss": loss, "base_rate_log_loss": float(base)})
+    """Whether the model knows more than how common the classes are."""
+    base, loss = evaluation.base_rate_log_loss, evaluation.values().get("log_loss", float("inf"))
+    positives = evaluation.positives
+    always = "the classes' shares" if positives is None else f"{positives / evaluation.rows:.1%}"
+    words = f"log loss {loss:.4f}; always answering {always} would have {base:.4f}"
+    return Finding(loss < base, words, {"log_loss": loss, "base_rate_log_loss": base})
 
 
 def _pictures(run: StageRun, y: np.ndarray, p: np.ndarray, decision: Decision) -> dict[str, Any]:
     importances = read_json(artifact(run, "model"), "importances.json")
-    pictures = {
-        "roc": plots.roc(y, p),
-        "precision_recall": plots.pr(y, p),
-        "calibration": plots.calibration(y, p),
-        "confusion": plots.confusion(y, p, decision.threshold, decision.classes),
-        "importances": plots.importances(importances),
-    }
+    if decision.task == "multiclass":
+        pictures = {
+            "calibration": plots.confidence(y, p),
+            "confusion": plots.confusion_of_classes(y, p, decision.classes),
+        }
+    else:
+        pictures = {
+            "roc": plots.roc(y, p),
+            "precision_recall": plots.pr(y, p),
+            "calibration": plots.calibration(y, p),
+            "confusion": plots.confusion(y, p, decision.threshold, decision.classes),
+        }
+    pictures["importances"] = plots.importances(importances)
     return {
         name: shown.markdown(plots.as_markdown_image(png, name)) for name, png in pictures.items()
     }

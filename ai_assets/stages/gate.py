@@ -1,7 +1,6 @@
 """gate: whether a bundle may be released: within limits, better than the champion, compatible."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,10 +11,9 @@ from ai_assets.lifecycle.gate.limits import GateResult, judge
 from ai_assets.lifecycle.product import Product
 from ai_assets.resources.ledger import Entry
 from ai_assets.serving.bundle import Bundle
-from ai_assets.serving.scoring import Scorer
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream, digest
-from ai_assets.stages.evaluation import scores_of_test_rows, slice_columns
+from ai_assets.stages.evaluation import scores_of, scores_of_test_rows, slice_columns
 from ai_assets.stages.learnable import learned_partitions
 from ai_assets.stages.model_card import read_evaluation
 from ai_assets.stages.outcomes import days_of
@@ -123,6 +121,11 @@ def compared(run: StageRun, entry: Entry | None, tag: str) -> Comparison:
     if entry is None:
         return no_comparison("There is no other bundle in production to compare with.")
     bundle = run.tools.bundles.load(entry.stable)
+    declared = run.product.declaration
+    if bundle.decision.task != declared.label.task or (
+        len(bundle.decision.classes) != len(declared.answers)
+    ):
+        return no_comparison(f"{entry.stable} gives other answers, so there is nothing to compare.")
     data = load_training_data(run)
     test = data.frame("test")
     unseen = rows_unseen_by(run, bundle, test)
@@ -152,16 +155,16 @@ def rows_unseen_by(run: StageRun, champion: Bundle, test: pl.DataFrame) -> np.nd
     return (test["event_time"] >= learned).to_numpy()
 
 
-def champion_scores(run: StageRun, bundle: Bundle, test: pl.DataFrame) -> Any:
-    """The champion's calibrated scores [n] of the test rows, by its own features and code."""
+def champion_scores(run: StageRun, bundle: Bundle, test: pl.DataFrame) -> np.ndarray:
+    """The champion's calibrated scores of the test rows, by its own features and code."""
     if bundle.features_sql == run.product.features_sql:
-        return Scorer(bundle).score_features(test).probability
+        return scores_of(bundle, test)
     run.say("The champion has another feature query; running it over the window.")
     features = [features_for(run.at(key), bundle) for key in learned_partitions(run) or []]
     rows = test.select("_row_id").join(
         pl.concat(features), on="_row_id", how="left", maintain_order="left"
     )
-    return Scorer(bundle).score_features(rows).probability
+    return scores_of(bundle, rows)
 
 
 def changes_for_callers(run: StageRun, entry: Entry | None, tag: str) -> list[str]:

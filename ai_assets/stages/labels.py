@@ -5,17 +5,19 @@ neither wait for `feedback` nor follow it: a product that is not served has none
 come late are taken when both are made again.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
 from ai_assets.lifecycle.labels import completed, label_rows
-from ai_assets.lifecycle.product import Product
+from ai_assets.lifecycle.product import Product, TabularDeclaration
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
 from ai_assets.stages.served import last_of_each_row
 
 BOTH_CLASSES = Guard("both_classes", "The partition has rows of both classes.")
+EVERY_CLASS = Guard("every_class", "The partition has rows of every declared class.")
 
 
 def labels_stage(product: Product) -> Stage:
@@ -29,7 +31,7 @@ def labels_stage(product: Product) -> Stage:
         compute=compute_labels,
         kinds=frozenset({"duckdb", "deltalake"}),
         upstream=[Upstream(f"cleaned/{declared.request}"), Upstream("feedback")],
-        guards=[BOTH_CLASSES],
+        guards=[_guard(product)],
         ranges=True,
         code=("labels.py",),
         settings=declared.label.model_dump_json(),
@@ -43,22 +45,44 @@ def compute_labels(run: StageRun) -> Outcome:
         run.name(f"cleaned/{declared.request}"), [run.partition] if run.partition else None
     )
     labels = label_rows(
-        rows, declared.label.sql, run.product.request_table.time, declared.label.arrives_after
+        rows,
+        declared.label.sql,
+        run.product.request_table.time,
+        declared.label.arrives_after,
+        declared.answers if declared.label.task == "multiclass" else (),
     )
     labels, from_callers = _with_told(run, labels)
     written = run.lake.replace(run.name("labels"), labels, run.partition)
     known = labels["label"].drop_nulls()
-    positives = int(known.sum())
     return Outcome(
         written.digest,
         {
             **shown.rows_and_columns(labels, written.rows),
             "unlabelled": labels.height - known.len(),
             **from_callers,
-            **shown.numbers({"positive_rate": positives / max(known.len(), 1)}),
+            **_shares(known, declared),
         },
-        {BOTH_CLASSES.name: both_classes(positives, known.len(), declared.label.positive)},
+        {_guard(run.product).name: _classes_there(known, declared)},
     )
+
+
+def _guard(product: Product) -> Guard:
+    return EVERY_CLASS if product.declaration.label.task == "multiclass" else BOTH_CLASSES
+
+
+def _shares(known: pl.Series, declared: TabularDeclaration) -> dict[str, Any]:
+    """How common the classes are."""
+    if declared.label.task == "binary":
+        return shown.numbers({"positive_rate": int(known.sum()) / max(known.len(), 1)})
+    counts = [int((known == number).sum()) for number in range(len(declared.answers))]
+    table = pl.DataFrame({"class": declared.answers, "rows": counts})
+    return {"classes": shown.table(table)}
+
+
+def _classes_there(known: pl.Series, declared: TabularDeclaration) -> Finding:
+    if declared.label.task == "binary":
+        return both_classes(int(known.sum()), known.len(), declared.label.positive)
+    return every_class(known, declared.answers)
 
 
 def _with_told(run: StageRun, labels: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, Any]]:
@@ -82,3 +106,12 @@ def both_classes(positives: int, labelled: int, positive: str) -> Finding:
     """Whether a model could learn, and be judged, from the partition alone."""
     words = f"{positives:,} of {labelled:,} labelled rows are '{positive}'."
     return Finding(0 < positives < labelled, words, warn=True)
+
+
+def every_class(known: pl.Series, answers: Sequence[str]) -> Finding:
+    """Whether each class has rows to learn from, and be judged by, in the partition alone."""
+    there = set(known.unique().to_list())
+    lacking = [word for number, word in enumerate(answers) if number not in there]
+    words = f"{known.len():,} labelled rows of {len(answers) - len(lacking)} of {len(answers)} "
+    words += f"classes; none is {', '.join(lacking[:10])}." if lacking else "classes."
+    return Finding(not lacking, words, warn=True)

@@ -62,7 +62,7 @@ def card_inputs(run: StageRun) -> CardInputs:
         description=declared.description,
         evaluation=read_evaluation(run),
         task=declared.label.task,
-        positive=f"{declared.label.positive}: {declared.label.sql}",
+        answers=_answers(run.product),
         partition=run.partition,
         horizon=format_duration(declared.horizon),
         owners=tuple(declared.owners),
@@ -80,6 +80,13 @@ def card_inputs(run: StageRun) -> CardInputs:
         personal=_columns(run.product, "personal"),
         sensitive=_columns(run.product, "sensitive"),
     )
+
+
+def _answers(product: Product) -> dict[str, str]:
+    label = product.declaration.label
+    if label.task == "multiclass":
+        return {"Classes": ", ".join(product.declaration.answers), "The class is": label.sql}
+    return {"A positive answer means": f"{label.positive}: {label.sql}"}
 
 
 def read_evaluation(run: StageRun) -> Evaluation:

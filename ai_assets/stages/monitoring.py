@@ -11,7 +11,7 @@ import polars as pl
 
 from ai_assets.lifecycle.errors import BundleError, must_be
 from ai_assets.lifecycle.product import Product
-from ai_assets.lifecycle.verdict.concept import Calibrated, Labelled, calibrated
+from ai_assets.lifecycle.verdict.concept import Calibrated, calibrated, labelled
 from ai_assets.lifecycle.verdict.sketch import TableSketch, table_sketch
 from ai_assets.stages.binding import StageRun, code_version
 from ai_assets.stages.learnable import learned_partitions
@@ -86,7 +86,7 @@ def watched(
     product = run.product
     return Watched(
         sketches={name: sketch_of_window(run, name) for name in product.declaration.tables},
-        calibrated=calibrated(Labelled(y, p, pl.DataFrame())),
+        calibrated=calibrated(labelled(y, p, pl.DataFrame())),
         importances=dict(importances),
         code=code_versions(product),
     )

@@ -16,6 +16,7 @@ from ai_assets.lifecycle.operations.page import Chapter, operations_page
 from ai_assets.lifecycle.operations.plot import drift_map, losses
 from ai_assets.lifecycle.operations.policies import LOOP, compare_policies, monthly_losses
 from ai_assets.lifecycle.product import Product
+from ai_assets.lifecycle.schema.scores import score_column
 from ai_assets.lifecycle.verdict.evidence import Verdict
 from ai_assets.stages import shown
 from ai_assets.stages.backtest import LINES
@@ -162,9 +163,9 @@ def scored_by_all(run: StageRun) -> pl.DataFrame | None:
     """
     parts = []
     for key in measured_partitions(run, "backtest"):
-        loop = run.lake.scan(run.name("predictions"), [key]).select(
-            "_row_id", pl.col("probability").alias(LOOP)
-        )
+        scored = run.lake.scan(run.name("predictions"), [key])
+        score = score_column(scored.collect_schema().names())
+        loop = scored.select("_row_id", pl.col(score).alias(LOOP))
         others = run.lake.scan(run.name("backtest"), [key])
         joined = others.join(loop, on="_row_id", how="inner").sort("event_time", "_row_id")
         parts.append(joined.with_columns(pl.lit(key).alias("partition")).collect())

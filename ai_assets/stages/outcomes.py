@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from ai_assets.lifecycle.schema.scores import SCORE, SCORES, score_column, scores_in
 from ai_assets.stages.binding import StageRun
 from ai_assets.stages.served import last_of_each_row
 
@@ -14,14 +15,15 @@ _SCHEMA: dict[str, Any] = {
     "label": pl.Float64,
     "event_time": pl.Datetime("us", "UTC"),
     "known_at": pl.Datetime("us", "UTC"),
-    "probability": pl.Float64,
+    SCORE: pl.Float64,
+    SCORES: pl.List(pl.Float64),
     "bundle": pl.String,
 }
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Scored rows whose labels are known: labels and scores, float64 [n], and the days."""
+    """Scored rows whose labels are known: labels [n], scores and the days."""
 
     rows: pl.DataFrame
 
@@ -31,7 +33,8 @@ class Outcomes:
 
     @property
     def p(self) -> np.ndarray:
-        return self.rows["probability"].to_numpy().astype(np.float64)
+        """P(positive) [n], or of several classes their probabilities [n, K]."""
+        return scores_in(self.rows[score_column(self.rows.columns)])
 
     @property
     def days(self) -> np.ndarray | None:
@@ -70,8 +73,10 @@ def _scored_labels(run: StageRun, keys: list[str] | None) -> pl.DataFrame:
 
     A row that batch and server scored with the same bundle counts once.
     """
-    batch = _there(run, "predictions", keys, ["_row_id", "probability", "bundle"])
-    online = _there(run, "served", keys, ["_row_id", "probability", "bundle"])
+    several = run.product.declaration.label.task == "multiclass"
+    columns = ["_row_id", SCORE, *([SCORES] if several else []), "bundle"]
+    batch = _there(run, "predictions", keys, columns)
+    online = _there(run, "served", keys, columns)
     once = ["_row_id", "bundle"]
     online = online.unique(once, keep="last", maintain_order=True)
     scores = pl.concat([batch, online.join(batch, on=once, how="anti")])

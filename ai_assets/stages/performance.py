@@ -16,7 +16,8 @@ from ai_assets.lifecycle.estimation.quality import Told, history
 from ai_assets.lifecycle.evaluation import plots
 from ai_assets.lifecycle.evaluation.bootstrap import Estimate
 from ai_assets.lifecycle.product import Product
-from ai_assets.lifecycle.verdict.concept import Labelled, concept_evidence
+from ai_assets.lifecycle.schema.scores import score_column, scores_in
+from ai_assets.lifecycle.verdict.concept import concept_evidence, labelled
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
 from ai_assets.stages.outcomes import Outcomes, arrived_outcomes, days_of
@@ -112,7 +113,7 @@ def _estimates(run: StageRun, rows: pl.DataFrame, bundle: str) -> dict[str, Esti
     if "event_time" in times.collect_schema():
         rows = rows.join(times.select("_row_id", "event_time").collect(), on="_row_id", how="left")
     before = newest_outcomes(run, bundle) if run.partition else _no_outcomes()
-    p = rows["probability"].to_numpy()
+    p = scores_in(rows[score_column(rows.columns)])
     q = belief(p, before.p, before.y)
     seed = run.product.declaration.training.seed
     return estimated(p, q, seed=seed, blocks=days_of(rows))
@@ -141,7 +142,7 @@ def _judged(run: StageRun, outcomes: Outcomes) -> dict[str, Estimate]:
 
 def _contradicted(run: StageRun, outcomes: Outcomes) -> bool:
     """Whether labels contradict the scores, so that no estimate from scores can be right."""
-    rows = Labelled(outcomes.y, outcomes.p, pl.DataFrame(), outcomes.days)
+    rows = labelled(outcomes.y, outcomes.p, pl.DataFrame(), outcomes.days)
     return bool(concept_evidence(rows, run.product.declaration.causes))
 
 

@@ -1,28 +1,23 @@
 """predictions: each request row scored by what was in production when its partition began."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import polars as pl
 
 from ai_assets.lifecycle.features.query import run_features
 from ai_assets.lifecycle.product import Product
+from ai_assets.lifecycle.schema.scores import SCORE, SCORES, confidence, series_of
 from ai_assets.resources.ledger import Entry
 from ai_assets.serving.bundle import Bundle
-from ai_assets.serving.scoring import Scorer
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.evaluation import scores_of
 from ai_assets.stages.features import request_and_history
 
 IN_PRODUCTION = Guard(
     "scored_by_a_release", "A release was in production when the partition began."
 )
-SCHEMA = {
-    "_row_id": pl.Int64,
-    "probability": pl.Float64,
-    "predicted": pl.String,
-    "release_id": pl.String,
-    "bundle": pl.String,
-}
 
 
 def predictions_stage(product: Product) -> Stage:
@@ -43,10 +38,10 @@ def score_partition(run: StageRun) -> Outcome:
     """Score the partition's features with the bundle that the ledger names at its start."""
     entry = release_at_start(run)
     if entry is None:
-        frame = pl.DataFrame(schema=SCHEMA)
+        frame = pl.DataFrame(schema=schema_of(run.product))
     else:
         bundle = run.tools.bundles.load(entry.stable)
-        frame = _score(bundle, features_for(run, bundle), entry)
+        frame = _score(run.product, bundle, features_for(run, bundle), entry)
     written = run.lake.replace(run.name("predictions"), frame, run.partition)
     mean = frame["probability"].mean()
     return Outcome(
@@ -88,18 +83,32 @@ def features_for(run: StageRun, bundle: Bundle) -> pl.DataFrame:
     )
 
 
-def _score(bundle: Bundle, features: pl.DataFrame, entry: Entry) -> pl.DataFrame:
-    scores = Scorer(bundle).score_features(features)
-    return pl.DataFrame(
-        {
-            "_row_id": features["_row_id"],
-            "probability": scores.probability,
-            "predicted": scores.label,
-            "release_id": [entry.release_id] * features.height,
-            "bundle": [entry.stable] * features.height,
-        },
-        schema=SCHEMA,
-    )
+def schema_of(product: Product) -> dict[str, Any]:
+    """The columns of predictions: of several classes all probabilities, in the classes' order."""
+    several = product.declaration.label.task == "multiclass"
+    return {
+        "_row_id": pl.Int64,
+        SCORE: pl.Float64,
+        **({SCORES: pl.List(pl.Float64)} if several else {}),
+        "predicted": pl.String,
+        "release_id": pl.String,
+        "bundle": pl.String,
+    }
+
+
+def _score(product: Product, bundle: Bundle, features: pl.DataFrame, entry: Entry) -> pl.DataFrame:
+    scores = scores_of(bundle, features)
+    columns = {
+        "_row_id": features["_row_id"],
+        SCORE: confidence(scores),
+        # A bundle from before the task was declared anew has no more than one score a row.
+        SCORES: series_of(SCORES, scores) if scores.ndim == 2 else None,
+        "predicted": bundle.decision.answers(scores),
+        "release_id": [entry.release_id] * features.height,
+        "bundle": [entry.stable] * features.height,
+    }
+    schema = schema_of(product)
+    return pl.DataFrame({name: columns[name] for name in schema}, schema=schema)
 
 
 def in_production(entry: Entry | None, partition: str | None) -> Finding:

@@ -160,10 +160,9 @@ def served_frame(rows: Iterable[Row], table: Table) -> pl.DataFrame:
 def feedback_frame(told: Iterable[Told], product: Product) -> pl.DataFrame:
     """A row an outcome, in the order they were sent; columns as `FEEDBACK`."""
     told, table = list(told), product.request_table
-    positive = product.declaration.label.positive
     content = [
         [
-            float(one.outcome == positive) if isinstance(one.outcome, str) else one.outcome,
+            product.declaration.number_of(one.outcome),
             None if one.event_us is None else moment(one.event_us),
             moment(one.known_us),
             moment(one.at_us),

@@ -15,9 +15,10 @@ from ai_assets.lifecycle.drift.profile import Profile
 from ai_assets.lifecycle.errors import BundleError
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.product import Product
+from ai_assets.lifecycle.schema.scores import SCORED
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
-from ai_assets.stages.drift import no_drift
+from ai_assets.stages.drift import no_drift, scored_columns
 
 ASKED_AS_LEARNED = Guard(
     "asked_as_learned", "No feature that callers asked of, and not the score, has drifted."
@@ -45,7 +46,7 @@ def measure_served(run: StageRun) -> Outcome:
     """Compare the answers of the partition's main bundle with the reference that it carries."""
     own = [run.partition] if run.partition else None
     answers = run.lake.scan(run.name("served"), own).filter(pl.col("role") == "stable")
-    rows = answers.select("bundle", "features", prediction="probability").collect()
+    rows = answers.select("bundle", "features", **scored_columns(run.product)).collect()
     bundle = most_answers(rows)
     numbers, finding = pl.DataFrame(schema=SCHEMA), Finding(True, "Nothing was asked of a server.")
     if bundle is not None:
@@ -94,7 +95,7 @@ def most_answers(rows: pl.DataFrame) -> str | None:
 
 
 def features_of(rows: pl.DataFrame, encoding: Encoding) -> pl.DataFrame:
-    """The features [n, F] that answers stand on, and the score as `prediction`.
+    """The features [n, F] that answers stand on, and what was answered.
 
     The log keeps numbers in 32 bits, as the model saw them. Each is read back as the shortest
     decimal that those bits mean: 39.02 would else lie above the edge of a bin that is at 39.02.
@@ -106,7 +107,8 @@ def features_of(rows: pl.DataFrame, encoding: Encoding) -> pl.DataFrame:
     seen = rows["features"].str.json_decode(pl.Struct(kinds)).struct.unnest()
     numeric = [name for name, kind in kinds.items() if kind == pl.Float64]
     exact = [_shortest(seen[name]) for name in numeric]
-    return seen.with_columns(*exact, rows["prediction"])
+    watched = [rows[name] for name in SCORED if name in rows.columns]
+    return seen.with_columns(*exact, *watched)
 
 
 def _shortest(values: pl.Series) -> pl.Series:

@@ -50,7 +50,9 @@ def load_training_data(run: StageRun) -> TrainingData:
         Path(run.lake.artifact(asset, run.partition), "encoding.json").read_text(encoding="utf-8")
     )
     y = rows["label"].to_numpy().astype(np.float64)
-    whole = Dataset(encoding.transform(rows), y, None, encoding)
+    declared = run.product.declaration
+    classes = len(declared.answers) if declared.label.task == "multiclass" else None
+    whole = Dataset(encoding.transform(rows), y, None, encoding, classes)
     return TrainingData(rows, encoding, whole, run.lake.digest(asset, run.partition))
 
 

@@ -56,8 +56,10 @@ def gather(run: StageRun) -> Outcome:
         Path(folder, "encoding.json").write_text(encoding.to_json(), encoding="utf-8")
         window.write(Path(folder))
         run.lake.save_artifact(run.name("training_set"), run.partition, Path(folder))
+    binary = run.product.declaration.label.task == "binary"
+    share = pl.col("label").mean() if binary else pl.col("label").n_unique()
     summary = rows.group_by("split").agg(
-        pl.len().alias("rows"), pl.col("label").mean().alias("positive_rate")
+        pl.len().alias("rows"), share.alias("positive_rate" if binary else "classes")
     )
     order = pl.col("split").replace_strict({name: i for i, name in enumerate(SPLITS)})
     return Outcome(
@@ -106,10 +108,11 @@ def _check_labels(rows: pl.DataFrame, run: StageRun) -> None:
     where = _where(run)
     if rows.is_empty():
         raise DataError(f"{where} has no labelled rows; label.sql gave only nulls.")
+    declared = run.product.declaration
     if rows["label"].n_unique() < 2:
         raise DataError(
-            f"{where} needs rows of both classes, but all {rows.height:,} labels are "
-            f"{rows['label'][0]:g}: label.sql is {run.product.declaration.label.sql!r}."
+            f"{where} needs rows of {_classes(run)}, but all {rows.height:,} labels are "
+            f"{_word(run, rows['label'][0])}: label.sql is {declared.label.sql!r}."
         )
 
 
@@ -119,10 +122,35 @@ def _check_split_labels(rows: pl.DataFrame, run: StageRun) -> None:
         labels = rows.filter(pl.col("split") == split)["label"]
         if labels.n_unique() < 2:
             raise DataError(
-                f"{_where(run)} needs {split} rows of both classes, but all {labels.len():,} "
-                f"labels there are {labels[0]:g}. A longer training.window may have both, or "
-                "another training.split."
+                f"{_where(run)} needs {split} rows of {_classes(run)}, but all {labels.len():,} "
+                f"labels there are {_word(run, labels[0])}. A longer training.window may have "
+                "both, or another training.split."
             )
+    _check_every_class(rows, run)
+
+
+def _check_every_class(rows: pl.DataFrame, run: StageRun) -> None:
+    """A class that no row to train on has would never be answered."""
+    declared = run.product.declaration
+    if declared.label.task != "multiclass":
+        return
+    there = set(rows.filter(pl.col("split") == "train")["label"].to_list())
+    lacking = [word for number, word in enumerate(declared.answers) if number not in there]
+    if lacking:
+        raise DataError(
+            f"{_where(run)} has no train rows of {', '.join(map(repr, lacking[:10]))}, which "
+            "label.classes names. A longer training.window may have some; or take it out."
+        )
+
+
+def _classes(run: StageRun) -> str:
+    two = run.product.declaration.label.task == "binary"
+    return "both classes" if two else "at least two classes"
+
+
+def _word(run: StageRun, label: float) -> str:
+    two = run.product.declaration.label.task == "binary"
+    return f"{label:g}" if two else repr(run.product.declaration.answers[int(label)])
 
 
 def _where(run: StageRun) -> str:

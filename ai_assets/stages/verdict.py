@@ -3,7 +3,6 @@
 import json
 from functools import partial
 
-import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.cleaning import CleaningCounts
@@ -11,8 +10,9 @@ from ai_assets.lifecycle.drift.numbers import joint_drift
 from ai_assets.lifecycle.drift.profile import Profile
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.retraining.decide import verdict_id
+from ai_assets.lifecycle.schema.scores import SCORED
 from ai_assets.lifecycle.verdict.broken import Observed
-from ai_assets.lifecycle.verdict.concept import Labelled
+from ai_assets.lifecycle.verdict.concept import Labelled, labelled
 from ai_assets.lifecycle.verdict.decide import Signals, decide_cause
 from ai_assets.lifecycle.verdict.evidence import Verdict
 from ai_assets.resources.ledger import Entry
@@ -22,7 +22,7 @@ from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, U
 from ai_assets.stages.drift import scored_features
 from ai_assets.stages.learnable import content_of, write_verdict
 from ai_assets.stages.monitoring import FILE, Watched, code_versions, read_watched, timezone
-from ai_assets.stages.outcomes import arrived_outcomes, days_of
+from ai_assets.stages.outcomes import Outcomes, arrived_outcomes
 from ai_assets.stages.predictions import release_at_start
 from ai_assets.stages.training_data import save_folder
 
@@ -147,20 +147,16 @@ def labelled_rows(run: StageRun, entry: Entry, features: pl.DataFrame) -> Labell
     Features are at hand for rows of this partition; the others have no segments to look within.
     """
     outcomes = arrived_outcomes(run).of(entry.stable)
-    rows = outcomes.rows.join(features.drop("prediction"), on="_row_id", how="inner")
+    rows = outcomes.rows.join(features.drop(*SCORED, strict=False), on="_row_id", how="inner")
     if rows.height < run.product.declaration.causes.min_rows:
-        return None if not outcomes.rows.height else _without_segments(outcomes.rows)
-    return Labelled(
-        labels=rows["label"].to_numpy().astype(np.float64),
-        scores=rows["probability"].to_numpy(),
-        segments=rows.select(features.drop("_row_id", "prediction").columns),
-        blocks=days_of(rows),
-    )
+        return None if not outcomes.rows.height else _without_segments(outcomes)
+    found = Outcomes(rows)
+    segments = rows.select(features.drop("_row_id", *SCORED, strict=False).columns)
+    return labelled(found.y, found.p, segments, found.days)
 
 
-def _without_segments(rows: pl.DataFrame) -> Labelled:
-    labels = rows["label"].to_numpy().astype(np.float64)
-    return Labelled(labels, rows["probability"].to_numpy(), pl.DataFrame(), days_of(rows))
+def _without_segments(rows: Outcomes) -> Labelled:
+    return labelled(rows.y, rows.p, pl.DataFrame(), rows.days)
 
 
 def _unwatched(run: StageRun, bundle: str, words: str) -> Verdict:

@@ -33,31 +33,16 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small.write_product(tmp_path_factory.mktemp("product") / small.NAME)
 
 
-def lived(folder: Path, home: Path) -> "small.World":
-    """The small product from raw data to a release as of February, and the drift of March."""
-    world = small.World.of(folder, home)
-    data = ["raw/orders", "raw/visits", "cleaned/orders", "cleaned/visits", "rejected/orders"]
-    watch = ("predictions", "drift", "drift_report", "performance", "verdict")
-    world.run("raw/shops", "cleaned/shops", "rejected/shops")
-    world.runs["range"] = world.run(
-        *data, "labels", "features", partition=small.JANUARY, last=small.MARCH
-    )
-    world.run("online/orders", "online/visits")
-    world.runs["model"] = world.run(*small.LEARNING, "release", partition=small.FEBRUARY)
-    world.runs["watch"] = world.run(*watch, partition=small.MARCH)
-    return world
-
-
 @pytest.fixture(scope="session")
 def shared_world(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> "small.World":
     """The materialized small product, only to be read: files share it in any order."""
-    return lived(shared_folder, tmp_path_factory.mktemp("world"))
+    return small.lived(shared_folder, tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture(scope="module")
 def own_world(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> "small.World":
     """The same of one file's own, which its tests add to."""
-    return lived(shared_folder, tmp_path_factory.mktemp("own"))
+    return small.lived(shared_folder, tmp_path_factory.mktemp("own"))
 
 
 @pytest.fixture

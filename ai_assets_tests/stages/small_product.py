@@ -280,3 +280,16 @@ def failure(result: dg.ExecuteInProcessResult) -> str:
     while error.cause is not None:
         error = error.cause
     return error.message.strip().partition(": ")[2]
+
+
+def lived(folder: Path, home: Path, learning: tuple[str, ...] = LEARNING) -> World:
+    """The small product from raw data to a release as of February, and the drift of March."""
+    world = World.of(folder, home)
+    data = ["raw/orders", "raw/visits", "cleaned/orders", "cleaned/visits", "rejected/orders"]
+    watch = ("predictions", "drift", "drift_report", "performance", "verdict")
+    world.run("raw/shops", "cleaned/shops", "rejected/shops")
+    world.runs["range"] = world.run(*data, "labels", "features", partition=JANUARY, last=MARCH)
+    world.run("online/orders", "online/visits")
+    world.runs["model"] = world.run(*learning, "release", partition=FEBRUARY)
+    world.runs["watch"] = world.run(*watch, partition=MARCH)
+    return world

@@ -35,8 +35,8 @@ class CardInputs:
     Attributes:
         product: Name of the product.
         description: What is asked, for people.
-        positive: What a positive answer means.
         task: binary, multiclass or regression.
+        answers: What the answers mean, by what they are called.
         partition: Key of the partition that the model is of; None without partitions.
         horizon: How long before the event the answer is given, in words.
         owners: Who answers for it.
@@ -66,7 +66,7 @@ class CardInputs:
     description: str
     evaluation: Evaluation
     task: str = "binary"
-    positive: str = "yes"
+    answers: Mapping[str, str] = field(default_factory=dict)
     partition: str | None = None
     horizon: str = ""
     owners: tuple[str, ...] = ()
@@ -122,7 +122,7 @@ def _section(title: str, body: str) -> str:
 def _use(inputs: CardInputs) -> str:
     facts = {
         "Task": inputs.task,
-        "A positive answer means": inputs.positive,
+        **inputs.answers,
         "Answer given ahead by": inputs.horizon,
         "Owners": ", ".join(inputs.owners),
         "Intended use": inputs.intended_use or "the question above, for data like the training's",
@@ -158,14 +158,16 @@ def _training(inputs: CardInputs) -> str:
 
 def _performance(inputs: CardInputs) -> str:
     found = inputs.evaluation
-    share = found.positives / found.rows
-    intro = (
-        f"On {found.rows:,} test rows, {found.positives:,} positive ({share:.1%}), which nothing "
-        f"else used. A row is answered positive from a score of {found.threshold:.3g} on. "
-        "Intervals are 95 %, from resampling rows."
-    )
+    if found.positives is None or found.threshold is None:
+        what = f"of {found.classes.height} classes, which nothing else used. The likeliest class "
+        what += "is the answer."
+    else:
+        what = f"{found.positives:,} positive ({found.positives / found.rows:.1%}), which nothing "
+        what += f"else used. A row is answered positive from a score of {found.threshold:.3g} on."
+    intro = f"On {found.rows:,} test rows, {what} Intervals are 95 %, from resampling rows."
     rows = [_metric_row(name, estimate) for name, estimate in found.metrics.items()]
-    return _join(intro, _table(rows), *(_picture(inputs, name) for name in ("roc", "pr")))
+    pictures = (_picture(inputs, name) for name in ("roc", "pr"))
+    return _join(intro, _table(rows), _table(found.classes.to_dicts()), *pictures)
 
 
 def _metric_row(name: str, estimate: Estimate) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -211,4 +211,4 @@ def measure(
 
 
 def _imitating(winner: Model, data: Dataset) -> Dataset:
-    return Dataset(data.x, winner.predict(data.x)[:, 0], data.weight, data.encoding)
+    return replace(data, y=winner.predict(data.x)[:, 0])

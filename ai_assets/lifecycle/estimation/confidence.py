@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ai_assets.lifecycle.errors import DataError, DeclarationError, must_be
+from ai_assets.lifecycle.estimation.classes import ROW_METRICS, believed_classes
 from ai_assets.lifecycle.evaluation.bootstrap import (
     Estimate,
     bootstrap,
@@ -22,8 +23,8 @@ from ai_assets.lifecycle.evaluation.bootstrap import (
     estimate_of,
     resample_counts,
 )
+from ai_assets.lifecycle.evaluation.counted import Floats
 from ai_assets.lifecycle.evaluation.metrics import (
-    Floats,
     Scored,
     get_metric,
     scored,
@@ -117,8 +118,9 @@ def estimated(
     Every resample draws rows, and draws the label of each by its belief: both are chance.
 
     Args:
-        p: Scores [n].
-        q: Calibrated probability [n] that a row is a positive; the scores by default.
+        p: Scores [n], or of several classes [n, K]; of those ROC-AUC is not estimated.
+        q: Calibrated probability [n] that a row is a positive, or [n, K] that it is of each class;
+            the scores by default.
         seed: Of the draws.
         threshold: A row is predicted positive when its score is at least this.
         names: Metrics, of `ESTIMATED`.
@@ -127,9 +129,15 @@ def estimated(
         blocks: The block of each row [n], for example its day; whole blocks are drawn.
     """
     check_resampling(resamples, level)
-    rows = believed(p, q, threshold)
-    values = expected_values(rows, names)
-    drawn = _drawn(rows, names, seed, resamples, blocks)
+    scores = np.asarray(p, dtype=np.float64)
+    if scores.ndim == 2:
+        of_classes = believed_classes(scores, q)
+        values, drawn = of_classes.expected(), of_classes.drawn(seed, resamples, blocks)
+        names = tuple(name for name in names if name in values)
+    else:
+        rows = believed(p, q, threshold)
+        values = expected_values(rows, names)
+        drawn = _drawn(rows, names, seed, resamples, blocks)
     return {name: estimate_of(get_metric(name), values[name], drawn[name], level) for name in names}
 
 
@@ -159,22 +167,30 @@ def realised(
     level: float = 0.95,
     blocks: ArrayLike | None = None,
 ) -> dict[str, Estimate]:
-    """The same metrics of labels [n] and scores [n], once labels are known, with intervals."""
+    """The same metrics of labels [n] and scores, once labels are known, with intervals."""
     rows = scored(y, p, threshold)
+    if not isinstance(rows, Scored):
+        names = tuple(name for name in names if name in ROW_METRICS)
     return bootstrap(rows, names, seed=seed, resamples=resamples, level=level, blocks=blocks)
 
 
 def belief(p: ArrayLike, known_p: ArrayLike, known_y: ArrayLike) -> Floats:
-    """What to believe of scores [n], learned from the latest rows [m] whose labels are known.
+    """What to believe of scores, learned from the latest rows [m] whose labels are known.
 
-    Calibration fades as the world moves. A sigmoid of two numbers, fitted on the last labelled
-    partition, follows it; the model is not touched. With labels of one class only, or with fewer
-    than 200, there is nothing to learn and the scores are believed as they are.
+    Calibration fades as the world moves. A sigmoid of two numbers, or of several classes a
+    temperature, fitted on the last labelled partition, follows it; the model is not touched. With
+    labels of one class only, or with fewer than 200, there is nothing to learn and the scores are
+    believed as they are.
+
+    Args:
+        p: Scores [n], or of several classes [n, K].
+        known_p: Scores of the labelled rows, [m] or [m, K].
+        known_y: Their labels [m].
     """
     from ai_assets.lifecycle.training.calibration import fit_calibration
 
-    scores, labels = np.asarray(p, dtype=np.float64).ravel(), np.asarray(known_y).ravel()
+    scores, labels = np.asarray(p, dtype=np.float64), np.asarray(known_y).ravel()
     if len(labels) < FEWEST_LABELS or len(np.unique(labels)) < 2:
         return scores
-    known = np.asarray(known_p, dtype=np.float64).ravel()
+    known = np.asarray(known_p, dtype=np.float64)
     return fit_calibration("sigmoid", known, labels).apply(scores)

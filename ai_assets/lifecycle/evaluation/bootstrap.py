@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ai_assets.lifecycle.errors import DeclarationError, must_be
+from ai_assets.lifecycle.evaluation.counted import Floats
 from ai_assets.lifecycle.evaluation.metrics import (
-    METRICS,
-    Floats,
+    AnyScored,
     Metric,
-    Scored,
     get_metric,
+    metrics_of,
     scored,
     values_of,
 )
@@ -80,19 +80,20 @@ def resample_counts(
 
 
 def bootstrap(
-    rows: Scored,
-    names: tuple[str, ...] = tuple(METRICS),
+    rows: AnyScored,
+    names: tuple[str, ...] | None = None,
     *,
     seed: int,
     resamples: int = 200,
     level: float = 0.95,
     blocks: ArrayLike | None = None,
 ) -> dict[str, Estimate]:
-    """The named metrics, each with its interval at `level` (a share of resamples).
+    """The named metrics (default: all), each with its interval at `level` (a share of resamples).
 
     With `blocks` [n], in the order in which the rows were given, whole blocks are drawn.
     """
     check_resampling(resamples, level)
+    names = metrics_of(rows) if names is None else names
     values = values_of(rows, names)
     drawn = _resampled(rows, names, seed, resamples, blocks)
     return {name: estimate_of(get_metric(name), values[name], drawn[name], level) for name in names}
@@ -110,7 +111,9 @@ def paired_difference(
     level: float = 0.95,
     blocks: ArrayLike | None = None,
 ) -> Estimate:
-    """Metric of `first` minus metric of `second`, two scores [n] of the same rows, paired.
+    """Metric of `first` minus metric of `second`, two scores of the same rows, paired.
+
+    Scores are [n], or of classes [n, K].
 
     With `blocks` [n], for example days, whole blocks are drawn.
     """
@@ -134,7 +137,7 @@ def check_resampling(resamples: int, level: float) -> None:
 
 
 def _resampled(
-    rows: Scored,
+    rows: AnyScored,
     names: tuple[str, ...],
     seed: int,
     resamples: int,

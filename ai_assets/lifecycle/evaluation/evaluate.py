@@ -2,13 +2,19 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
+import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
 from ai_assets.lifecycle.evaluation.bootstrap import Estimate, bootstrap
-from ai_assets.lifecycle.evaluation.metrics import METRICS, scored
+from ai_assets.lifecycle.evaluation.classes import (
+    CLASS_SCHEMA,
+    ScoredClasses,
+    table_of_classes,
+)
+from ai_assets.lifecycle.evaluation.metrics import Scored, scored
 from ai_assets.lifecycle.evaluation.slices import evaluate_slices
 
 
@@ -20,15 +26,27 @@ class Evaluation:
         metrics: Each metric with its interval.
         slices: The table of `evaluate_slices`.
         rows: Number of rows judged.
-        positives: Number of them that are positive.
-        threshold: Score at which a row is predicted positive.
+        positives: Number of them that are positive; None of several classes.
+        threshold: Score at which a row is predicted positive; None of several classes.
+        classes: The table of `table_of_classes`; no rows for a binary task.
     """
 
     metrics: dict[str, Estimate]
     slices: pl.DataFrame
     rows: int
-    positives: int
-    threshold: float
+    positives: int | None
+    threshold: float | None
+    classes: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CLASS_SCHEMA))
+
+    @property
+    def base_rate_log_loss(self) -> float:
+        """Log loss of always answering the shares of the classes: their entropy, in nats."""
+        if self.positives is None:
+            counts = self.classes["rows"].to_numpy()
+        else:
+            counts = np.array([self.positives, self.rows - self.positives])
+        shares = counts[counts > 0] / self.rows
+        return abs(float((shares * np.log(shares)).sum()))
 
     def values(self) -> dict[str, float]:
         """The metrics that are defined, without their intervals: what a tracker logs."""
@@ -51,6 +69,7 @@ class Evaluation:
                 "rows": self.rows,
                 "positives": self.positives,
                 "threshold": self.threshold,
+                "classes": self.classes.to_dicts(),
             }
         )
 
@@ -66,27 +85,8 @@ class Evaluation:
             rows=told["rows"],
             positives=told["positives"],
             threshold=told["threshold"],
+            classes=pl.DataFrame(told.get("classes", []), schema=CLASS_SCHEMA),
         )
-
-
-def evaluate_binary(
-    y: ArrayLike,
-    p: ArrayLike,
-    threshold: float,
-    *,
-    seed: int,
-    resamples: int = 200,
-    level: float = 0.95,
-) -> dict[str, Estimate]:
-    """All metrics of labels and scores, each [n], with bootstrap intervals.
-
-    A metric that the rows cannot give (ROC-AUC of one class) has no value and says why in words.
-
-    Raises:
-        DataError: Labels or scores are not what they must be, or there are none.
-    """
-    rows = scored(y, p, threshold)
-    return bootstrap(rows, tuple(METRICS), seed=seed, resamples=resamples, level=level)
 
 
 def evaluate(
@@ -97,15 +97,37 @@ def evaluate(
     slices: Sequence[str] = (),
     *,
     seed: int,
+    classes: Sequence[str] = (),
     resamples: int = 200,
     min_slice_rows: int = 100,
 ) -> Evaluation:
-    """Judge scores `p` of rows with labels `y`, both [n]: the whole, and each slice of `frame`."""
+    """Judge scores of labelled rows: the whole, and each slice of `frame`.
+
+    A metric that the rows cannot give (ROC-AUC of one class) has no value and says why in words.
+
+    Args:
+        frame: The slice columns, a row for each label.
+        y: Labels [n].
+        p: P(positive) [n], or of several classes [n, K].
+        threshold: Score from which on a row is predicted positive; of classes nothing is read.
+        slices: Names of the slice columns.
+        seed: Of the bootstrap.
+        classes: Names of several classes, K.
+        resamples: How many times rows are drawn.
+        min_slice_rows: Values with fewer rows are judged together.
+
+    Raises:
+        DataError: Labels or scores are not what they must be, or there are none.
+    """
     rows = scored(y, p, threshold)
+    binary = isinstance(rows, Scored)
     return Evaluation(
         metrics=bootstrap(rows, seed=seed, resamples=resamples),
         slices=evaluate_slices(frame, y, p, threshold, slices, min_slice_rows),
         rows=len(rows.y),
-        positives=int(rows.y.sum()),
-        threshold=threshold,
+        positives=int(rows.y.sum()) if binary else None,
+        threshold=threshold if binary else None,
+        classes=table_of_classes(rows, classes)
+        if isinstance(rows, ScoredClasses)
+        else pl.DataFrame(schema=CLASS_SCHEMA),
     )

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
-from ai_assets.lifecycle.evaluation.metrics import metric_value, scored
+from ai_assets.lifecycle.evaluation.metrics import metric_value, scored_binary, scored_classes
 
 BLUE, ORANGE, GREEN, PINK, SKY, RED = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00",
@@ -36,7 +36,7 @@ def as_markdown_image(png: bytes, alt: str) -> str:
 
 def roc(y: ArrayLike, p: ArrayLike) -> bytes:
     """True against false positive rate at every threshold, of labels and scores [n]."""
-    rows = scored(y, p)
+    rows = scored_binary(y, p)
     labels = rows.y[::-1]
     ends = np.r_[np.flatnonzero(np.diff(rows.p[::-1])), len(labels) - 1]
     true = np.r_[0.0, np.cumsum(labels)[ends]]
@@ -52,7 +52,7 @@ def roc(y: ArrayLike, p: ArrayLike) -> bytes:
 
 def pr(y: ArrayLike, p: ArrayLike) -> bytes:
     """Precision against recall at every threshold, of labels and scores [n]."""
-    rows = scored(y, p)
+    rows = scored_binary(y, p)
     labels = rows.y[::-1]
     ends = np.r_[np.flatnonzero(np.diff(rows.p[::-1])), len(labels) - 1]
     true = np.cumsum(labels)[ends]
@@ -69,7 +69,7 @@ def pr(y: ArrayLike, p: ArrayLike) -> bytes:
 
 def calibration(y: ArrayLike, p: ArrayLike) -> bytes:
     """Share of positives against mean score in bins of equal mass, over a histogram of scores."""
-    rows = scored(y, p)
+    rows = scored_binary(y, p)
     sizes = np.diff(np.r_[rows.bins, len(rows.p)])
     said = np.add.reduceat(rows.p, rows.bins) / sizes
     seen = np.add.reduceat(rows.y, rows.bins) / sizes
@@ -101,7 +101,7 @@ def confusion(
 
     `classes` names the labels 0 and 1, in this order.
     """
-    rows = scored(y, p, threshold)
+    rows = scored_binary(y, p, threshold)
     counts = np.zeros((2, 2))
     np.add.at(counts, (rows.y.astype(int), rows.predicted.astype(int)), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -120,6 +120,40 @@ def confusion(
             fontsize=12,
             color="white" if share > 0.55 else _INK,
         )
+    return as_png(figure, axes, legend=None)
+
+
+def confidence(y: ArrayLike, p: ArrayLike) -> bytes:
+    """Share of right answers against their probability, of classes [n] and probabilities [n, K]."""
+    rows = scored_classes(y, np.asarray(p, dtype=np.float64))
+    return calibration(rows.hit, rows.p.max(axis=1))
+
+
+def confusion_of_classes(y: ArrayLike, p: ArrayLike, classes: Sequence[str]) -> bytes:
+    """Shares of each class's rows by answer; beyond 20 classes those that are mistaken most often.
+
+    Args:
+        y: Numbers of the classes [n].
+        p: Probabilities [n, K].
+        classes: Their names, K.
+    """
+    rows = scored_classes(y, np.asarray(p, dtype=np.float64))
+    counts = rows.actual.T @ rows.answered
+    wrong = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
+    some = np.sort(np.argsort(-wrong, kind="stable")[:_MOST_BARS])
+    shares = (counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))[np.ix_(some, some)]
+    size = 2.2 + 0.32 * len(some)
+    left_out = "" if len(some) == len(counts) else f" ({len(some)} of {len(counts)} classes)"
+    figure, axes = new_axes(size, size, "Predicted", "Actual", f"Predictions{left_out}")
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.grid(False)
+    names = [str(classes[place]) for place in some]
+    axes.set_xticks(range(len(some)), names, rotation=90, fontsize=7.5)
+    axes.set_yticks(range(len(some)), names, fontsize=7.5)
+    for (row, column), share in np.ndenumerate(shares):
+        if number := counts[some[row], some[column]]:
+            ink = "white" if share > 0.55 else _INK
+            axes.text(column, row, f"{number:.0f}", ha="center", va="center", fontsize=7, color=ink)
     return as_png(figure, axes, legend=None)
 
 

@@ -11,6 +11,7 @@ from ai_assets.lifecycle.errors import DataError, DeclarationError, must_be
 from ai_assets.lifecycle.evaluation.metrics import get_metric, scored, values_of
 
 MAIN_METRICS = ("roc_auc", "pr_auc", "log_loss", "brier", "calibration_error")
+CLASS_METRICS = ("accuracy", "macro_f1", "log_loss", "brier", "calibration_error")
 MISSING = "(missing)"
 REST = "(rest)"
 
@@ -26,24 +27,25 @@ def evaluate_slices(
     threshold: float,
     columns: Sequence[str],
     min_rows: int = 100,
-    metrics: tuple[str, ...] = MAIN_METRICS,
+    metrics: tuple[str, ...] | None = None,
 ) -> pl.DataFrame:
     """Judge each value of each slice column by itself.
 
     Args:
         frame: The slice columns, a row for each of y and p.
-        y: Labels, 0 or 1, shape [n].
-        p: Scores, P(positive), shape [n].
+        y: Labels, 0 or 1, or the numbers of classes, shape [n].
+        p: Scores, P(positive) [n], or of several classes [n, K].
         threshold: A row is predicted positive when its score is at least this.
         columns: Slice columns. Text and few-valued columns give a slice a value; numbers with
             more than 20 values are cut into fifths; missing values are a slice of their own.
         min_rows: Values with fewer rows are judged together, as `(rest)`; where even these are
             fewer, the rows are listed without metrics, so that rows always add up.
-        metrics: Names of the metrics.
+        metrics: Names of the metrics; by default the main ones of such scores.
 
     Returns:
         `slice`, `value`, `rows`, `positives`, then per metric its value and
-        `<metric>_difference`, the value minus that of all rows. Null where undefined.
+        `<metric>_difference`, the value minus that of all rows. Null where undefined, as is
+        `positives` of several classes.
 
     Raises:
         DeclarationError: A slice column is not in the frame, or a metric is unknown.
@@ -51,10 +53,11 @@ def evaluate_slices(
     for name in columns:
         if name not in frame.columns:
             raise DeclarationError(must_be("a slice", frame.columns, name))
+    labels, scores = np.asarray(y, dtype=np.float64).ravel(), np.asarray(p, dtype=np.float64)
+    if metrics is None:
+        metrics = MAIN_METRICS if scores.ndim == 1 else CLASS_METRICS
     for name in metrics:
         get_metric(name)
-    labels = np.asarray(y, dtype=np.float64).ravel()
-    scores = np.asarray(p, dtype=np.float64).ravel()
     if len(labels) != frame.height:
         raise DataError(must_be("y", f"as long as the frame ({frame.height} rows)", len(labels)))
     schema = _schema(metrics)
@@ -138,7 +141,7 @@ def _row(
     whole: dict[str, float | None],
     min_rows: int,
 ) -> list[object]:
-    row: list[object] = [name, value, len(y), int(y.sum())]
+    row: list[object] = [name, value, len(y), int(y.sum()) if p.ndim == 1 else None]
     enough = len(y) >= min_rows
     values = values_of(scored(y, p, threshold), tuple(whole)) if enough else {}
     for metric, of_all in whole.items():

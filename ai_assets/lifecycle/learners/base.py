@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -24,12 +24,15 @@ class Dataset:
 
     `x` is float32 [n, F], the encoding's matrix. `y` is float64 [n]: 0 or 1, the class's number
     from 0, or the value. `weight` is float64 [n] or None when every row counts the same.
+    `classes` is the number of classes that there are, of which these rows may lack some; None:
+    as many as the labels tell.
     """
 
     x: np.ndarray
     y: np.ndarray
     weight: np.ndarray | None
     encoding: Encoding
+    classes: int | None = None
 
     def __post_init__(self) -> None:
         columns = len(self.encoding.columns)
@@ -47,7 +50,7 @@ class Dataset:
     def take(self, rows: np.ndarray) -> "Dataset":
         """The rows at the given positions, or where a mask is true."""
         weight = None if self.weight is None else self.weight[rows]
-        return Dataset(self.x[rows], self.y[rows], weight, self.encoding)
+        return replace(self, x=self.x[rows], y=self.y[rows], weight=weight)
 
 
 class Model(Protocol):
@@ -110,7 +113,7 @@ class Family(Protocol):
         """Read what the model's `save` wrote."""
 
 
-def class_count(task: Task, y: np.ndarray) -> int:
+def class_count(task: Task, data: Dataset) -> int:
     """Columns of a prediction: 1, or the number of classes for multiclass.
 
     Raises:
@@ -118,14 +121,19 @@ def class_count(task: Task, y: np.ndarray) -> int:
     """
     if task == "regression":
         return 1
-    classes = np.unique(y)
+    classes = np.unique(data.y)
     if len(classes) < 2:
         raise DataError(f"a {task} model needs at least two classes, but got {classes.tolist()}.")
     if (classes < 0).any() or (classes != np.floor(classes)).any():
         raise DataError(f"labels must be whole numbers from 0, but got {classes[:5].tolist()}.")
     if task == "binary" and classes[-1] != 1:
         raise DataError(f"labels must be 0 and 1, but got {classes[:5].tolist()}.")
-    return 1 if task == "binary" else int(classes[-1]) + 1
+    if task == "multiclass" and data.classes is not None and classes[-1] >= data.classes:
+        raise DataError(
+            f"labels must be numbers below {data.classes}, the number of classes, but got "
+            f"{classes[-1]:g}."
+        )
+    return 1 if task == "binary" else data.classes or int(classes[-1]) + 1
 
 
 def loss(task: Task, y: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None) -> float:

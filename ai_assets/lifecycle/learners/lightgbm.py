@@ -132,7 +132,7 @@ class LightGbm:
         """
         import lightgbm
 
-        outputs = class_count(task, train.y)
+        outputs = class_count(task, train)
         given = {k: v for k, v in params.items() if k != "iterations"}
         settings = _settings(task, outputs, seed, threads) | given
         # Leaves of a twentieth of all rows: more would leave small tables without any split.

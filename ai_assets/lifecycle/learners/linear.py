@@ -109,7 +109,7 @@ class Linear:
         """See `Family.fit`. The optimum is unique: `seed` and `iterations` do not change it."""
         from threadpoolctl import threadpool_limits
 
-        outputs = class_count(task, train.y)
+        outputs = class_count(task, train)
         preparation = fit_preparation(train)
         with threadpool_limits(threads or None):
             matrix = _one_hot(preparation, train.x)

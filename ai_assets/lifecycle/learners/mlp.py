@@ -145,7 +145,7 @@ class Mlp:
         refit of as many epochs walks the same path."""
         from ai_assets.lifecycle.learners.mlp_training import train_network
 
-        outputs = class_count(task, train.y)
+        outputs = class_count(task, train)
         preparation = fit_preparation(train)
         settings = self.defaults() | params
         stop_early = "iterations" not in params and validation is not None

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.evaluation.bootstrap import Estimate, bootstrap, paired_difference
 from ai_assets.lifecycle.evaluation.metrics import scored
+from ai_assets.lifecycle.schema.scores import scores_in
 
 LOOP = "loop"
 SCHEMA = {
@@ -27,7 +27,7 @@ def compare_policies(
     """Realised log loss of the loop and of each other policy.
 
     Args:
-        rows: `label`, `event_time`, `loop` and a column of probabilities for each policy.
+        rows: `label`, `event_time`, `loop` and a column of scores for each policy.
         policies: names of those columns.
         seed: of the bootstrap, which draws whole days.
         resamples: how many times days are drawn.
@@ -38,10 +38,10 @@ def compare_policies(
         better, with its interval.
     """
     y, days = rows["label"].to_numpy(), rows["event_time"].dt.epoch("d").to_numpy()
-    loop = rows[LOOP].to_numpy()
+    loop = scores_in(rows[LOOP])
     table = []
     for name in (LOOP, *policies):
-        p = rows[name].to_numpy()
+        p = scores_in(rows[name])
         own = bootstrap(scored(y, p), ("log_loss",), seed=seed, resamples=resamples, blocks=days)
         against = Estimate(None)
         if name != LOOP:
@@ -71,7 +71,7 @@ def monthly_losses(rows: pl.DataFrame, policies: Sequence[str], *, seed: int) ->
         days = group["event_time"].dt.epoch("d").to_numpy()
         for name in (LOOP, *policies):
             found = bootstrap(
-                scored(y, np.asarray(group[name])), ("log_loss",), seed=seed, blocks=days
+                scored(y, scores_in(group[name])), ("log_loss",), seed=seed, blocks=days
             )["log_loss"]
             table.append([partition, name, found.value, found.low, found.high])
     columns = ["partition", "policy", "log_loss", "low", "high"]

@@ -104,12 +104,12 @@ def compete(
 def _interval(
     y: np.ndarray, one: np.ndarray, best: np.ndarray, metric: str, task: Task, seed: int
 ) -> tuple[float, float]:
-    if task == "binary":
-        found = paired_difference(y, one[:, 0], best[:, 0], metric, seed=seed, resamples=RESAMPLES)
+    if task != "regression":
+        found = paired_difference(y, one, best, metric, seed=seed, resamples=RESAMPLES)
         if found.low is None or found.high is None:
             raise DataError(f"the interval of {metric} cannot be had: {found.words}.")
         return found.low, found.high
-    parts = [per_row(metric, task, y, predicted) for predicted in (one, best)]
+    parts = [per_row(metric, y, predicted) for predicted in (one, best)]
     random = np.random.default_rng(seed)
     drawn = []
     for _ in range(RESAMPLES):

@@ -1,5 +1,6 @@
 """Fitting one family as the product declares it: with its device and its class weights."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def learnable(data: Dataset, family: str, training: Training, task: Task) -> Dat
         for position, column in enumerate(data.encoding.columns):
             if column.name in ignored:
                 x[:, position] = 0.0 if column.kind == "numeric" else UNSEEN
-    return weighted(Dataset(x, data.y, data.weight, data.encoding), training, task)
+    return weighted(replace(data, x=x), training, task)
 
 
 def weighted(data: Dataset, training: Training, task: Task) -> Dataset:
@@ -60,7 +61,7 @@ def weighted(data: Dataset, training: Training, task: Task) -> Dataset:
     classes = data.y.astype(np.int64)
     totals = np.bincount(classes, weights=base)
     weight = base / totals[classes]
-    return Dataset(data.x, data.y, weight / weight.mean(), data.encoding)
+    return replace(data, weight=weight / weight.mean())
 
 
 def fit_model(

@@ -7,10 +7,10 @@ from ai_assets.lifecycle.evaluation.metrics import get_metric, scored, values_of
 
 METRICS_OF_TASK: dict[str, tuple[str, ...]] = {
     "binary": ("log_loss", "roc_auc", "pr_auc", "brier"),
-    "multiclass": ("log_loss", "accuracy"),
+    "multiclass": ("log_loss", "accuracy", "macro_f1", "brier"),
     "regression": ("rmse", "mae"),
 }
-_HIGHER = ("roc_auc", "pr_auc", "accuracy")
+_HIGHER = ("roc_auc", "pr_auc", "accuracy", "macro_f1")
 
 
 def metric_names() -> tuple[str, ...]:
@@ -32,23 +32,18 @@ def metric_value(metric: str, task: str, y: np.ndarray, predicted: np.ndarray) -
     """
     if metric not in METRICS_OF_TASK[task]:
         raise DeclarationError(must_be(f"metric of a {task} task", METRICS_OF_TASK[task], metric))
-    if task == "binary":
-        value = values_of(scored(y, predicted[:, 0]), (metric,))[metric]
-        if value is None:
-            raise DataError(f"{metric} is {get_metric(metric).undefined}.")
-        return value
-    return fold(metric, per_row(metric, task, y, predicted).mean())
-
-
-def per_row(metric: str, task: str, y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Each row's part [n] of a metric that is a mean of rows (before `fold`)."""
     if task == "regression":
-        error = predicted[:, 0] - y
-        return error**2 if metric == "rmse" else np.abs(error)
-    if metric == "accuracy":
-        return (predicted.argmax(axis=1) == y).astype(np.float64)
-    own = predicted[np.arange(len(y)), y.astype(np.int64)]
-    return -np.log(np.clip(own, 1e-15, None))
+        return fold(metric, per_row(metric, y, predicted).mean())
+    value = values_of(scored(y, predicted), (metric,))[metric]
+    if value is None:
+        raise DataError(f"{metric} is {get_metric(metric).undefined}.")
+    return value
+
+
+def per_row(metric: str, y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Each row's part [n] of a regression's metric, a mean of rows (before `fold`)."""
+    error = predicted[:, 0] - y
+    return error**2 if metric == "rmse" else np.abs(error)
 
 
 def fold(metric: str, mean: float) -> float:

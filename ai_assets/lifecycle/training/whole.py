@@ -27,9 +27,8 @@ class Learned:
     calibration: Calibration
 
     def score(self, features: pl.DataFrame) -> np.ndarray:
-        """Calibrated P(positive) of each row, float64 [n]."""
-        predicted = self.model.predict(self.encoding.transform(features))
-        return self.calibration.apply(predicted)[:, 0]
+        """Calibrated predictions of each row, float64 [n, K]."""
+        return self.calibration.apply(self.model.predict(self.encoding.transform(features)))
 
 
 def learn(
@@ -38,6 +37,7 @@ def learn(
     params: dict[str, dict[str, Any]],
     training: Training,
     task: Task,
+    classes: int | None = None,
 ) -> Learned:
     """Fit families with given parameters and weights, as the graph would on these rows.
 
@@ -47,13 +47,14 @@ def learn(
         params: parameters of each family.
         training: the product's declaration.
         task: what is predicted.
+        classes: how many classes there are, where there are several.
     """
     times = rows["event_time"].to_numpy() if "event_time" in rows.columns else None
     split = training.split
     roles = split_rows(times, rows["_row_id"].to_numpy(), split.validation, split.test)
     names = [name for name in NOT_FEATURES if name in rows.columns]
     encoding = Encoding.fit(rows.filter(pl.Series(roles) == "train").drop(names))
-    data = Dataset(encoding.transform(rows), rows["label"].to_numpy(), None, encoding)
+    data = Dataset(encoding.transform(rows), rows["label"].to_numpy(), None, encoding, classes)
     train, validation = data.take(roles == "train"), data.take(roles == "validation")
     members = [
         fit_model(name, train, validation, params[name], training=training, task=task)

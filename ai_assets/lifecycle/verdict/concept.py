@@ -28,16 +28,41 @@ class Labelled:
     """Rows whose outcome is known.
 
     Attributes:
-        labels: 0 or 1, float64 [n].
-        scores: Calibrated probabilities, float64 [n].
+        labels: 0 or 1, float64 [n]; of several classes whether the answer was right.
+        scores: Calibrated probabilities of label 1, float64 [n].
         segments: Frame [n] of columns to look within: features, columns of the request.
         blocks: The block (day) of each row, [n]; None takes 20 blocks in order.
+        event: What a label of 1 means, in words.
     """
 
     labels: np.ndarray
     scores: np.ndarray
     segments: pl.DataFrame
     blocks: np.ndarray | None = None
+    event: str = "the outcome came"
+
+
+def labelled(
+    labels: np.ndarray,
+    scores: np.ndarray,
+    segments: pl.DataFrame,
+    blocks: np.ndarray | None = None,
+) -> Labelled:
+    """Rows of a binary task, or of several classes.
+
+    Of those it is judged whether the answer is right as often as its probability promises: the
+    calibration of confidence (Guo et al. 2017), which a changed relation breaks as well.
+
+    Args:
+        labels: 0 or 1, or the number of the class, [n].
+        scores: P(positive) [n], or probabilities of the classes [n, K].
+        segments: As in `Labelled`.
+        blocks: As in `Labelled`.
+    """
+    if scores.ndim == 1:
+        return Labelled(labels, scores, segments, blocks)
+    right = np.where(np.isnan(labels), np.nan, labels == scores.argmax(axis=1))
+    return Labelled(right, scores.max(axis=1), segments, blocks, "the answer was right")
 
 
 @dataclass(frozen=True)
@@ -66,9 +91,9 @@ def concept_evidence(
     # A frame without columns has no rows to filter.
     segments = rows.segments.filter(pl.Series(known)) if rows.segments.width else rows.segments
     found = [
-        *_overall(y, p, blocks, usual, spec),
+        *_overall(y, p, blocks, usual, spec, rows.event),
         *_slope(y, p, blocks, usual, spec),
-        *_segments(y, p, blocks, segments, spec),
+        *_segments(y, p, blocks, segments, spec, rows.event),
     ]
     return sorted(found, key=lambda e: -e.severity)
 
@@ -136,7 +161,7 @@ def slope_of(y: np.ndarray, p: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def _overall(
-    y: np.ndarray, p: np.ndarray, blocks: np.ndarray, usual: Calibrated, spec: Causes
+    y: np.ndarray, p: np.ndarray, blocks: np.ndarray, usual: Calibrated, spec: Causes, event: str
 ) -> list[Evidence]:
     mean = float((y - p).mean()) - usual.residual
     limit = max(spec.residual, spec.z * block_error(y - p, blocks))
@@ -144,7 +169,7 @@ def _overall(
         return []
     realised, expected = realised_loss(y, p).mean(), expected_loss(p).mean()
     words = (
-        f"the outcome came in {y.mean():.1%} of the rows, expected were {p.mean():.1%} "
+        f"{event} in {y.mean():.1%} of the rows, expected were {p.mean():.1%} "
         f"(log loss {realised:.3f}, expected {expected:.3f})"
     )
     return [_evidence("base_rate", "label", abs(mean), limit, words)]
@@ -170,7 +195,12 @@ def _slope(
 
 
 def _segments(
-    y: np.ndarray, p: np.ndarray, blocks: np.ndarray, frame: pl.DataFrame, spec: Causes
+    y: np.ndarray,
+    p: np.ndarray,
+    blocks: np.ndarray,
+    frame: pl.DataFrame,
+    spec: Causes,
+    event: str,
 ) -> list[Evidence]:
     """The segment of each column that contradicts its scores most, if beyond the limits.
 
@@ -196,7 +226,7 @@ def _segments(
             if abs(gap) < limit or (worst is not None and abs(gap) <= worst[0]):
                 continue
             said = (
-                f"where {words}, the outcome came in {y[rows].mean():.1%} of the rows, "
+                f"where {words}, {event} in {y[rows].mean():.1%} of the rows, "
                 f"expected were {p[rows].mean():.1%}"
             )
             worst = abs(gap), _evidence("segment", name, abs(gap), limit, said)

@@ -6,6 +6,7 @@ import polars as pl
 
 from ai_assets.lifecycle.drift.numbers import JointDrift, drift_numbers
 from ai_assets.lifecycle.drift.spec import Drift
+from ai_assets.lifecycle.schema.scores import SCORED
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.lifecycle.verdict.broken import Observed
 from ai_assets.lifecycle.verdict.evidence import Evidence, beyond
@@ -13,7 +14,6 @@ from ai_assets.lifecycle.verdict.relations import BROKEN, residuals
 from ai_assets.lifecycle.verdict.sketch import TableSketch
 from ai_assets.lifecycle.verdict.spec import Causes
 
-SCORE = "prediction"
 TOGETHER = "the inputs together"
 
 
@@ -142,7 +142,7 @@ def _rows(numbers: pl.DataFrame) -> list[dict]:
 
 def _drifted(row: dict, subject: str, drift: Drift) -> Evidence:
     """A drifted column in words; a column without numbers is one that is gone."""
-    kind = "column" if "." in subject else ("score" if subject == SCORE else "feature")
+    kind = "column" if "." in subject else ("score" if subject in SCORED else "feature")
     psi = row["psi"]
     limit = float(row.get("limit") or drift.limit(row["column"]))
     if psi is None or not math.isfinite(psi):

@@ -1,0 +1,76 @@
+"""Performance of several classes before labels: what a row's probabilities promise of each metric.
+
+Log loss, Brier score and accuracy are means of rows, so the expected value of each is the mean of
+what a row of every class would count, weighted by the belief that it is of that class.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ai_assets.lifecycle.errors import DataError, must_be
+from ai_assets.lifecycle.evaluation.bootstrap import resample_counts
+from ai_assets.lifecycle.evaluation.counted import LOG_LOSS_EPSILON, Floats
+
+ROW_METRICS = ("log_loss", "brier", "accuracy")
+
+
+@dataclass(frozen=True)
+class BelievedClasses:
+    """Scored rows whose class is believed, not known.
+
+    Attributes:
+        p: Probabilities, [n, K].
+        q: Belief that the row is of each class, [n, K].
+    """
+
+    p: Floats
+    q: Floats
+
+    def if_of_class(self) -> dict[str, Floats]:
+        """What each row would count to each metric were it of each class, [n, K]."""
+        square = (self.p**2).sum(axis=1, keepdims=True)
+        likeliest = self.p.argmax(axis=1)[:, None]
+        return {
+            "log_loss": -np.log(np.clip(self.p, LOG_LOSS_EPSILON, None)),
+            "brier": (square - 2 * self.p + 1) / 2,
+            "accuracy": (likeliest == np.arange(self.p.shape[1])).astype(np.float64),
+        }
+
+    def expected(self) -> dict[str, float | None]:
+        """The value that each metric is expected to have once labels are known."""
+        parts = self.if_of_class()
+        return {name: float((self.q * part).sum(axis=1).mean()) for name, part in parts.items()}
+
+    def drawn(self, seed: int, resamples: int, blocks: ArrayLike | None) -> dict[str, Floats]:
+        """Values [resamples] of each metric for drawn rows and drawn classes."""
+        generator = np.random.default_rng([seed, 1])
+        parts, rows = self.if_of_class(), np.arange(len(self.q))
+        until = np.cumsum(self.q, axis=1)
+        found: dict[str, list[float]] = {name: [] for name in parts}
+        for counts in resample_counts(len(self.q), resamples, seed, blocks):
+            for count in counts:
+                chance = generator.uniform(size=(len(rows), 1)) * until[:, -1:]
+                drawn = (chance >= until).sum(axis=1)
+                for name, part in parts.items():
+                    found[name].append(float(count @ part[rows, drawn] / count.sum()))
+        return {name: np.array(values) for name, values in found.items()}
+
+
+def believed_classes(p: ArrayLike, q: ArrayLike | None = None) -> BelievedClasses:
+    """Check probabilities [n, K] and beliefs [n, K] (default: the probabilities are calibrated).
+
+    Raises:
+        DataError: There are no rows, shapes differ, or a belief or score is not in [0, 1].
+    """
+    scores = np.asarray(p, dtype=np.float64)
+    beliefs = scores if q is None else np.asarray(q, dtype=np.float64)
+    if not len(scores):
+        raise DataError("An estimate of performance needs at least one scored row, but got none.")
+    if scores.shape != beliefs.shape:
+        raise DataError(must_be("p and q", "of one shape", (scores.shape, beliefs.shape)))
+    for name, values in (("a score", scores), ("a belief", beliefs)):
+        if wrong := values[~((values >= 0) & (values <= 1))][:1].tolist():
+            raise DataError(must_be(name, "a probability between 0 and 1", wrong[0]))
+    return BelievedClasses(scores, beliefs)

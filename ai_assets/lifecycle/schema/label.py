@@ -1,0 +1,81 @@
+"""What is predicted, as declared: the `label:` part of a product's YAML."""
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from ai_assets.lifecycle.errors import must_be
+from ai_assets.lifecycle.schema.durations import Duration, parse_duration
+from ai_assets.lifecycle.schema.tables import Section
+
+_SUPPORTED = ("binary", "multiclass")
+
+
+class Label(Section):
+    """What is predicted."""
+
+    sql: str = Field(
+        description="SQL over the columns of the request table: true for the positive class, or of "
+        "several classes the class. A null label is not learned from."
+    )
+    task: Literal["binary", "multiclass", "regression"] = Field(
+        "binary", description="Kind of target."
+    )
+    classes: list[str] | None = Field(
+        None,
+        description="The classes of a multiclass task, in the order of reports. Default: the "
+        "allowed values of the column, where `sql` is the name of one.",
+    )
+    arrives_after: Duration = Field(
+        default_factory=lambda: parse_duration("0 days"),
+        description="How long after the event the outcome is known.",
+    )
+    positive: str = Field("yes", description="Word for the positive class, in served answers.")
+    negative: str | None = Field(
+        None, description="Word for the other class; default: not <positive>."
+    )
+
+    @field_validator("task")
+    @classmethod
+    def _supported(cls, task: str) -> str:
+        if task not in _SUPPORTED:
+            raise ValueError(must_be("task", _SUPPORTED, task))
+        return task
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _words(cls, given: Any) -> Any:
+        """YAML reads bare numbers, and words such as yes, as other things than texts."""
+        return [word_of(one) for one in given] if isinstance(given, list) else given
+
+    @field_validator("classes")
+    @classmethod
+    def _different(cls, given: list[str] | None) -> list[str] | None:
+        if given is not None:
+            twice = sorted({word for word in given if given.count(word) > 1})
+            if twice or len(given) < 2:
+                what = f"{twice[0]!r} twice" if twice else given
+                raise ValueError(f"classes must be two or more different words, but got {what}.")
+        return given
+
+    @model_validator(mode="after")
+    def _words_of_its_task(self) -> "Label":
+        if self.task != "multiclass" and self.classes is not None:
+            raise ValueError(
+                f"classes belong to task 'multiclass', but task is '{self.task}'; a binary task "
+                "has positive and negative."
+            )
+        if self.task == "multiclass":
+            for name in ("positive", "negative"):
+                if name in self.model_fields_set:
+                    raise ValueError(f"{name} belongs to task 'binary', but task is 'multiclass'.")
+        return self
+
+
+def word_of(given: Any) -> str:
+    """A class as the text that is answered: `true` rather than `True`, `3` rather than `3.0`."""
+    if isinstance(given, bool):
+        return str(given).lower()
+    if isinstance(given, float) and given.is_integer():
+        return str(int(given))
+    return str(given)
