@@ -15,7 +15,7 @@ from ai_assets.lifecycle.schema.scores import series_of
 from ai_assets.lifecycle.training.whole import Learned, learn
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
-from ai_assets.stages.evaluation import scores_of, squeezed
+from ai_assets.stages.evaluation import answers_as_declared, scores_of, squeezed
 from ai_assets.stages.learnable import learned_partitions
 from ai_assets.stages.training_data import artifact, read_json
 
@@ -87,8 +87,11 @@ def nothing_to_compare(run: StageRun, rows: pl.DataFrame) -> str:
     key = before_key(run)
     if key is None:
         return f"{run.partition or 'This'} is the first partition: nothing could be learned before."
-    if first_bundle(run) is None:
+    first = first_bundle(run)
+    if first is None:
         return f"Nothing was in production at the start of {run.partition}: no policy to compare."
+    if not answers_as_declared(run.product, run.tools.bundles.load(first)):
+        return f"{first}, released first, gives other answers: no policy to compare with."
     if key not in run.lake.artifacts(run.name("compressed_model")):
         return f"There is no model as of {key}: materialize its compressed_model to compare."
     return "" if rows.height else f"No label of {run.partition} arrived: nothing to compare by."

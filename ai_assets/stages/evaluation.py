@@ -100,6 +100,14 @@ def scores_of(bundle: Bundle, features: pl.DataFrame) -> np.ndarray:
     return squeezed(Scorer(bundle).probabilities(bundle.encoding.transform(features)))
 
 
+def answers_as_declared(product: Product, bundle: Bundle) -> bool:
+    """Whether a bundle's scores are of what the product declares now, number by number."""
+    declared = product.declaration
+    if bundle.decision.task != declared.label.task:
+        return False
+    return declared.label.task == "binary" or bundle.decision.classes == declared.answers
+
+
 def squeezed(predicted: np.ndarray) -> np.ndarray:
     """Predictions [n, K] as metrics take them: [n] where there is one column."""
     return predicted[:, 0] if predicted.shape[1] == 1 else predicted

@@ -13,7 +13,12 @@ from ai_assets.resources.ledger import Entry
 from ai_assets.serving.bundle import Bundle
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream, digest
-from ai_assets.stages.evaluation import scores_of, scores_of_test_rows, slice_columns
+from ai_assets.stages.evaluation import (
+    answers_as_declared,
+    scores_of,
+    scores_of_test_rows,
+    slice_columns,
+)
 from ai_assets.stages.learnable import learned_partitions
 from ai_assets.stages.model_card import read_evaluation
 from ai_assets.stages.outcomes import days_of
@@ -121,10 +126,7 @@ def compared(run: StageRun, entry: Entry | None, tag: str) -> Comparison:
     if entry is None:
         return no_comparison("There is no other bundle in production to compare with.")
     bundle = run.tools.bundles.load(entry.stable)
-    declared = run.product.declaration
-    if bundle.decision.task != declared.label.task or (
-        len(bundle.decision.classes) != len(declared.answers)
-    ):
+    if not answers_as_declared(run.product, bundle):
         return no_comparison(f"{entry.stable} gives other answers, so there is nothing to compare.")
     data = load_training_data(run)
     test = data.frame("test")

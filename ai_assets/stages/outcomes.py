@@ -80,6 +80,8 @@ def _scored_labels(run: StageRun, keys: list[str] | None) -> pl.DataFrame:
     once = ["_row_id", "bundle"]
     online = online.unique(once, keep="last", maintain_order=True)
     scores = pl.concat([batch, online.join(batch, on=once, how="anti")])
+    if several:
+        scores = scores.drop_nulls(SCORES)
     rows = _outcomes(run, keys).join(scores, on="_row_id", how="inner").sort("_row_id")
     return rows.select(name for name in _SCHEMA if name in rows.columns)
 

@@ -16,7 +16,7 @@ from ai_assets.lifecycle.estimation.quality import Told, history
 from ai_assets.lifecycle.evaluation import plots
 from ai_assets.lifecycle.evaluation.bootstrap import Estimate
 from ai_assets.lifecycle.product import Product
-from ai_assets.lifecycle.schema.scores import score_column, scores_in
+from ai_assets.lifecycle.schema.scores import SCORES, score_column, scores_in
 from ai_assets.lifecycle.verdict.concept import concept_evidence, labelled
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
@@ -72,6 +72,7 @@ def judge_release(run: StageRun) -> Outcome:
     entry = release_at_start(run)
     scores = run.lake.scan(run.name("predictions"), [run.partition] if run.partition else None)
     rows = scores.collect()
+    rows = rows.drop_nulls(SCORES) if SCORES in rows.columns else rows
     if entry is None or rows.height < FEWEST:
         return _nothing(run, rows.height)
     outcomes = arrived_outcomes(run).of(entry.stable)

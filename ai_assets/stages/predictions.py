@@ -12,7 +12,7 @@ from ai_assets.resources.ledger import Entry
 from ai_assets.serving.bundle import Bundle
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
-from ai_assets.stages.evaluation import scores_of
+from ai_assets.stages.evaluation import answers_as_declared, scores_of
 from ai_assets.stages.features import request_and_history
 
 IN_PRODUCTION = Guard(
@@ -101,8 +101,8 @@ def _score(product: Product, bundle: Bundle, features: pl.DataFrame, entry: Entr
     columns = {
         "_row_id": features["_row_id"],
         SCORE: confidence(scores),
-        # A bundle from before the task was declared anew has no more than one score a row.
-        SCORES: series_of(SCORES, scores) if scores.ndim == 2 else None,
+        # Scores of other classes than are declared now would be taken for those.
+        SCORES: series_of(SCORES, scores) if answers_as_declared(product, bundle) else None,
         "predicted": bundle.decision.answers(scores),
         "release_id": [entry.release_id] * features.height,
         "bundle": [entry.stable] * features.height,

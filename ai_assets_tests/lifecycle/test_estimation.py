@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ai_assets.lifecycle.errors import DataError, DeclarationError
+from ai_assets.lifecycle.estimation.classes import believed_classes
 from ai_assets.lifecycle.estimation.confidence import (
     ESTIMATED,
     belief,
@@ -44,6 +45,64 @@ def test_estimates_equal_the_mean_of_realised_values_over_drawn_labels() -> None
 
     for name in ESTIMATED:
         assert found[name] == pytest.approx(np.mean([draw[name] for draw in draws]), abs=0.004)
+
+
+def test_estimates_of_classes_equal_the_mean_of_realised_values_over_drawn_labels() -> None:
+    generator = np.random.default_rng(3)
+    p, q = generator.dirichlet(np.ones(4), 200), generator.dirichlet(np.full(4, 2.0), 200)
+    draws = []
+    for _ in range(1_500):
+        y = (generator.random((200, 1)) > np.cumsum(q, axis=1)).sum(axis=1)
+        draws.append(values_of(scored(y, p), ("log_loss", "brier", "accuracy")))
+
+    found = estimated(p, q, seed=1)
+
+    assert set(found) == {"log_loss", "brier", "accuracy"}
+    for name, estimate in found.items():
+        values = [draw[name] for draw in draws]
+        assert estimate.value == pytest.approx(np.mean(values), abs=0.01), name
+        # Rows are drawn as well as labels, so the interval is no narrower than that of labels.
+        assert estimate.high - estimate.low > 3.5 * np.std(values), name
+
+
+def test_a_realised_value_of_classes_lies_where_calibrated_scores_said() -> None:
+    generator = np.random.default_rng(5)
+    p = generator.dirichlet(np.ones(3), 4_000)
+    y = (generator.random((4_000, 1)) > np.cumsum(p, axis=1)).sum(axis=1)
+
+    promised, kept = estimated(p, seed=1), realised(y, p, seed=1)
+
+    assert set(kept) == set(promised)
+    for name, estimate in promised.items():
+        assert estimate.low <= kept[name].value <= estimate.high, name
+
+
+def test_beliefs_about_classes_follow_the_latest_labels() -> None:
+    generator = np.random.default_rng(6)
+    p = generator.dirichlet(np.ones(3), 6_000)
+    flat = p**0.5 / (p**0.5).sum(axis=1, keepdims=True)  # the world is less sure than the scores
+    y = (generator.random((6_000, 1)) > np.cumsum(flat, axis=1)).sum(axis=1)
+
+    found = belief(p[3_000:], p[:3_000], y[:3_000])
+
+    assert np.abs(found - flat[3_000:]).max() < 0.05
+    assert belief(p[:5], p[:100], y[:100]) is not None
+    assert np.array_equal(belief(p[:5], p[:100], y[:100]), p[:5])
+
+
+@pytest.mark.parametrize(
+    ("p", "q", "says"),
+    [
+        (np.empty((0, 3)), None, "at least one scored row, but got none"),
+        ([[0.5, 0.6, -0.1]], None, "a score must be a probability between 0 and 1, but got -0.1"),
+        ([[0.5, 0.3, 0.2]], [[0.5, 0.5]], "p and q must be of one shape"),
+    ],
+)
+def test_what_are_no_probabilities_of_classes_is_refused(
+    p: list, q: list | None, says: str
+) -> None:
+    with pytest.raises(DataError, match=says):
+        believed_classes(p, q)
 
 
 def test_calibrated_scores_promise_what_labels_keep() -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -145,7 +146,28 @@ def test_an_unknown_family_is_refused_with_the_nearest_name():
 
 def test_labels_of_one_class_are_refused():
     with pytest.raises(DataError, match="needs at least two classes"):
-        class_count("binary", np.ones(5))
+        class_count("binary", replace(make_data(rows=5), y=np.ones(5)))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_class_that_training_lacks_is_answered_with_next_to_no_probability(family):
+    data = make_data("multiclass")
+    known = replace(data, classes=5)
+    train, validation = known.take(np.arange(1100)), known.take(np.arange(1100, 1500))
+    model = get_family(family).fit(
+        train, validation, quick(family), task="multiclass", seed=3, threads=1
+    )
+    found = model.predict(validation.x)
+    assert found.shape == (400, 5)
+    assert found[:, 3:].max() < 0.05
+    given = run_session(open_session(model.to_onnx()), validation.x)
+    assert np.abs(given - found).max() < 1e-5
+
+
+def test_a_number_beyond_the_classes_is_refused():
+    data = replace(make_data("multiclass"), classes=2)
+    with pytest.raises(DataError, match="numbers below 2, the number of classes, but got 2"):
+        class_count("multiclass", data)
 
 
 def test_shares_of_nothing_are_equal():

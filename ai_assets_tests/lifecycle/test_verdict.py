@@ -19,6 +19,9 @@ from ai_assets.lifecycle.verdict.concept import (
     segments_of,
     slope_of,
 )
+from ai_assets.lifecycle.verdict.concept import (
+    labelled as of_classes,
+)
 from ai_assets.lifecycle.verdict.decide import Signals, decide_cause
 from ai_assets.lifecycle.verdict.evidence import Verdict
 from ai_assets.lifecycle.verdict.spec import Causes
@@ -190,6 +193,27 @@ def test_each_way_of_contradicting_scores_is_told() -> None:
     assert "the outcome came in" in rate[0].words
     assert "relation" in {e.kind for e in weak}
     assert "where part is b" in next(e.words for e in segment if e.kind == "segment")
+
+
+def classes(seed: int, *, wrong: float = 0.0) -> Labelled:
+    """Rows of three classes as scored; a share of them is of any class instead."""
+    random = np.random.default_rng(seed)
+    scores = random.dirichlet(np.ones(3), 8_000)
+    of = (random.random((8_000, 1)) > np.cumsum(scores, axis=1)).sum(axis=1)
+    of = np.where(random.random(8_000) < wrong, random.integers(0, 3, 8_000), of)
+    part = pl.DataFrame({"part": random.choice(["a", "b"], 8_000)})
+    return of_classes(of.astype(float), scores, part, np.arange(8_000) // 300)
+
+
+def test_classes_contradict_where_the_answer_is_right_less_often_than_it_promises() -> None:
+    for seed in range(3):
+        assert concept_evidence(classes(seed), Causes()) == []
+
+    found = concept_evidence(classes(1, wrong=0.3), Causes())
+
+    assert found[0].kind == "base_rate"
+    assert found[0].words.startswith("the answer was right in 5")
+    assert "expected were 61" in found[0].words
 
 
 def test_rows_without_segments_are_judged_as_a_whole() -> None:
