@@ -78,8 +78,9 @@ def _numbered(given: pl.Series, sql: str, classes: Sequence[str]) -> pl.Series:
         if word not in numbers:
             what = f"The class that label.sql ({sql}) gives"
             raise DeclarationError(must_be(what, classes, word))
-    known = [None if value is None else numbers[words[value]] for value in given.to_list()]
-    return pl.Series("label", known, dtype=pl.Float64)
+    return given.replace_strict(
+        values, [numbers[words[value]] for value in values], default=None, return_dtype=pl.Float64
+    )
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from ai_assets.lifecycle.evaluation.metrics import scored, values_of
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.calibration import Calibration
-from ai_assets.lifecycle.schema.scores import series_of
+from ai_assets.lifecycle.schema.scores import series_of, squeezed
 from ai_assets.lifecycle.training.whole import Learned, learn
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
-from ai_assets.stages.evaluation import answers_as_declared, scores_of, squeezed
+from ai_assets.stages.evaluation import answers_as_declared, scores_of
 from ai_assets.stages.learnable import learned_partitions
 from ai_assets.stages.training_data import artifact, read_json
 
@@ -173,7 +173,7 @@ def of_newest(before: StageRun, rows: pl.DataFrame, length: int | None) -> np.nd
     keys = known[-length:] if length else known
     if keys == learned_partitions(before):
         return as_of(before, rows)
-    return squeezed(learned_from(before, keys).score(rows))
+    return learned_from(before, keys).score(rows)
 
 
 def as_of(before: StageRun, rows: pl.DataFrame) -> np.ndarray:

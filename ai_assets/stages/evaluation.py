@@ -11,6 +11,7 @@ from ai_assets.lifecycle.evaluation.evaluate import Evaluation, evaluate
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.calibration import Calibration
 from ai_assets.lifecycle.schema.decision import Decision
+from ai_assets.lifecycle.schema.scores import squeezed
 from ai_assets.serving.bundle import Bundle
 from ai_assets.serving.scoring import Scorer
 from ai_assets.stages import shown
@@ -106,11 +107,6 @@ def answers_as_declared(product: Product, bundle: Bundle) -> bool:
     if bundle.decision.task != declared.label.task:
         return False
     return declared.label.task == "binary" or bundle.decision.classes == declared.answers
-
-
-def squeezed(predicted: np.ndarray) -> np.ndarray:
-    """Predictions [n, K] as metrics take them: [n] where there is one column."""
-    return predicted[:, 0] if predicted.shape[1] == 1 else predicted
 
 
 def slice_columns(run: StageRun, data: TrainingData) -> pl.DataFrame:

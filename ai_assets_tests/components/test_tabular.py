@@ -105,6 +105,52 @@ def test_an_unknown_field_is_told_with_the_nearest_known_one(attributes: dict[st
         TabularDeclaration.model_validate(attributes | {"horizn": "2 hours"})
 
 
+def test_classes_are_the_declared_ones_or_the_allowed_values_of_the_column(
+    attributes: dict[str, Any],
+) -> None:
+    def answers(**label: Any) -> tuple[str, ...]:
+        several = attributes | {"label": {"task": "multiclass", **label}}
+        return TabularDeclaration.model_validate(several).answers
+
+    assert answers(sql="origin") == ("EWR", "JFK", "LGA")
+    assert answers(sql="minute // 20", classes=[0, 1, 2.0, True]) == ("0", "1", "2", "true")
+    assert TabularDeclaration.model_validate(attributes).answers == ("not late", "late")
+
+
+@pytest.mark.parametrize(
+    ("label", "says"),
+    [
+        ({"task": "multiclass", "sql": "dest"}, "label.classes must name the classes"),
+        (
+            {"task": "multiclass", "classes": ["a", "b", "a"]},
+            "two or more different words.*'a' twice",
+        ),
+        ({"task": "multiclass", "classes": ["a"]}, "two or more different words, but got"),
+        ({"task": "binary", "classes": ["a", "b"]}, "classes belong to task 'multiclass'"),
+        ({"task": "multiclass", "positive": "x"}, "positive belongs to task 'binary'"),
+        ({"task": "multiclas"}, "'binary', 'multiclass' or 'regression'"),
+        ({"task": "regression"}, "task must be one of 'binary', 'multiclass'"),
+    ],
+)
+def test_a_label_that_cannot_be_is_told(
+    attributes: dict[str, Any], label: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        TabularDeclaration.model_validate(attributes | {"label": {"sql": "dest", **label}})
+
+
+def test_classes_may_be_bare_numbers_in_yaml(project: Path) -> None:
+    file = project / "ai_assets" / "products" / "flight_delay" / "defs.yaml"
+    text = file.read_text(encoding="utf-8")
+    line = next(line for line in text.split("\n") if line.strip().startswith("label:"))
+    several = '  label: {sql: "minute // 20", task: multiclass, classes: [0, 1, 2]}'
+    file.write_text(text.replace(line, several), encoding="utf-8")
+
+    done = check_yaml(project)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_folder_gives_the_product_its_name(
     attributes: dict[str, Any], repo_root: Path, tmp_path: Path
 ) -> None:

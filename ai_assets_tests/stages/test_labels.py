@@ -38,6 +38,27 @@ def test_a_label_must_be_zero_or_one() -> None:
         label_rows(ROWS, "delay", "at", timedelta(0))
 
 
+@pytest.mark.parametrize(
+    ("given", "classes"),
+    [
+        (["b", "a", None], ("a", "b")),
+        ([2, 1, None], ("1", "2")),
+        ([2.0, 1.0, None], ("1", "2")),
+        ([True, False, None], ("false", "true")),
+    ],
+)
+def test_a_class_is_a_word_a_number_or_a_truth(given: list, classes: tuple[str, ...]) -> None:
+    rows = pl.DataFrame({"_row_id": [3, 1, 2], "of": given})
+    labels = label_rows(rows, "of", None, timedelta(0), classes)
+    assert labels.rows() == [(1, 0.0), (2, None), (3, 1.0)]
+
+
+def test_a_class_that_is_not_declared_is_told_with_the_nearest() -> None:
+    rows = pl.DataFrame({"_row_id": [1, 2], "of": ["röd", "rod"]})
+    with pytest.raises(DeclarationError, match=r"one of 'röd', 'blå', but got 'rod'.*'röd'\?"):
+        label_rows(rows, "of", None, timedelta(0), ("röd", "blå"))
+
+
 def test_both_classes_are_asked_for() -> None:
     assert both_classes(3, 10, "late").passed
     assert not both_classes(0, 10, "late").passed

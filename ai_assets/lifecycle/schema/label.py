@@ -1,14 +1,31 @@
 """What is predicted, as declared: the `label:` part of a product's YAML."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from ai_assets.lifecycle.errors import must_be
 from ai_assets.lifecycle.schema.durations import Duration, parse_duration
 from ai_assets.lifecycle.schema.tables import Section
 
 _SUPPORTED = ("binary", "multiclass")
+
+
+def word_of(given: Any) -> str:
+    """A class as the text that is answered: `true` rather than `True`, `3` rather than `3.0`."""
+    if isinstance(given, bool):
+        return str(given).lower()
+    if isinstance(given, float) and given.is_integer():
+        return str(int(given))
+    return str(given)
+
+
+# YAML reads bare numbers, and words such as yes, as other things than texts.
+Word = Annotated[
+    str,
+    BeforeValidator(word_of),
+    WithJsonSchema({"type": ["string", "number", "boolean"]}),
+]
 
 
 class Label(Section):
@@ -21,7 +38,7 @@ class Label(Section):
     task: Literal["binary", "multiclass", "regression"] = Field(
         "binary", description="Kind of target."
     )
-    classes: list[str] | None = Field(
+    classes: list[Word] | None = Field(
         None,
         description="The classes of a multiclass task, in the order of reports. Default: the "
         "allowed values of the column, where `sql` is the name of one.",
@@ -41,12 +58,6 @@ class Label(Section):
         if task not in _SUPPORTED:
             raise ValueError(must_be("task", _SUPPORTED, task))
         return task
-
-    @field_validator("classes", mode="before")
-    @classmethod
-    def _words(cls, given: Any) -> Any:
-        """YAML reads bare numbers, and words such as yes, as other things than texts."""
-        return [word_of(one) for one in given] if isinstance(given, list) else given
 
     @field_validator("classes")
     @classmethod
@@ -70,12 +81,3 @@ class Label(Section):
                 if name in self.model_fields_set:
                     raise ValueError(f"{name} belongs to task 'binary', but task is 'multiclass'.")
         return self
-
-
-def word_of(given: Any) -> str:
-    """A class as the text that is answered: `true` rather than `True`, `3` rather than `3.0`."""
-    if isinstance(given, bool):
-        return str(given).lower()
-    if isinstance(given, float) and given.is_integer():
-        return str(int(given))
-    return str(given)

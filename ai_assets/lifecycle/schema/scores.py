@@ -40,3 +40,8 @@ def scores_in(column: pl.Series) -> "np.ndarray":
 def confidence(scores: "np.ndarray") -> "np.ndarray":
     """One number [n] a row: P(positive), or of several classes [n, K] that of the answer."""
     return scores if scores.ndim == 1 else scores.max(axis=1)
+
+
+def squeezed(predicted: "np.ndarray") -> "np.ndarray":
+    """Predictions [n, K] as metrics take them: [n] where there is one column."""
+    return predicted[:, 0] if predicted.shape[1] == 1 else predicted

@@ -10,6 +10,7 @@ from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.learners.base import Dataset, Model, Task
 from ai_assets.lifecycle.learners.blend import BlendModel
 from ai_assets.lifecycle.schema.calibration import Calibration
+from ai_assets.lifecycle.schema.scores import squeezed
 from ai_assets.lifecycle.training.calibration import fit_calibration
 from ai_assets.lifecycle.training.fitting import fit_model, refit_model
 from ai_assets.lifecycle.training.spec import Training
@@ -27,8 +28,9 @@ class Learned:
     calibration: Calibration
 
     def score(self, features: pl.DataFrame) -> np.ndarray:
-        """Calibrated predictions of each row, float64 [n, K]."""
-        return self.calibration.apply(self.model.predict(self.encoding.transform(features)))
+        """Calibrated scores, float64: P(positive) [n], or of several classes [n, K]."""
+        predicted = self.model.predict(self.encoding.transform(features))
+        return squeezed(self.calibration.apply(predicted))
 
 
 def learn(
