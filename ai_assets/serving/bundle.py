@@ -224,6 +224,8 @@ def _plan(files: Mapping[str, bytes]) -> Plan | None:
     if set(content) != {field.name for field in fields(Plan)}:
         return None
     quick = content.pop("quick")
+    if quick and set(quick) != {field.name for field in fields(LookupQuery)}:
+        return None
     parts: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
     return Plan(**parts, quick=LookupQuery.from_dict(quick) if quick else None)
 

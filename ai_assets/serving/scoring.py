@@ -101,14 +101,17 @@ class Scorer:
 
     def matrix(self, rows: pl.DataFrame) -> np.ndarray:
         """What the model sees of request rows: float32 [n, F], C-contiguous."""
-        return self.bundle.encoding.transform(self.features(rows))
+        return self._prepared().encoded(rows, self.bundle.encoding)
 
     def features(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The features of request rows, in their order."""
+        return self._prepared().run(rows)
+
+    def _prepared(self) -> "PreparedQuery":
         if self._query is None:
             self.refresh({})
         assert self._query is not None
-        return self._query.run(rows)
+        return self._query
 
     def refresh(self, tables: Mapping[str, pl.DataFrame]) -> None:
         """Answer from these time-varying tables from now on; lookups are the bundle's own."""

@@ -39,3 +39,13 @@ def test_a_bundle_without_a_plan_still_loads(payload: Path, tmp_path: Path) -> N
     sign_again(payload, tmp_path)
 
     assert load_bundle(payload).plan is None
+
+
+def test_a_plan_of_an_earlier_form_is_made_anew(payload: Path, tmp_path: Path) -> None:
+    plan = json.loads((payload / "plan.json").read_text())
+    sql = load_bundle(payload).features_sql + " LEFT JOIN lookup AS l ON l.key = r.key"
+    quick = plan | {"quick": {"query": sql, "keys": sql, "lookups": [], "outputs": []}}
+    (payload / "plan.json").write_text(json.dumps(quick))
+    sign_again(payload, tmp_path)
+
+    assert load_bundle(payload).plan is None

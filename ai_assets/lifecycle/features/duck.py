@@ -3,13 +3,28 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import duckdb
+    import polars as pl
 
 MEMORY_LIMIT = "512MB"
+
+
+@dataclass(eq=False)
+class Streamed:
+    """A view's rows: those of the frame that is set when a statement runs, or is bound.
+
+    DuckDB takes a frame itself through pyarrow, which takes long to import.
+    """
+
+    frame: "pl.DataFrame"
+
+    def __arrow_c_stream__(self, schema: object = None) -> object:
+        return self.frame.__arrow_c_stream__(schema)
 
 
 @contextmanager

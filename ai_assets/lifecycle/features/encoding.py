@@ -1,9 +1,10 @@
 """From a frame of features to the matrix that models read, the same way in training and serving."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ai_assets.lifecycle.errors import DataError, did_you_mean, must_be
 
@@ -52,6 +53,26 @@ class EncodedColumn:
             return np.array([codes.get(v, UNSEEN) for v in texts.to_list()], dtype=np.float32)
         codes_or_null = texts.cast(self._enum, strict=False).to_physical().cast(pl.Float32)
         return codes_or_null.fill_null(UNSEEN).to_numpy()
+
+    def takes_plain(self, dtype: "pl.DataType | None") -> bool:
+        """Whether `encode_plain` takes the values of a series of this type; None is none."""
+        import polars as pl
+
+        if dtype is None:
+            return False
+        if self.kind == "categorical":
+            return dtype == pl.String
+        return dtype.is_numeric() or dtype == pl.Boolean
+
+    def encode_plain(self, values: "Sequence[Any]") -> "np.ndarray":
+        """What `encode` gives for a series of these values, where `takes_plain` allows its type."""
+        import numpy as np
+
+        if self.kind == "categorical":
+            codes = self.codes
+            return np.array([codes.get(value, UNSEEN) for value in values], dtype=np.float32)
+        with np.errstate(over="ignore"):
+            return np.array(values, dtype=np.float32)
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,13 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from ai_assets.lifecycle.features.duck import Streamed
 from ai_assets.lifecycle.features.lookups import REQUEST
 
 if TYPE_CHECKING:
     import duckdb
+
+    from ai_assets.lifecycle.features.encoding import Encoding
 
 _ROWS, _STATEMENT = "_rows", "_join"
 # A table that is emptied and filled again and again keeps remains; now and then it is made anew.
@@ -40,12 +43,14 @@ class JoinStatement:
     def __init__(self, connection: "duckdb.DuckDBPyConnection", sql: str) -> None:
         self._connection = connection
         self._sql = sql
+        self._rows = Streamed(pl.DataFrame())
         self._times = 0
 
     def prepare(self, request: pl.DataFrame) -> None:
         """Get ready for requests that have the schema of this one."""
         _plan_quickly(self._connection)
-        self._connection.register(_ROWS, request)
+        self._rows.frame = request
+        self._connection.register(_ROWS, self._rows)
         self._connection.execute(f'CREATE OR REPLACE TABLE "{REQUEST}" AS FROM {_ROWS}')
         self._connection.execute(f"PREPARE {_STATEMENT} AS {self._sql}")
         self._times = 0
@@ -56,10 +61,13 @@ class JoinStatement:
         if self._times > _ANEW_AFTER:
             self.prepare(request)
         else:
-            self._connection.register(_ROWS, request)
+            self._rows.frame = request
             self._connection.execute(f'DELETE FROM "{REQUEST}"')
             self._connection.execute(f'INSERT INTO "{REQUEST}" FROM {_ROWS}')
-        return self._connection.sql(f"EXECUTE {_STATEMENT}").pl()
+        return pl.DataFrame(self._connection.sql(f"EXECUTE {_STATEMENT}"))
+
+    def encoded(self, request: pl.DataFrame, encoding: "Encoding") -> None:
+        """The matrix must be made of the frame."""
 
 
 def _plan_quickly(connection: "duckdb.DuckDBPyConnection") -> None:

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from sqlglot import exp
 
 REQUEST = "request"
-# Functions that the prepared query defines: the rows asked about, and what was found for a row.
-ROWS, FOUND = "_asked_rows", "_found"
+# What the statements read: the rows asked about, and the same with what was found for each of them.
+ROWS, FOUND_ROWS, FOUND = "_asked_rows", "_found_rows", "_found"
+# DuckDB's functions that give several rows for one.
+_SEVERAL = frozenset(("unnest", "generate_subscripts"))
 
 
 @dataclass(frozen=True)
@@ -50,18 +52,22 @@ class LookupQuery:
     """The query with its lookups taken out.
 
     Attributes:
-        query: reads the rows from `_asked_rows(0)` and what was found from `_found(keys…)`, a
-            struct of the places `at_<i>` and the values `v_<i>_<column>`. Gives the computed
-            columns in order, then the place in each lookup's table.
-        keys: a query that gives the keys alone, each once: it tells their types.
+        query: reads `_found_rows`: the rows asked about with `_found`, a struct of the places
+            `at_<i>` and the values `v_<i>_<column>`. Gives the computed columns in order, then the
+            place in each lookup's table.
+        keys: reads `_asked_rows` and gives the keys alone, each once, as `key_<i>`, a row for each
+            row asked about, in their order.
         lookups: the lookups that were taken out.
         outputs: the columns of the result.
+        alike: the result has a row for each row asked about, in their order; then `query` does not
+            give the places.
     """
 
     query: str
     keys: str
     lookups: tuple[Lookup, ...]
     outputs: tuple[Output, ...]
+    alike: bool
 
     @classmethod
     def from_dict(cls, read: Mapping[str, Any]) -> "LookupQuery":
@@ -77,7 +83,7 @@ class LookupQuery:
             for one in read["lookups"]
         ]
         outputs = tuple(Output(**one) for one in read["outputs"])
-        return cls(read["query"], read["keys"], tuple(lookups), outputs)
+        return cls(read["query"], read["keys"], tuple(lookups), outputs, read["alike"])
 
 
 def take_lookups(tree: "exp.Expr", live: Collection[str]) -> LookupQuery | None:
@@ -96,7 +102,8 @@ def take_lookups(tree: "exp.Expr", live: Collection[str]) -> LookupQuery | None:
     parts = [(join, _as_lookup(join, base, live)) for join in joins]
     taken = [(join.alias_or_name.lower(), found) for join, found in parts if found]
     names = {name: i for i, (name, _) in enumerate(taken)}
-    if not taken:
+    chain = _chain(select)
+    if not taken or chain is None:
         return None
     outputs, computed = _outputs(select, names)
     if len({output.name.lower() for output in outputs}) < len(outputs):
@@ -115,10 +122,13 @@ def take_lookups(tree: "exp.Expr", live: Collection[str]) -> LookupQuery | None:
         )
         for i, (_, found) in enumerate(taken)
     )
-    _add_rows(select)
     asked = _keys_query(select, keys)
-    _add_found(select, base, keys, len(lookups))
-    return LookupQuery(_text(select), _text(asked), lookups, outputs)
+    alike = not select.args["joins"] and not select.args.get("where")
+    if not alike:
+        _add_places(select, base, len(lookups))
+    _hand_on(chain)
+    texts = (_text(_reading(FOUND_ROWS, select)), _text(_reading(ROWS, asked)))
+    return LookupQuery(*texts, lookups, outputs, alike)
 
 
 def _is_plain(select: "exp.Select") -> bool:
@@ -153,6 +163,53 @@ def _is_plain(select: "exp.Select") -> bool:
 def _is_of_one(column: "exp.Column", aliases: Collection[str]) -> bool:
     """Whether the column says which table it is of."""
     return not column.args.get("db") and column.table.lower() in aliases
+
+
+def _chain(select: "exp.Select") -> list["exp.Select"] | None:
+    """The CTEs between `request` and what the query selects from, the last one first.
+
+    None unless each of them gives one row for a row, in order: so the rows that the keys are of are
+    those that the query computes with, and DuckDB may compute them twice.
+    """
+    from sqlglot import exp
+
+    with_ = select.args.get("with_")
+    ctes = list(with_.expressions) if with_ else []
+    chain: list[exp.Select] = []
+    source = select.args["from_"].this
+    while True:
+        if not isinstance(source, exp.Table) or not isinstance(source.this, exp.Identifier):
+            return None
+        if any(value for name, value in source.args.items() if name not in ("this", "alias")):
+            return None
+        if source.name.lower() == REQUEST:
+            return chain
+        names = [cte.alias.lower() for cte in ctes]
+        if source.name.lower() not in names:
+            return None
+        at = names.index(source.name.lower())
+        cte, ctes = ctes[at], ctes[:at]
+        if cte.args["alias"].columns or not _is_row_by_row(cte.this):
+            return None
+        chain.append(cte.this)
+        source = cte.this.args["from_"].this
+
+
+def _is_row_by_row(query: "exp.Expr") -> bool:
+    """Whether a query is a SELECT that computes a row from each row, and nothing else."""
+    from sqlglot import exp
+
+    if not isinstance(query, exp.Select) or not query.args.get("from_"):
+        return False
+    if any(value for name, value in query.args.items() if name not in ("expressions", "from_")):
+        return False
+    nodes = [node for item in query.expressions for node in item.walk()]
+    # What else aggregates cannot be bound beside the column that is handed on.
+    return not any(
+        isinstance(node, exp.Query | exp.AggFunc | exp.Window | exp.UDTF)
+        or (isinstance(node, exp.Anonymous) and node.name.lower() in _SEVERAL)
+        for node in nodes
+    )
 
 
 def _as_lookup(join: "exp.Join", base: str, live: Collection[str]) -> dict[str, Any] | None:
@@ -264,14 +321,15 @@ def _found(base: str, field: str) -> "exp.Expr":
     return exp.Dot(this=struct, expression=exp.to_identifier(field, quoted=True))
 
 
-def _add_rows(select: "exp.Select") -> None:
-    """Let `request` be the rows asked about."""
+def _reading(view: str, select: "exp.Select") -> "exp.Select":
+    """The query with `request` being the rows of a view."""
     import sqlglot
 
-    rows = sqlglot.parse_one(f"SELECT UNNEST({ROWS}(0), recursive := TRUE)", dialect="duckdb")
+    rows = sqlglot.parse_one(f'SELECT * FROM "{view}"', dialect="duckdb")
     select.with_(REQUEST, as_=rows, copy=False)
     ctes = select.args["with_"].expressions
     ctes.insert(0, ctes.pop())
+    return select
 
 
 def _keys_query(select: "exp.Select", keys: list[str]) -> "exp.Select":
@@ -279,22 +337,25 @@ def _keys_query(select: "exp.Select", keys: list[str]) -> "exp.Select":
     asked = select.copy()
     asked.set("joins", [])
     asked.set("where", None)
-    return asked.select(*keys, append=False, dialect="duckdb")
+    named = [f"{key} AS key_{i}" for i, key in enumerate(keys)]
+    return asked.select(*named, append=False, dialect="duckdb")
 
 
-def _add_found(select: "exp.Select", base: str, keys: list[str], count: int) -> None:
-    """Put what is found for a row beside the row, and its places into the result."""
-    import sqlglot
+def _add_places(select: "exp.Select", base: str, count: int) -> None:
+    """Put the places of what was found into the result."""
     from sqlglot import exp
 
-    source = select.args["from_"].this
-    text = f'SELECT *, {FOUND}({", ".join(keys)}) AS "{FOUND}"'
-    inner = sqlglot.parse_one(text, dialect="duckdb")
-    assert isinstance(inner, exp.Select)
-    inner = inner.from_(source)
-    select.set("from_", exp.From(this=inner.subquery(exp.to_identifier(base, quoted=True))))
     places = [exp.alias_(_found(base, f"at_{i}"), f"at_{i}", quoted=True) for i in range(count)]
     select.set("expressions", [*select.expressions, *places])
+
+
+def _hand_on(chain: list["exp.Select"]) -> None:
+    """Let each CTE give on what was found for its rows, where it does not give all columns on."""
+    from sqlglot import exp
+
+    for query in chain:
+        if not any(item.is_star for item in query.expressions):
+            query.append("expressions", exp.column(FOUND, quoted=True))
 
 
 def _text(tree: "exp.Expr") -> str:

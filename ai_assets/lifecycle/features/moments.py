@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from ai_assets.lifecycle.errors import DataError, DeclarationError, did_you_mean
-from ai_assets.lifecycle.features.duck import connect
+from ai_assets.lifecycle.features.duck import Streamed, connect
 from ai_assets.lifecycle.schema.tables import Table
 
 if TYPE_CHECKING:
@@ -64,6 +64,46 @@ def with_moments(
     return frame
 
 
+class RequestMoments:
+    """`with_moments` for requests as a server gets them, without the work that all have in common.
+
+    Those are rows that have every declared column but the late ones, in the declared types, and
+    nothing else. Expressions of polars cost more than a few rows are worth; series do not.
+
+    Args:
+        table: the declaration of the request.
+        horizon: how long before a row's time the answer is given.
+        extra: a column that the rows have beside the declared ones, as their last.
+    """
+
+    def __init__(self, table: Table, horizon: timedelta, extra: pl.Series) -> None:
+        late = table.late_columns
+        self._asked = {n: _TYPES[c.type] for n, c in table.columns.items() if n not in late}
+        self._asked[extra.name] = extra.dtype
+        self._order = list(self._asked)
+        self._absent = {name: _TYPES[table.columns[name].type] for name in late}
+        self._absent |= {f"{name}_{KNOWN_AT}": INSTANT for name in late}
+        self._time = table.time if table.known_at is None else None
+        self._horizon = pl.Series([horizon], dtype=pl.Duration("us"))
+        self.schema = pl.Schema(self._asked | self._absent | {PREDICTION_TIME: INSTANT})
+
+    def take(self, rows: pl.DataFrame) -> bool:
+        """Whether these rows are such."""
+        return (
+            self._time is not None
+            and rows.columns == self._order
+            and rows.dtypes == list(self._asked.values())
+        )
+
+    def of(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows with their moments, in the schema `schema`."""
+        assert self._time is not None
+        moment = (rows[self._time].cast(INSTANT) - self._horizon).alias(PREDICTION_TIME)
+        nothing = [None] * rows.height
+        absent = [pl.Series(name, nothing, dtype) for name, dtype in self._absent.items()]
+        return rows.hstack([*absent, moment])
+
+
 def with_cheap_moments(
     frame: Frame, table: Table, *, is_request: bool, ahead: bool = False
 ) -> tuple[Frame, dict[str, str]]:
@@ -115,13 +155,13 @@ def _evaluated(
     import duckdb
 
     rows = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
-    connection.register("rows", rows)
+    connection.register("rows", Streamed(rows))
     found = []
     try:
         for name, sql in moments.items():
             try:
                 query = f'SELECT CAST(({sql}) AS TIMESTAMPTZ) AS "{name}" FROM "rows"'
-                found.append(connection.sql(query).pl()[name].cast(INSTANT))
+                found.append(pl.DataFrame(connection.sql(query))[name].cast(INSTANT))
             except duckdb.Error as error:
                 first = str(error).split("\n")[0]
                 raise DeclarationError(

@@ -9,18 +9,26 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ai_assets.lifecycle.features.duck import MEMORY_LIMIT, connect
+from ai_assets.lifecycle.features.duck import MEMORY_LIMIT, Streamed, connect
 from ai_assets.lifecycle.features.hoist import Plan, hoist
 from ai_assets.lifecycle.features.join_query import JoinStatement
 from ai_assets.lifecycle.features.lookup_index import NoIndexError
 from ai_assets.lifecycle.features.lookup_query import LookupStatement
-from ai_assets.lifecycle.features.moments import Frame, with_moments
+from ai_assets.lifecycle.features.moments import Frame, RequestMoments, with_moments
 from ai_assets.lifecycle.features.query import ROW_ID, in_request_order
 from ai_assets.lifecycle.features.sql_errors import check_one_select, explained
 from ai_assets.lifecycle.schema.tables import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
     import duckdb
+    import numpy as np
+
+    from ai_assets.lifecycle.features.encoding import Encoding
+
+    R = TypeVar("R")
 
 
 @dataclass
@@ -68,6 +76,8 @@ class PreparedQuery:
             check_one_select(sql, file)
             plan = hoist(sql)
         self._plan: Plan = plan
+        numbers = pl.Series(ROW_ID, [], pl.Int64)
+        self._moments = RequestMoments(specs[request_table], horizon, numbers)
         self._snapshot = self._open(tables)
 
     def run(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -77,27 +87,58 @@ class PreparedQuery:
             DataError: a column is not as declared.
             DeclarationError: the SQL fails on these rows.
         """
+        request, schema = self._request(rows)
+        found = self._asked(request, schema, lambda statement: statement.ask(request))
+        if found.columns[0] == ROW_ID and found[ROW_ID].equals(request[ROW_ID]):
+            return found
+        return in_request_order(found, request[ROW_ID], self._file)
+
+    def encoded(self, rows: pl.DataFrame, encoding: "Encoding") -> "np.ndarray":
+        """What `encoding.transform` makes of the features of the rows: float32 [n, F].
+
+        Raises:
+            DataError: a column is not as declared, or a feature is missing.
+            DeclarationError: the SQL fails on these rows.
+        """
+        request, schema = self._request(rows)
+        found = self._asked(request, schema, lambda s: s.encoded(request, encoding))
+        if found is not None:
+            ids, matrix = found
+            if list(ids) == request[ROW_ID].to_list():
+                return matrix
+        return encoding.transform(self.run(rows))
+
+    def _request(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.Schema]:
+        """The rows as the query sees them, and their schema."""
         if ROW_ID not in rows.columns:
             ids = pl.Series(ROW_ID, range(rows.height), pl.Int64)
-            rows = pl.DataFrame([*rows.get_columns(), ids])
+            rows = rows.hstack([ids])
+        if self._moments.take(rows):
+            return self._moments.of(rows), self._moments.schema
         spec = self._specs[self._request_table]
         request = with_moments(rows, spec, is_request=True, horizon=self._horizon)
         request = request.collect() if isinstance(request, pl.LazyFrame) else request
-        snapshot = self._snapshot
-        with snapshot.lock:
-            found = self._ask(snapshot, request)
-        if found.columns[0] == ROW_ID and found[ROW_ID].equals(rows[ROW_ID]):
-            return found
-        return in_request_order(found, rows[ROW_ID], self._file)
+        return request, request.schema
 
-    def _ask(self, snapshot: _Snapshot, request: pl.DataFrame) -> pl.DataFrame:
-        """Run a statement over the rows; called under the snapshot's lock."""
-        with explained(snapshot.connection, self._plan.rest, self._file):
-            if snapshot.ready is None or snapshot.schema != request.schema:
+    def _asked(
+        self,
+        request: pl.DataFrame,
+        schema: pl.Schema,
+        ask: "Callable[[LookupStatement | JoinStatement], R]",
+    ) -> "R":
+        """What a statement says, prepared for requests of the schema."""
+        snapshot = self._snapshot
+        with snapshot.lock, explained(snapshot.connection, self._plan.rest, self._file):
+            if snapshot.ready is None or not _same(snapshot.schema, schema):
                 snapshot.ready = None
                 snapshot.ready = _prepared(snapshot.statements, request)
-                snapshot.schema = request.schema
-            return snapshot.ready.ask(request)
+                snapshot.schema = schema
+            try:
+                return ask(snapshot.ready)
+            except NoIndexError:
+                snapshot.statements = snapshot.statements[-1:]
+                snapshot.ready = _prepared(snapshot.statements, request)
+                return ask(snapshot.ready)
 
     @property
     def looks_up(self) -> bool:
@@ -126,13 +167,19 @@ class PreparedQuery:
             for name, frame in tables.items()
         }
         for name, frame in known.items():
-            connection.register("_given", frame)
+            frame = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
+            connection.register("_given", Streamed(frame))
             connection.execute(f'CREATE TABLE "{name}" AS SELECT * FROM _given')
             connection.unregister("_given")
         for statement in self._plan.statements:
             with explained(connection, self._sql, self._file):
                 connection.execute(statement)
         return _Snapshot(connection, threading.Lock(), _statements(connection, self._plan))
+
+
+def _same(known: pl.Schema | None, schema: pl.Schema) -> bool:
+    """Whether a schema is the known one; that of most requests is one and the same object."""
+    return known is schema or known == schema
 
 
 def _statements(
