@@ -1,22 +1,26 @@
 """Which partitions of the training window are learned from: none whose data was judged broken.
 
-A verdict says which requests and features it judged. It stands until those of its partition are
-made again with other content, or the partition is judged anew. Labels are not among them: those
-that callers tell come for as long as they like, and mend nothing. A verdict on a partition is made
-of what was known when that ended, and a window ends with the model's own: no later verdict is
-looked at.
+A verdict says which data it judged. It stands until that of its partition is made again with other
+content, or the partition is judged anew. Features that differ are other content where the query is
+the same: a new query makes all features anew, of data that is as broken as before. Labels are not
+among them: those that callers tell come for as long as they like, and mend nothing. A verdict on a
+partition is made of what was known when that ended, and a window ends with the model's own: no
+later verdict is looked at.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ai_assets.lifecycle.errors import DataError, MissingPartitionsError
 from ai_assets.lifecycle.verdict.evidence import Verdict
-from ai_assets.stages.binding import StageRun
+from ai_assets.stages.binding import StageRun, digest
 
 WINDOW, JUDGED = "window.json", "judged.json"
+QUERY = "query"
+_OF_THE_QUERY = {QUERY, "features"}
 
 
 @dataclass(frozen=True)
@@ -79,24 +83,35 @@ def broken_words(run: StageRun, key: str) -> str:
     verdict = Verdict.from_json((folder / "verdict.json").read_text(encoding="utf-8"))
     if verdict.cause != "broken_data":
         return ""
-    judged, now = folder / JUDGED, content_of(run.at(key))
+    file, now = folder / JUDGED, content_of(run.at(key))
+    judged = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     # Of a source that could not be read there is nothing to compare, nor anything to learn from.
-    same = (
-        not now["features"]
-        or not judged.is_file()
-        or json.loads(judged.read_text(encoding="utf-8")) == now
-    )
-    return verdict.words if same else ""
+    stands = not now["features"] or not judged or is_same(judged, now)
+    return verdict.words if stands else ""
+
+
+def is_same(judged: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Whether data has the content that was judged, apart from what a new query makes of it."""
+    if any(judged[asset] != now[asset] for asset in judged.keys() & now.keys() - _OF_THE_QUERY):
+        return False
+    return judged.get(QUERY) != now[QUERY] or judged["features"] == now["features"]
 
 
 def content_of(run: StageRun) -> dict[str, str]:
-    """Digests of what is judged of the run's partition; empty where it is not there."""
-    return {
+    """Digests of what is judged of the run's partition, empty where it is not there; and of the
+    query that makes its features."""
+    tables = run.product.history or [run.product.declaration.request]
+    assets = [
+        "features",
+        *(f"{kind}/{name}" for name in tables for kind in ("cleaned", "rejected")),
+    ]
+    found = {
         asset: run.lake.digest(run.name(asset), run.partition)
         if run.lake.exists(run.name(asset), run.partition)
         else ""
-        for asset in ("features", f"cleaned/{run.product.declaration.request}")
+        for asset in assets
     }
+    return {**found, QUERY: digest(run.product.features_sql + str(run.product.declaration.horizon))}
 
 
 def write_verdict(verdict: Verdict, judged: dict[str, str], folder: Path) -> None:

@@ -6,13 +6,20 @@ from dataclasses import replace
 import polars as pl
 import pytest
 from pydantic import ValidationError
-from small_product import APRIL, FEBRUARY, GOOD_ROWS, JANUARY, LEARNING, MARCH, World, failure
+from small_product import APRIL, FEBRUARY, GOOD_ROWS, LEARNING, MARCH, World, failure
 
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.verdict.evidence import Verdict
 from ai_assets.stages.backtest import of_newest
 from ai_assets.stages.binding import StageRun
-from ai_assets.stages.learnable import JUDGED, content_of, learnable, learned_partitions
+from ai_assets.stages.learnable import (
+    JUDGED,
+    QUERY,
+    content_of,
+    learnable,
+    learned_partitions,
+    write_verdict,
+)
 from ai_assets.stages.monitoring import sketch_of_window
 from ai_assets.stages.training_data import save_folder, write_json
 
@@ -44,6 +51,21 @@ def heavier(world: World, month: str) -> None:
     orders = pl.read_csv(file, infer_schema=False)
     weight = (pl.col("weight").cast(pl.Float64, strict=False) / 2).cast(pl.String)
     orders.with_columns(weight=weight).write_csv(file)
+
+
+def digest_of(world: World, asset: str) -> str:
+    """Of what the lake has of March."""
+    return world.tools.lake.digest(world.product.asset(asset), MARCH)
+
+
+def with_a_new_feature(world: World) -> World:
+    """The world after a column was added to the query and all features were made anew."""
+    file = world.product.folder / "features.sql"
+    query = file.read_text("utf-8").replace("v.load\n", "v.load, r.weight * 2 AS twice\n")
+    file.write_text(query, encoding="utf-8")
+    changed = World.of(world.product.folder, world.home)
+    changed.run("features", partition=FEBRUARY, last=MARCH)
+    return changed
 
 
 def test_a_broken_month_is_not_learned_from_by_the_next(copied: World) -> None:
@@ -112,6 +134,65 @@ def test_data_that_was_made_again_with_other_content_counts_again(copied: World)
     assert learnable(copied.step("training_set", MARCH)).keys == [FEBRUARY, MARCH]
 
 
+def test_a_new_feature_does_not_let_a_broken_month_back(
+    copied: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AI_ASSETS_ADMIT_NEW_COLUMNS", "1")
+    judge(copied, MARCH)
+    before = digest_of(copied, "features")
+
+    world = with_a_new_feature(copied)
+
+    assert digest_of(world, "features") != before
+    assert learnable(world.step("training_set", MARCH)).keys == [FEBRUARY]
+    heavier(world, MARCH)
+    world.run(*DATA, "labels", "features", partition=MARCH)
+    assert learnable(world.step("training_set", MARCH)).keys == [FEBRUARY, MARCH]
+
+
+def test_features_that_differ_by_the_same_query_count_again(copied: World) -> None:
+    judge(copied, MARCH)
+    other = copied.rows("features", MARCH).with_columns(pl.col("weight") + 1)
+    copied.tools.lake.replace(copied.product.asset("features"), other, MARCH)
+
+    assert learnable(copied.step("training_set", MARCH)).keys == [FEBRUARY, MARCH]
+
+
+def test_a_table_beside_the_request_that_was_mended_counts_again(
+    copied: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AI_ASSETS_ADMIT_NEW_COLUMNS", "1")
+    judge(copied, MARCH)
+    visits = copied.rows("cleaned/visits", MARCH).head(3)
+    world = with_a_new_feature(copied)
+    world.tools.lake.replace(world.product.asset("cleaned/visits"), visits, MARCH)
+
+    assert learnable(world.step("training_set", MARCH)).keys == [FEBRUARY, MARCH]
+
+
+def test_a_verdict_from_before_more_was_compared_stands_while_its_requests_are_the_same(
+    copied: World,
+) -> None:
+    judge(copied, MARCH)
+    folder = copied.tools.lake.artifact(copied.product.asset("verdict"), MARCH)
+    known = json.loads((folder / JUDGED).read_text(encoding="utf-8"))
+    run = copied.step("verdict", MARCH)
+
+    def older(folder) -> None:
+        write_verdict(
+            Verdict(run.product.name, MARCH, "b:1", "broken_data", 1.0, WORDS, [], True),
+            {name: known[name] for name in ("features", "cleaned/orders")},
+            folder,
+        )
+
+    save_folder(run, "verdict", older)
+
+    assert learnable(copied.step("training_set", MARCH)).keys == [FEBRUARY]
+    heavier(copied, MARCH)
+    copied.run(*DATA, "labels", "features", partition=MARCH)
+    assert learnable(copied.step("training_set", MARCH)).keys == [FEBRUARY, MARCH]
+
+
 def test_a_month_that_is_judged_anew_counts_again(copied: World) -> None:
     judge(copied, MARCH, judged=False)  # as before it was told what had been judged
     assert learnable(copied.step("training_set", MARCH)).keys == [FEBRUARY]
@@ -126,9 +207,16 @@ def test_the_stage_keeps_what_it_judged(shared_world: World) -> None:
     folder = shared_world.tools.lake.artifact(shared_world.product.asset("verdict"), MARCH)
     judged = json.loads((folder / JUDGED).read_text(encoding="utf-8"))
 
-    lake, assets = shared_world.tools.lake, ("features", "cleaned/orders")
-    digests = {name: lake.digest(shared_world.product.asset(name), MARCH) for name in assets}
-    assert judged == digests
+    lake = shared_world.tools.lake
+    tables = ("cleaned/orders", "rejected/orders", "cleaned/visits", "rejected/visits")
+    digests = {
+        name: lake.digest(shared_world.product.asset(name), MARCH)
+        if lake.exists(shared_world.product.asset(name), MARCH)
+        else ""
+        for name in ("features", *tables)
+    }
+    assert {name: judged[name] for name in digests} == digests
+    assert judged.keys() == {*digests, QUERY}
     assert judged["features"] == shared_world.version("features", MARCH)
 
 
@@ -190,7 +278,6 @@ def test_a_backtest_that_learns_always_does_not_take_a_model_that_left_a_month_o
     of_newest(run, pl.DataFrame(), 2)
 
     assert asked == ["model", [FEBRUARY, MARCH]]
-    assert JANUARY not in asked[1]  # type: ignore[operator]
 
 
 class _Scores:
