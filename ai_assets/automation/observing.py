@@ -98,10 +98,11 @@ def _arm(counts: Counted | None, limits: Limits) -> Arm:
 
 def _outcomes(told: Iterable[Told], product: Product) -> dict[str, float]:
     """Labels by prediction id and by row key; of one told several times the last counts."""
-    positive = product.declaration.label.positive
     found: dict[str, float] = {}
     for one in told:  # the newest first
-        label = float(one.outcome == positive)
+        label = product.declaration.number_of(one.outcome)
+        if label is None:
+            continue
         if one.prediction_id is not None:
             found.setdefault(one.prediction_id, label)
         if one.entity != _NO_KEY:
@@ -125,11 +126,11 @@ def _rows(
     entries: list[Answered], described: Mapping[str, Described], outcomes: Mapping[str, float]
 ) -> Rows:
     """Scores, labels and units [n] of what one of the two answered."""
-    scores: list[float] = []
+    scores: list[Any] = []
     labels, units = [], []
     known: dict[str | int, int] = {}
     for entry in entries:
-        scores += entry.probabilities()
+        scores += entry.by_class() or entry.probabilities()
         keys = keys_of_rows(entry, described[entry.bundle].table)
         for name, key in zip(entry.prediction_ids(), keys, strict=True):
             of_key = None if key == _NO_KEY else outcomes.get(key)

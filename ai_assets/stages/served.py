@@ -14,6 +14,7 @@ import polars as pl
 
 from ai_assets.lifecycle.cleaning.identity import row_hashes, row_ids
 from ai_assets.lifecycle.product import Product
+from ai_assets.lifecycle.schema.scores import SCORES
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.serving.columns import ColumnCheck
 from ai_assets.serving.record.answers import Told
@@ -81,7 +82,9 @@ def bring_answers(run: StageRun) -> Outcome:
     """Write the log's answers to rows of the partition."""
     store, span = _store(run), _span(run)
     rows = [] if store is None else list(rows_of(store.answers(span), store.descriptions(), span))
-    logged = served_frame(rows, run.product.request_table)
+    declared = run.product.declaration
+    classes = len(declared.answers) if declared.label.task == "multiclass" else 0
+    logged = served_frame(rows, run.product.request_table, classes)
     left = _left(run, "served", logged, ["prediction_id"])
     # Ids sort by the time of their request, and within it by row.
     frame = pl.concat([left, logged]).sort("prediction_id") if left.height else logged
@@ -115,7 +118,8 @@ def bring_feedback(run: StageRun) -> Outcome:
     frame = both.sort("told_at", maintain_order=True) if left.height else logged
     written = run.lake.replace(run.name("feedback"), frame, run.partition)
     last = last_of_each_row(frame)
-    positives = last["label"].mean()
+    binary = run.product.declaration.label.task == "binary"
+    positives = last["label"].mean() if binary else None
     return Outcome(
         written.digest,
         {
@@ -129,8 +133,11 @@ def bring_feedback(run: StageRun) -> Outcome:
     )
 
 
-def served_frame(rows: Iterable[Row], table: Table) -> pl.DataFrame:
-    """A row an answer, in the order they were asked; columns as `SERVED`."""
+def served_frame(rows: Iterable[Row], table: Table, classes: int = 0) -> pl.DataFrame:
+    """A row an answer, in the order they were asked; columns as `SERVED`.
+
+    Of several classes, so many, the probability of each as well.
+    """
     rows = list(rows)
     content = [
         [
@@ -154,7 +161,12 @@ def served_frame(rows: Iterable[Row], table: Table) -> pl.DataFrame:
     ]
     schema = {name: kind for name, kind in SERVED.items() if name != "_row_id"}
     frame = pl.DataFrame(content, schema=schema, orient="row")
-    return frame.insert_column(0, _row_ids([row.key for row in rows], table))
+    frame = frame.insert_column(0, _row_ids([row.key for row in rows], table))
+    if not classes:
+        return frame
+    # Of a bundle with other classes than are declared now, numbers would be taken for theirs.
+    each = [p if (p := row.probabilities) and len(p) == classes else None for row in rows]
+    return frame.with_columns(pl.Series(SCORES, each, dtype=pl.List(pl.Float64)))
 
 
 def feedback_frame(told: Iterable[Told], product: Product) -> pl.DataFrame:

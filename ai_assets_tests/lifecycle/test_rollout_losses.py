@@ -85,6 +85,29 @@ def test_losses_of_rows() -> None:
     assert row_losses([0.5, 0.9], [0.5, 0.9]) == pytest.approx([np.log(2), 0.32508], abs=1e-5)
 
 
+def test_losses_of_rows_of_several_classes() -> None:
+    p = np.array([[0.7, 0.2, 0.1], [0.0, 0.5, 0.5]])
+    own = [-np.log(0.2), -np.log(1e-15)]
+    assert row_losses(p, [1, 0]) == pytest.approx(own)
+    entropy = -(0.7 * np.log(0.7) + 0.2 * np.log(0.2) + 0.1 * np.log(0.1))
+    assert row_losses(p, p) == pytest.approx([entropy, np.log(2)])
+
+
+def test_a_worse_candidate_of_several_classes_is_found_by_its_losses() -> None:
+    random = np.random.default_rng(0)
+    p = random.dirichlet(np.ones(3), 2_000)
+    of = (random.random((2_000, 1)) > np.cumsum(p, axis=1)).sum(axis=1).astype(float)
+    units = np.arange(2_000)
+    good, bad = Rows(p, of, units), Rows(p[:, ::-1], of, units)
+
+    found, same = realised_loss(bad, good), realised_loss(good, good)
+
+    assert found is not None and found.low > 0.1
+    assert same is not None and same.low < 0 < same.high
+    promised = estimated_loss(bad, good)
+    assert promised is not None and promised.value == pytest.approx(found.value)
+
+
 def test_the_difference_of_realised_losses_and_its_interval() -> None:
     one = rows([0.5, 0.8] * 200, [1, 1] * 200)
     two = rows([0.9, 0.8] * 50, [1, 1] * 50)

@@ -1,8 +1,12 @@
 """The life of a product of several classes, from labels to a verdict."""
 
+from datetime import timedelta
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
+from served_entries import BUNDLE, answered, order, outcome
 from small_product import (
     APRIL,
     FEBRUARY,
@@ -21,6 +25,7 @@ from small_product import (
 
 from ai_assets.lifecycle.evaluation.metrics import metric_value
 from ai_assets.lifecycle.schema.scores import scores_in
+from ai_assets.serving.record.store import Store
 from ai_assets.stages.evaluation import scores_of
 from ai_assets.stages.labels import every_class
 from ai_assets.stages.model_card import read_evaluation
@@ -150,6 +155,35 @@ def test_labels_that_contradict_are_found_by_how_often_the_answer_is_right(world
     ]
     assert found.labels.mean() == pytest.approx(np.mean(hits))
     assert "prediction" not in found.segments.columns
+
+
+def test_served_answers_and_outcomes_of_classes_come_into_the_lake(
+    world: World, log: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AI_ASSETS_LOG", str(tmp_path / "{product}.sqlite"))
+    row = world.rows("cleaned/orders", MARCH).sort("placed").row(7, named=True)
+    scores = np.array([[0.2, 0.5, 0.3], [0.1, 0.1, 0.8]])
+    asked = [order(row["number"], row["placed"]), order(99_999, row["placed"])]
+    entry = answered(asked, probability=scores.tobytes(), label=["on time", "late"])
+    later = row["placed"] + timedelta(days=1)
+    log.write(
+        [
+            entry,
+            outcome(99_999, "früh", later, row["placed"]),
+            outcome(99_998, "never", later, row["placed"]),
+        ]
+    )
+
+    world.run("served", "feedback", partition=MARCH)
+
+    served = world.rows("served", MARCH)
+    assert served["probability"].to_list() == [0.5, 0.8]
+    assert served["probabilities"].to_list() == scores.tolist()
+    assert served["predicted"].to_list() == ["on time", "late"]
+    told = world.rows("feedback", MARCH).sort("label", nulls_last=True)
+    assert told["label"].to_list() == [0.0, None]
+    outcomes = arrived_outcomes(world.step("performance", MARCH)).of(BUNDLE)
+    assert sorted(outcomes.p.tolist()) == sorted(scores.tolist())
 
 
 def test_a_challenger_is_compared_with_the_champion_by_its_own_metric(world: World) -> None:

@@ -53,6 +53,7 @@ def why_served(records: Records, prediction_id: str) -> dict[str, Any]:
         "answer": {
             "label": row.label,
             "probability": row.probability,
+            "probabilities": _by_class(records, row),
             "threshold": entry.threshold,
             "bundle": entry.bundle,
             "model": entry.model,
@@ -85,6 +86,16 @@ def _row(store: Store, prediction_id: str) -> Row:
     if place is None or entry is None or place[1] >= entry.rows:
         raise DataError(f"There is no served prediction {prediction_id!r} in the log.")
     return list(rows_of([entry], store.descriptions()))[place[1]]
+
+
+def _by_class(records: Records, row: Row) -> dict[str, float] | None:
+    """Of several classes the probability of each by its name, as the product declares them now."""
+    classes = records.product.declaration.answers
+    if row.probabilities is None:
+        return None
+    if len(classes) != len(row.probabilities):
+        classes = tuple(map(str, range(len(row.probabilities))))
+    return dict(zip(classes, row.probabilities, strict=True))
 
 
 def _outcomes(store: Store, row: Row) -> list[Told]:

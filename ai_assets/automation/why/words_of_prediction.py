@@ -6,6 +6,8 @@ from typing import Any
 from ai_assets.automation.why.words import cell, facts, table
 
 _MOST_IDS = 5
+# Of several classes so many are told beside the answer.
+_NEXT = 3
 
 
 def prediction_text(story: Mapping[str, Any]) -> str:
@@ -24,8 +26,7 @@ def served_text(story: Mapping[str, Any]) -> str:
         {
             "asked": f"{asked['at']}, {asked['route']}, {asked['rows']} rows in the request",
             "by": asked["who"] or "nobody in particular: the server asked for no key",
-            "answer": f"{answer['label']}, probability {answer['probability']:.4f} "
-            f"(positive from {answer['threshold']:.4f} on)",
+            "answer": _answered(answer),
             "took": f"{asked['latency_ms']:.3g} ms",
             "bundle": f"{answer['bundle']}, as {answer['role']}",
             "released": _released(release) if release else "not in the ledger",
@@ -40,6 +41,15 @@ def served_text(story: Mapping[str, Any]) -> str:
     if story["explanation"] is None:
         return "\n".join([*lines, str(story["problem"])]) + "\n"
     return "\n".join([*lines, *_contributions(story["explanation"])]) + "\n"
+
+
+def _answered(answer: Mapping[str, Any]) -> str:
+    said = f"{answer['label']}, probability {answer['probability']:.4f}"
+    each = answer["probabilities"]
+    if each is None:
+        return f"{said} (positive from {answer['threshold']:.4f} on)"
+    others = sorted(set(each) - {answer["label"]}, key=lambda name: -each[name])[:_NEXT]
+    return f"{said} ({', '.join(f'{name} {each[name]:.4f}' for name in others)})"
 
 
 def _again(story: Mapping[str, Any]) -> str:

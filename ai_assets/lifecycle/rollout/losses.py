@@ -34,7 +34,7 @@ class Rows:
     """What one of the two answered.
 
     Attributes:
-        scores: [n].
+        scores: [n], or of several classes [n, K].
         labels: [n]; NaN where the outcome is not known.
         units: [n]; which rows came out together, as whole numbers from 0 on.
     """
@@ -53,12 +53,19 @@ class _Mean:
 
 
 def row_losses(p: ArrayLike, q: ArrayLike) -> Floats:
-    """Log loss of each score [n], in nats.
+    """Log loss of each row [n], in nats.
 
     Args:
-        p: scores [n].
-        q: labels [n], or for rows without one the belief [n] that they are positives.
+        p: scores [n], or of several classes [n, K].
+        q: labels [n], or for rows without one the belief [n] that they are positives, of several
+            classes [n, K] that they are of each.
     """
+    if np.ndim(p) == 2:
+        logs = -np.log(np.clip(np.asarray(p, dtype=np.float64), LOG_LOSS_EPSILON, None))
+        beliefs = np.asarray(q, dtype=np.float64)
+        if beliefs.ndim == 2:
+            return (beliefs * logs).sum(axis=1)
+        return logs[np.arange(len(logs)), beliefs.astype(np.int64)]
     scores = np.clip(np.asarray(p, dtype=np.float64), LOG_LOSS_EPSILON, 1 - LOG_LOSS_EPSILON)
     positive = np.asarray(q, dtype=np.float64)
     return -(positive * np.log(scores) + (1 - positive) * np.log1p(-scores))
