@@ -22,7 +22,7 @@ BELOW = {
 SERVING_MAY_USE = {"errors", "naming", "schema", "features", "partitions"}
 HEAVY = {
     "bentoml", "dagster_mlflow", "evidently", "lightgbm", "matplotlib", "mlflow", "onnx",
-    "onnxmltools", "onnxruntime", "onnxscript", "optuna", "pandas", "scipy", "skl2onnx", "sklearn",
+    "onnxruntime", "onnxscript", "optuna", "pandas", "scipy", "sklearn",
     "torch",
 }  # fmt: skip
 # Modules may import these as they load, but none of those is needed to load the definitions.

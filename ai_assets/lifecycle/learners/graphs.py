@@ -30,12 +30,23 @@ class Graph:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
-    def add(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
-        """Add a node with one output; the output's name."""
+    def add(
+        self,
+        kind: str,
+        *inputs: str,
+        output: str | None = None,
+        domain: str | None = None,
+        **attributes: Any,
+    ) -> str:
+        """Add a node with one output; the output's name.
+
+        `domain` is that of an operator which is not one of ONNX's own.
+        """
         from onnx import helper
 
         name = output or f"n{len(self.nodes)}"
-        node = helper.make_node(kind, list(inputs), [name], name=f"{kind}_{len(self.nodes)}")
+        title = f"{kind}_{len(self.nodes)}"
+        node = helper.make_node(kind, list(inputs), [name], name=title, domain=domain)
         node.attribute.extend(helper.make_attribute(k, v) for k, v in sorted(attributes.items()))
         self.nodes.append(node)
         return name

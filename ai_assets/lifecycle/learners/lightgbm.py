@@ -16,11 +16,12 @@ from ai_assets.lifecycle.learners.base import (
     shares,
     write_json,
 )
+from ai_assets.lifecycle.learners.forest import read_forest
+from ai_assets.lifecycle.learners.forest_graph import forest_to_onnx
 
 ROUNDS = 2000
 PATIENCE = 60
 REPORT_EVERY = 10
-ONNX_ML_OPSET = 3
 
 OBJECTIVES: dict[Task, dict[str, Any]] = {
     "binary": {"objective": "binary", "metric": "binary_logloss"},
@@ -59,15 +60,8 @@ class LightGbmModel:
         return shares(self.names, self.booster.feature_importance(importance_type="gain"))
 
     def to_onnx(self) -> bytes:
-        """onnxmltools' conversion, reduced to the one output `y`."""
-        import lightgbm
-        from onnxmltools import convert_lightgbm
-        from onnxmltools.convert.common.data_types import FloatTensorType
-
-        kind = FloatTensorType([None, len(self.names)])
-        booster = lightgbm.Booster(model_str=thresholds_as_float32(self.text))
-        model = convert_lightgbm(booster, initial_types=[("x", kind)], zipmap=False)
-        return _single_output(model, self.task, len(self.names), self.outputs)
+        """The trees with thresholds only; see `forest_graph`."""
+        return forest_to_onnx(read_forest(self.text), len(self.names))
 
     def save(self, folder: Path) -> None:
         """Write `trees.txt`, which LightGBM reads anywhere, and `model.json`."""
@@ -162,25 +156,6 @@ class LightGbm:
         return LightGbmModel(text=text, **read_json(folder / "model.json"))
 
 
-def thresholds_as_float32(text: str) -> str:
-    """The trees with each threshold lowered to the nearest float32 that is not above it.
-
-    A graph holds thresholds as float32. Rounded up, one could reach a value just above it, and
-    the row would take the other branch; rounded down, every float32 row goes where it went.
-    """
-    lines = []
-    for line in text.splitlines(keepends=True):
-        if line.startswith("threshold="):
-            wide = np.array(line.removeprefix("threshold=").split(), dtype=np.float64)
-            narrow = wide.astype(np.float32)
-            narrow = np.where(narrow > wide, np.nextafter(narrow, np.float32(-np.inf)), narrow)
-            line = "threshold=" + " ".join(repr(float(value)) for value in narrow) + "\n"
-        # The sizes of the trees in bytes are no longer theirs; without them LightGBM counts itself.
-        if not line.startswith("tree_sizes="):
-            lines.append(line)
-    return "".join(lines)
-
-
 def _settings(task: Task, outputs: int, seed: int, threads: int) -> dict[str, Any]:
     settings = {
         "bagging_freq": 1,
@@ -228,43 +203,6 @@ def _recorder(curve: list[dict[str, float]], on_step: OnStep | None) -> Any:
             on_step(step, value)
 
     return record
-
-
-def _single_output(model: Any, task: Task, features: int, outputs: int) -> bytes:
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    from ai_assets.lifecycle.learners.graphs import IR_VERSION, OPSET, PRODUCER
-
-    nodes, constants = [], []
-    kinds = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
-    trees = next(node for node in model.graph.node if node.op_type in kinds)
-    trees.input[0] = "x"
-    trees.doc_string = ""
-    if task == "regression":
-        trees.output[0] = "y"
-        nodes = [trees]
-    elif task == "multiclass":
-        trees.output[1] = "y"
-        nodes = [trees]
-    else:
-        positive = np.array([1], dtype=np.int64)
-        constants = [numpy_helper.from_array(positive, "positive")]
-        inputs = [trees.output[1], "positive"]
-        nodes = [trees, helper.make_node("Gather", inputs, ["y"], name="pick", axis=1)]
-    graph = helper.make_graph(
-        nodes,
-        "model",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", features])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", outputs])],
-        initializer=constants,
-    )
-    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ONNX_ML_OPSET)]
-    made = helper.make_model(
-        graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name=PRODUCER
-    )
-    onnx.checker.check_model(made)
-    return made.SerializeToString(deterministic=True)
 
 
 FAMILY = LightGbm()
