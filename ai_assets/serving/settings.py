@@ -45,7 +45,8 @@ class Settings:
             none.
         explain_rows: most rows of a request for explanations.
         streams: callers that may send rows one by one at the same time.
-        stream_seconds: how long one of them may send no row; then its stream ends.
+        stream_seconds: how long one of them may send no row, or take no answer; then its stream
+            ends.
         stream_rows: rows of one such caller that are scored at the same time.
         check_seconds: time between two looks for newer tables, and for a newer release.
         threads: threads of the model. One answers small requests soonest.

@@ -1,6 +1,7 @@
 """Row by row, over a WebSocket and as server-sent events, of a server in a process of its own."""
 
 import asyncio
+import contextlib
 import json
 import socket
 import subprocess
@@ -309,6 +310,72 @@ def test_nothing_more_is_read_while_answers_are_not_taken():
     asyncio.run(main())
 
     assert 10 <= len(read) <= 10 + 4 + 3
+
+
+def test_a_caller_who_takes_no_answer_is_given_up():
+    async def main() -> None:
+        async def answer(_: bytes | None) -> dict[str, Any]:
+            return {}
+
+        async def never(*_: Any) -> None:
+            await asyncio.sleep(60)
+
+        async def silent() -> AsyncIterator[bytes]:
+            await asyncio.sleep(60)
+            yield b""
+
+        taken = Rows(answer, under_way=4, held=100, patience_s=0.1)
+        with pytest.raises(ExceptionGroup) as given_up:
+            await asyncio.wait_for(taken.run(endless([]), never), 5)
+        assert [type(error) for error in given_up.value.exceptions] == [TimeoutError]
+        filled = Rows(answer, under_way=1, held=1, patience_s=0.1)
+        with pytest.raises(ExceptionGroup):
+            await asyncio.wait_for(filled.run(silent(), never, 0.02, never), 5)
+
+    asyncio.run(main())
+
+
+@pytest.fixture
+def impatient(shared: Path, tmp_path: Path, free_port: int) -> Iterator[int]:
+    """The port of a server with room for two streams, each ended after a second without a take."""
+    environment = {
+        "AI_ASSETS_LAKE": str(shared / "lake"),
+        "AI_ASSETS_STREAMS": "2",
+        "AI_ASSETS_STREAM_SECONDS": "1",
+    }
+    command = ["ai_assets.serving", "--bundle", str(shared / "payload"), "--port", str(free_port)]
+    with running(command, f"http://127.0.0.1:{free_port}", tmp_path, environment):
+        yield free_port
+
+
+def test_callers_who_never_read_do_not_hold_the_places_of_others(impatient: int):
+    def opened() -> int:
+        answer = httpx.post(f"http://127.0.0.1:{impatient}/stream", content=row(1), headers=NDJSON)
+        return answer.status_code
+
+    head = (
+        "POST /stream HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+        "Content-Type: application/x-ndjson\r\n\r\n"
+    )
+    chunk = b"7d0\r\n" + b"x\n" * 1000 + b"\r\n"
+    callers = [socket.socket() for _ in range(2)]
+    try:
+        for caller in callers:
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            caller.settimeout(0.5)
+            caller.connect(("127.0.0.1", impatient))
+            caller.sendall(head.encode())
+        for caller in callers:
+            with contextlib.suppress(TimeoutError):  # it is not read on, so its answers wait
+                while True:
+                    caller.sendall(chunk)
+        end = time.monotonic() + 15
+        while opened() != 200:
+            assert time.monotonic() < end
+            time.sleep(0.2)
+    finally:
+        for caller in callers:
+            caller.close()
 
 
 def test_something_is_sent_while_no_row_comes():

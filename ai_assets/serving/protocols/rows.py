@@ -2,7 +2,7 @@
 
 Rows of one caller are under way together, so they fill the same batches as everybody's. What a
 caller sends ahead is held up to a bound; beyond it nothing more is read, so a caller who sends
-faster than the answers are taken is slowed down, not refused.
+faster than the answers are taken is slowed down, not refused. Who takes none for long is given up.
 """
 
 import asyncio
@@ -21,12 +21,19 @@ class Rows:
             long to be read.
         under_way: rows that are scored at the same time.
         held: bytes of rows that may wait to be scored.
+        patience_s: seconds within which what is sent must be taken.
     """
 
     def __init__(
-        self, answer: Callable[[bytes | None], Awaitable[Answer]], *, under_way: int, held: int
+        self,
+        answer: Callable[[bytes | None], Awaitable[Answer]],
+        *,
+        under_way: int,
+        held: int,
+        patience_s: float | None = None,
     ) -> None:
         self._answer = answer
+        self._patience_s = patience_s
         self._waiting: deque[bytes | None] = deque()
         self._size = 0
         self._most = held
@@ -43,6 +50,8 @@ class Rows:
     ) -> None:
         """Answer all rows. What `incoming` or `send` raises ends it, in an exception group.
 
+        So does a `TimeoutError` where the caller does not take what is sent.
+
         Args:
             incoming: the rows.
             send: takes each answer, in the order of the rows.
@@ -58,11 +67,15 @@ class Rows:
                         task = await self._answers.get()
                 except TimeoutError:
                     if fill is not None:
-                        await fill()
+                        await self._taken(fill())
                     continue
                 if task is None:
                     return
-                await send(await task)
+                await self._taken(send(await task))
+
+    async def _taken(self, sending: Awaitable[None]) -> None:
+        async with asyncio.timeout(self._patience_s):
+            await sending
 
     async def _read(self, incoming: AsyncIterator[bytes | None]) -> None:
         async for row in incoming:

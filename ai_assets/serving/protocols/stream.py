@@ -1,5 +1,6 @@
 """Row by row at `/stream`: over a WebSocket, or NDJSON in and server-sent events out."""
 
+import asyncio
 import json
 import time
 from collections.abc import (
@@ -68,7 +69,8 @@ class _Streams:
         try:
             rows = until_silent(incoming, settings.stream_seconds)
             await self._rows(socket.scope).run(rows, send)
-            await socket.close(1000, f"No row came for {settings.stream_seconds:g} s.")
+            async with asyncio.timeout(settings.stream_seconds):
+                await socket.close(1000, f"No row came for {settings.stream_seconds:g} s.")
         except* (WebSocketDisconnect, OSError):
             pass
 
@@ -79,28 +81,32 @@ class _Streams:
             kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
             if kind not in _KINDS:
                 raise Refused(415, "Rows must come as Content-Type application/x-ndjson.")
-            if self._open >= self._server.settings.streams:
-                raise _too_many(self._open)
+            self._take()
         except Refused as refused:
             self._server.answered(ROUTE, refused.status, began)
             return _json(refused)
-        return _Events(self._run)
+        return _Events(self._run, self._let_go)
 
     async def _run(self, scope: Scope, receive: Receive, send: "_Sending") -> None:
         """Answer the rows of one body."""
         settings = self._server.settings
-        with self._one_more():
-            incoming = lines(Request(scope, receive).stream(), settings.max_body)
-            rows = until_silent(incoming, settings.stream_seconds)
-            try:
-                await self._rows(scope).run(rows, send.answer, _QUIET_S, send.quiet)
+        incoming = lines(Request(scope, receive).stream(), settings.max_body)
+        rows = until_silent(incoming, settings.stream_seconds)
+        try:
+            await self._rows(scope).run(rows, send.answer, _QUIET_S, send.quiet)
+            async with asyncio.timeout(settings.stream_seconds):
                 await send.end()
-            except* (ClientDisconnect, OSError):
-                pass
+        except* (ClientDisconnect, OSError):
+            pass
 
     def _rows(self, scope: Scope) -> Rows:
         settings = self._server.settings
-        return Rows(self._answering(scope), under_way=settings.stream_rows, held=settings.max_body)
+        return Rows(
+            self._answering(scope),
+            under_way=settings.stream_rows,
+            held=settings.max_body,
+            patience_s=settings.stream_seconds,
+        )
 
     def _answering(self, scope: Scope) -> Callable[[bytes | None], Awaitable[Answer]]:
         """What answers a row of a caller. Each row counts as one request of the caller's key."""
@@ -144,13 +150,19 @@ class _Streams:
 
     @contextmanager
     def _one_more(self) -> Iterator[None]:
-        if self._open >= self._server.settings.streams:
-            raise _too_many(self._open)
-        self._open += 1
+        self._take()
         try:
             yield
         finally:
-            self._open -= 1
+            self._let_go()
+
+    def _take(self) -> None:
+        if self._open >= self._server.settings.streams:
+            raise _too_many(self._open)
+        self._open += 1
+
+    def _let_go(self) -> None:
+        self._open -= 1
 
 
 class _Events(Response):
@@ -158,16 +170,26 @@ class _Events(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, run: Callable[[Scope, Receive, "_Sending"], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        run: Callable[[Scope, Receive, "_Sending"], Awaitable[None]],
+        ended: Callable[[], None],
+    ) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
-        self._run = run
+        self._run, self._ended = run, ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-        await send(start)
-        await self._run(scope, receive, _Sending(send))
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        sending = _Sending(send)
+        try:
+            await send(start)
+            await self._run(scope, receive, sending)
+        finally:
+            self._ended()
+        # Whoever got no end is gone, or takes nothing; to end the body would wait for them.
+        if sending.ended:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class _Sending:
@@ -177,6 +199,7 @@ class _Sending:
         self._send = send
         self._rows = 0
         self._refused = 0
+        self.ended = False
 
     async def answer(self, answer: Answer) -> None:
         """The answer to the next row: an event `answer` or `refused`."""
@@ -193,6 +216,7 @@ class _Sending:
         """The last event, so that a reader knows that none is missing."""
         counts = _text({"rows": self._rows, "refused": self._refused})
         await self._write(f"event: end\ndata: {counts}\n\n")
+        self.ended = True
 
     async def _write(self, text: str) -> None:
         body = text.encode("utf-8", "replace")
