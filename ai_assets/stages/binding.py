@@ -27,6 +27,7 @@ from ai_assets.resources.ledger import ReleaseLedger
 from ai_assets.resources.notify import Notifier
 from ai_assets.resources.signer import Signer
 from ai_assets.resources.tracking import ExperimentTracker
+from ai_assets.stages.asked import asked_by
 
 _LIFECYCLE = Path(ai_assets.lifecycle.__file__).parent
 DATA_VERSION_TAG = "dagster/data_version"
@@ -227,8 +228,9 @@ def _run_stage(
     code = code_version(tuple(stage.code), stage.settings)
     runs = [StageRun(product, key, tools, run_id, config, log, decision, code) for key in keys]
     outcomes: dict[str | None, Outcome] = {}
+    asked = asked_by(tools.decisions, product, decision)
     for number, (key, outcome) in enumerate(zip(keys, stage.outcomes(runs), strict=True), start=1):
-        outcomes[key] = outcome
+        outcomes[key] = replace(outcome, metadata={**asked, **outcome.metadata})
         if len(keys) > 1 and stage.together is None:
             log.info(f"{stage.asset}: {key} done, {number} of {len(keys)}")
     yield from _report(context, product, stage, outcomes)

@@ -212,6 +212,27 @@ def test_a_challenger_that_passed_takes_over_under_its_decision(challenged: Worl
     assert json.loads(entry.gate)["passed"] is True
 
 
+def test_what_a_decision_started_links_to_its_evidence(challenged: World) -> None:
+    world = challenged
+    decision = Decision(DECISION, "late_orders", MARCH, "retrain", "covariate_drift", 0.7, "moved")
+    evidence = {"verdict": {"cause": "covariate_drift"}, "run_id": "the-run-that-judged"}
+    now = datetime(2024, 4, 1, tzinfo=UTC)
+    world.tools.decisions.record(decision, evidence, who="retraining sensor", recorded_at=now)
+
+    world.run("evaluation", partition=MARCH)
+    alone = world.metadata("evaluation", MARCH)
+    world.run("evaluation", partition=MARCH, decision=DECISION)
+    asked = world.metadata("evaluation", MARCH)
+    world.run("evaluation", partition=MARCH, decision="another")
+
+    assert asked["decided"] == "retrain, by retraining sensor: moved"
+    assert (asked["decision"], asked["evidence_partition"]) == (DECISION, MARCH)
+    assert asked["evidence"] == world.key("verdict")
+    assert asked["evidence_run"] == "the-run-that-judged"
+    assert "decision" not in alone
+    assert "decision" not in world.metadata("evaluation", MARCH)
+
+
 def test_releasing_again_under_the_same_decision_changes_nothing(challenged: World) -> None:
     release(challenged, **UNDER)
     version = challenged.version("release")

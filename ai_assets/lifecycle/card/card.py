@@ -197,7 +197,7 @@ def _slices(inputs: CardInputs) -> str:
 def _calibration(inputs: CardInputs) -> str:
     error = inputs.evaluation.metrics.get("calibration_error")
     said = f"Calibration error on test rows: {error}." if error is not None else ""
-    how = f"Scores are calibrated: {inputs.calibration}." if inputs.calibration else ""
+    how = "" if inputs.calibration in ("", "none") else f"Calibrated: {inputs.calibration}."
     return _join(how, said, _picture(inputs, "calibration"))
 
 
