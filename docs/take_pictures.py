@@ -1,8 +1,8 @@
 """Take the pictures of the documentation from the running web UI.
 
 After `make run`, start `make dev`, then: `.venv/bin/python docs/take_pictures.py graph evaluation`
-(`--address http://127.0.0.1:3000` unless given). `operations` is of a replay: after `make replay`,
-with AI_ASSETS_HOME at the replay's state. Look at each picture before you commit it.
+(`--address http://127.0.0.1:3000` unless given). `operations` and `verdict` are of a replay: after
+`make replay`, with AI_ASSETS_HOME at the replay's state. Look at each picture before you commit it.
 """
 
 import argparse
@@ -67,6 +67,14 @@ def take_operations(page: Any, address: str, to: Path) -> None:
     page.screenshot(path=to)
 
 
+def take_verdict(page: Any, address: str, to: Path) -> None:
+    """A check that found the newest month to be unlike what the release learned, in words."""
+    open_asset(page, address, "verdict?view=checks", "Latest execution")
+    page.set_viewport_size({"width": 1300, "height": 640})
+    page.wait_for_timeout(1_000)
+    page.screenshot(path=to)
+
+
 def open_asset(page: Any, address: str, where: str, shows: str) -> None:
     """Open an asset's page and wait until it shows a text."""
     page.set_viewport_size({"width": 1500, "height": 1000})
@@ -79,6 +87,7 @@ TAKE: dict[str, Callable[[Any, str, Path], None]] = {
     "graph": take_graph,
     "evaluation": take_evaluation,
     "operations": take_operations,
+    "verdict": take_verdict,
 }
 
 

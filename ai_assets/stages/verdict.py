@@ -172,7 +172,8 @@ def sound(verdict: Verdict) -> Finding:
 
 def as_learned(verdict: Verdict) -> Finding:
     """Whether nothing has changed; the cause in words where something has."""
-    return Finding(verdict.cause == "none", verdict.words, {"cause": verdict.cause}, warn=True)
+    told = {"cause": verdict.cause, "severity": verdict.severity}
+    return Finding(verdict.cause == "none", verdict.words, told, warn=True)
 
 
 def evidence_frame(verdict: Verdict) -> pl.DataFrame:
