@@ -191,7 +191,7 @@ def test_findings_of_a_verdict_both_ways() -> None:
     assert (sound(calm).passed, as_learned(calm).passed) == (True, True)
     assert (sound(broken).passed, sound(broken).warn) == (False, False)
     assert (as_learned(broken).passed, as_learned(broken).warn) == (False, True)
-    assert as_learned(broken).metadata == {"cause": "broken_data"}
+    assert as_learned(broken).metadata == {"cause": "broken_data", "severity": 1.0}
 
 
 @pytest.mark.parametrize(("rows_of_its_own", "heard"), [(200, 200), (199, 0)])
