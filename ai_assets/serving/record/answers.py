@@ -147,12 +147,16 @@ class Described:
     content: str
 
     @classmethod
-    def of(cls, tag: str, table: Table, encoding: Encoding) -> "Described":
-        """The request table's declaration and the encoding, as JSON."""
+    def of(
+        cls, tag: str, table: Table, encoding: Encoding, classes: Sequence[str] = ()
+    ) -> "Described":
+        """The request table's declaration, the encoding and the classes, if several, as JSON."""
         content = {
             "table": table.model_dump(mode="json", exclude_none=True),
             "encoding": json.loads(encoding.to_json()),
         }
+        if classes:
+            content["classes"] = list(classes)
         return cls(tag, json.dumps(content, ensure_ascii=False))
 
     @cached_property
@@ -164,6 +168,11 @@ class Described:
     def encoding(self) -> Encoding:
         """How features became numbers."""
         return Encoding.from_json(json.dumps(json.loads(self.content)["encoding"]))
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """What the probabilities of a row are of, in their order; none unless several classes."""
+        return tuple(json.loads(self.content).get("classes", ()))
 
 
 @dataclass(frozen=True)

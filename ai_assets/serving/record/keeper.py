@@ -45,7 +45,7 @@ class Keeper:
             log_mode(declared, settings.log_mode),
             max_waiting=settings.max_waiting,
             max_seconds=settings.max_seconds,
-            first=[Described.of(bundle.tag, bundle.request.table, bundle.encoding)],
+            first=[_described(bundle)],
             kept=metrics.recorded,
         )
         self.counts = Counts(self.recorder.offer)
@@ -55,9 +55,8 @@ class Keeper:
     def describe(self, bundle: "Bundle") -> None:
         """Say how another bundle's answers are read, before it gives any."""
         if bundle.tag not in self._times:
-            table = bundle.request.table
-            self._undescribed[bundle.tag] = Described.of(bundle.tag, table, bundle.encoding)
-            self._times[bundle.tag] = table.time
+            self._undescribed[bundle.tag] = _described(bundle)
+            self._times[bundle.tag] = bundle.request.table.time
 
     async def answered(self, *pieces: "Piece") -> None:
         """Record the answers to a request, all or none; when this returns, they may be given.
@@ -133,6 +132,12 @@ class Keeper:
             label=scored.label,
             split=asked.split,
         )
+
+
+def _described(bundle: "Bundle") -> Described:
+    decision = bundle.decision
+    classes = decision.classes if decision.task == "multiclass" else ()
+    return Described.of(bundle.tag, bundle.request.table, bundle.encoding, classes)
 
 
 def rows_as_json(part: "Part") -> bytes:

@@ -1,5 +1,6 @@
 """The log of a product that tells several classes apart: every probability is kept, row by row."""
 
+import json
 import struct
 from array import array
 from pathlib import Path
@@ -83,6 +84,7 @@ def test_an_answer_is_recorded_with_the_probability_of_every_class(
     each = [list(answer["probabilities"].values()) for answer in answers]
     assert struct.unpack("6d", entry.probability) == tuple(each[0] + each[1])
     described = open_store(log).descriptions()
+    assert described[entry.bundle].classes == several.CLASSES
     found = list(rows_of([entry], described))
     assert [row.probabilities for row in found] == each
     assert [row.probability for row in found] == [max(e) for e in each]
@@ -97,5 +99,8 @@ def test_a_binary_row_has_no_probabilities_of_classes(shared: Path, tmp_path: Pa
     ) as client:
         (answer,) = client.post("/predict", json=small.ROW).json()["predictions"]
 
-    (row,) = rows_of(open_store(log).answers((None, None)), open_store(log).descriptions())
+    described = open_store(log).descriptions()
+    (row,) = rows_of(open_store(log).answers((None, None)), described)
+    assert described[row.entry.bundle].classes == ()
+    assert "classes" not in json.loads(described[row.entry.bundle].content)
     assert (row.probability, row.probabilities) == (answer["probability"], None)
