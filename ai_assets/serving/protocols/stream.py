@@ -76,14 +76,14 @@ class _Streams:
 
     async def post(self, request: Request) -> Response:
         """NDJSON in, one row a line; an event an answer out, while rows still come."""
-        began = time.perf_counter()
         try:
             kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
             if kind not in _KINDS:
                 raise Refused(415, "Rows must come as Content-Type application/x-ndjson.")
             self._take()
         except Refused as refused:
-            self._server.answered(ROUTE, refused.status, began)
+            # No row came to any bundle, so this is none's answer.
+            self._server.refused(ROUTE, refused.status)
             return _json(refused)
         return _Events(self._run, self._let_go)
 

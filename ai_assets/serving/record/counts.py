@@ -20,12 +20,8 @@ SMALLEST_MS = 0.1
 PER_DOUBLING = 4
 LAST = 80  # up to 105 s; what takes longer counts as that
 _FAILED, _REFUSED = 500, 400
-# They score nothing, or take long for another reason.
-_BESIDE = frozenset(
-    {"explain", "feedback", "graphql", "v2", "v2/live", "v2/ready", "v2/model", "v2/model_ready"}
-    | {f"grpc/{call}" for call in ("ServerLive", "ServerReady", "ModelReady")}
-    | {f"grpc/{call}" for call in ("ServerMetadata", "ModelMetadata")}
-)
+# Only these score rows. What another route answers says nothing of a bundle, and may take long.
+SCORES = frozenset({"predict", "stream", "v2/infer", "grpc/ModelInfer", "graphql/predict"})
 
 
 def bucket_of(ms: float) -> int:
@@ -67,7 +63,7 @@ def added(entries: Iterable[Counted]) -> dict[tuple[str, str], Counted]:
     """What each bundle in each role was asked to score, all routes together."""
     found: dict[tuple[str, str], Counted] = {}
     for entry in entries:
-        if entry.route in _BESIDE:
+        if entry.route not in SCORES:
             continue
         before = found.get((entry.bundle, entry.role))
         found[entry.bundle, entry.role] = entry.of_all() if before is None else before + entry

@@ -39,7 +39,8 @@ def test_counts_of_a_bundle_are_added_over_routes_and_processes_and_others_left_
     other = counts(from_us=AT - 5, route="v2/infer", failed=0, latency={8: 3})
     shadow = counts(bundle="p:b", role="shadow", answered=7)
 
-    found = added([counts(), other, shadow, counts(route="feedback"), counts(route="explain")])
+    beside = ["feedback", "explain", "graphql", "debug/profile", "v2/ready", "added and forgotten"]
+    found = added([counts(), other, shadow, *(counts(route=route) for route in beside)])
 
     assert found == {
         ("trips:1", "stable"): counts(from_us=AT - 5, route="", answered=6, latency={4: 2, 8: 4}),
