@@ -198,6 +198,17 @@ def changed(provider: Issuer) -> str:
     return f"{head}.{forged}.{signature}"
 
 
+def with_header(**changed: Any) -> Callable[[Issuer], str]:
+    """A token whose header nobody would write; its signature does not matter."""
+
+    def forge(provider: Issuer) -> str:
+        _, claims, signature = provider.token().split(".")
+        header = json.dumps({"alg": "RS256", "kid": "r", **changed}).encode()
+        return f"{base64.urlsafe_b64encode(header).decode().rstrip('=')}.{claims}.{signature}"
+
+    return forge
+
+
 SIGNED_WITH = "must be signed with RS256 or ES256"
 UNKNOWN = "is signed with a key that its issuer does not publish"
 FORGED = "has a signature that is not its issuer's"
@@ -215,6 +226,10 @@ FORGED = "has a signature that is not its issuer's"
         (by_a_key_that_it_brings, UNKNOWN),
         (lambda p: p.token("r", {"kid": "another"}), UNKNOWN),
         (lambda p: p.token("r", {"typ": "JWT"}), UNKNOWN),
+        (with_header(alg=["RS256"]), SIGNED_WITH),
+        (with_header(alg={"RS256": 1}), SIGNED_WITH),
+        (with_header(alg=None), SIGNED_WITH),
+        (with_header(kid=["r"]), "cannot be read"),
         (with_a_demand, "demands what is not known here"),
         (lambda p: p.token() + "A" * 8192, "is longer than 8192 characters"),
         (lambda p: "a.b.c", "cannot be read"),
