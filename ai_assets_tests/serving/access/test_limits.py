@@ -82,6 +82,24 @@ def test_a_caller_is_asked_to_wait_whole_seconds():
 RATE = Rate(1, 1000)
 
 
+def test_after_a_clock_was_set_back_keys_pass_at_their_rate(tmp_path: Path):
+    for buckets in (Buckets(), SharedBuckets(tmp_path / "rates")):
+        assert buckets.take("ada", Rate(5, 1), 10_000.0) == 0.0
+
+        waits = [buckets.take("ada", Rate(5, 1), 6_400.0 + second) for second in range(100)]
+
+        assert waits == [0.0] * 100
+
+
+def test_a_worker_that_comes_a_little_late_gives_nothing_twice(tmp_path: Path):
+    buckets = SharedBuckets(tmp_path / "rates")
+    assert buckets.take("ada", Rate(1, 1), 10.0) == 0.0
+    assert buckets.take("ada", Rate(1, 1), 9.5) == pytest.approx(1.0)
+
+    assert buckets.take("ada", Rate(1, 1), 10.5) == pytest.approx(0.5)
+    assert buckets.take("ada", Rate(1, 1), 11.0) == 0.0
+
+
 def test_keys_have_buckets_of_their_own(tmp_path: Path):
     for buckets in (Buckets(), SharedBuckets(tmp_path / "rates")):
         waits = [buckets.take(who, RATE, 10.0) for who in ("ada", "bob", "ada", "bob", "\udce9")]
