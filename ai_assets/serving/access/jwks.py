@@ -8,10 +8,13 @@ the provider is away, the known ones stay good for `OLDEST_S`.
 import asyncio
 import json
 import logging
+import socket
+import threading
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
-from http.client import HTTPException
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -130,8 +133,47 @@ class _Stays(urllib.request.HTTPRedirectHandler):
 
 def _fetched(url: str) -> dict[str, Any]:
     asked = urllib.request.Request(url, headers={"Accept": "application/json"})
-    with urllib.request.build_opener(_Stays).open(asked, timeout=_TIMEOUT_S) as answer:
-        return _loaded(answer.read(_MOST_BYTES + 1))
+    # The timeout is of each wait; who sends a byte now and then is cut off by the other.
+    with _cut_off(_TIMEOUT_S) as handlers:
+        with urllib.request.build_opener(_Stays, *handlers).open(asked, timeout=_TIMEOUT_S) as answer:
+            return _loaded(answer.read(_MOST_BYTES + 1))
+
+
+@contextmanager
+def _cut_off(seconds: float) -> Iterator[list[urllib.request.BaseHandler]]:
+    """Handlers whose connections end after so many seconds, whatever still comes."""
+    opened: list[socket.socket] = []
+
+    class Plain(HTTPConnection):
+        def connect(self) -> None:
+            super().connect()
+            opened.append(self.sock)
+
+    class Tls(HTTPSConnection):
+        def connect(self) -> None:
+            super().connect()
+            opened.append(self.sock)
+
+    class PlainHandler(urllib.request.HTTPHandler):
+        def http_open(self, request: urllib.request.Request) -> HTTPResponse:
+            return self.do_open(Plain, request)
+
+    class TlsHandler(urllib.request.HTTPSHandler):
+        def https_open(self, request: urllib.request.Request) -> HTTPResponse:
+            return self.do_open(Tls, request)
+
+    def end() -> None:
+        for one in opened:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield [PlainHandler(), TlsHandler()]
+    finally:
+        timer.cancel()
 
 
 def _loaded(content: bytes) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from loopback_issuer import AUDIENCE, DISCOVERY, Issuer, issuer
 
 from ai_assets.lifecycle.errors import UserError
+from ai_assets.serving.access import jwks
 from ai_assets.serving.access.gate import Gate
 from ai_assets.serving.access.jwks import AGAIN_S, OLD_S, OLDEST_S, KeySource
 from ai_assets.serving.access.keys import AccessError
@@ -167,6 +169,28 @@ def test_a_provider_that_speaks_no_http_is_as_one_that_is_away(
     clock.now += AGAIN_S
 
     assert (first, asked(tells, provider.token())) == (503, "oidc:ada")
+
+
+@pytest.mark.parametrize("path", ["/keys", DISCOVERY])
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"HTTP/1.1 200 OK\r\nA:"]
+)
+def test_a_provider_that_drips_bytes_is_cut_off(
+    provider: Issuer, clock: Clock, monkeypatch: pytest.MonkeyPatch, path: str, head: bytes
+):
+    monkeypatch.setattr(jwks, "_TIMEOUT_S", 0.5)
+    good = dict(provider.documents)
+    provider.documents[path] = [head, *[b" "] * 200]
+    tells, began = verifier(provider, clock), time.monotonic()
+    first = asked(tells, provider.token())
+    took = time.monotonic() - began
+
+    monkeypatch.undo()
+    provider.documents.update(good)
+    clock.now += AGAIN_S
+
+    assert (first, asked(tells, provider.token())) == (503, "oidc:ada")
+    assert took < 5
 
 
 def test_keys_may_lie_in_a_file_and_nobody_is_asked(provider: Issuer, clock: Clock, tmp_path: Path):
