@@ -134,9 +134,11 @@ class _Stays(urllib.request.HTTPRedirectHandler):
 def _fetched(url: str) -> dict[str, Any]:
     asked = urllib.request.Request(url, headers={"Accept": "application/json"})
     # The timeout is of each wait; who sends a byte now and then is cut off by the other.
-    with _cut_off(_TIMEOUT_S) as handlers:
-        with urllib.request.build_opener(_Stays, *handlers).open(asked, timeout=_TIMEOUT_S) as answer:
-            return _loaded(answer.read(_MOST_BYTES + 1))
+    with (
+        _cut_off(_TIMEOUT_S) as handlers,
+        urllib.request.build_opener(_Stays, *handlers).open(asked, timeout=_TIMEOUT_S) as answer,
+    ):
+        return _loaded(answer.read(_MOST_BYTES + 1))
 
 
 @contextmanager

@@ -140,7 +140,7 @@ class FeedbackReader:
         if OUTCOME not in item:
             raise _Wrong(OUTCOME, None, list(classes), "'outcome' is missing.")
         if self._decision.task == "regression":
-            number = float(given) if isinstance(given, int | float) else math.nan
+            number = _as_float(given)
             if math.isfinite(number) and not isinstance(given, bool):
                 return number
             raise _Wrong(OUTCOME, given, "a number", must_be(OUTCOME, "a finite number", given))
@@ -233,6 +233,13 @@ def _unknown(order: Sequence[str | None], unknown: Sequence[str]) -> Refused:
         for text in unknown[:MOST_DETAILS]
     ]
     return refusal(details, 404)
+
+
+def _as_float(given: Any) -> float:
+    try:
+        return float(given) if isinstance(given, int | float) else math.nan
+    except OverflowError:  # a whole number of any length is JSON
+        return math.inf
 
 
 def _check(check: ColumnCheck, value: Any) -> Any:

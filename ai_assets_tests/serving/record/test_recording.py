@@ -12,8 +12,11 @@ import pytest
 import small_payload as small
 from fastapi.testclient import TestClient
 
+from ai_assets.lifecycle.schema.decision import Decision
 from ai_assets.serving.app import create_app
+from ai_assets.serving.problems import Refused
 from ai_assets.serving.record.answers import Answered, Told
+from ai_assets.serving.record.feedback import FeedbackReader
 from ai_assets.serving.record.ids import split_id
 from ai_assets.serving.record.store import Store, open_store
 from ai_assets.serving.settings import Settings
@@ -141,6 +144,19 @@ BAD: dict[str, tuple[Any, int, str]] = {
         "'due' is not a field of an outcome beside prediction_id.",
     ),
     "no id": ({"prediction_id": "7", "outcome": "late"}, 400, "an id that /predict has given"),
+    **{
+        f"an id written as {text}": (
+            {"prediction_id": text, "outcome": "late"},
+            400,
+            "an id that /predict has given",
+        )
+        for text in (
+            f"urn:uuid:{UNKNOWN}",
+            f"{{{UNKNOWN}}}",
+            UNKNOWN.replace("-", ""),
+            f"{UNKNOWN}\n",
+        )
+    },
     "an unknown id": (
         {"prediction_id": UNKNOWN, "outcome": "late"},
         404,
@@ -165,6 +181,17 @@ def test_bad_feedback_is_told_and_not_kept(client: TestClient, log: Path, case: 
         among = client.post("/feedback", json=[good, body]).json()
         assert among["details"][0]["row"] == 1
     assert outcomes(log) == []
+
+
+@pytest.mark.parametrize("given", ["1" + "0" * 400, "1e999", "true", '"1"', "null"])
+def test_what_is_no_finite_number_is_no_outcome_of_a_regression(given: str):
+    reader = FeedbackReader(small.tables()["trips"], Decision("regression", classes=()), max_rows=5)
+    row = json.dumps({**KEY, "outcome": 0})
+
+    with pytest.raises(Refused, match="outcome must be a finite number"):
+        reader.read(row.replace(": 0}", f": {given}}}").encode())
+    (found,) = reader.read(row.replace(": 0}", ": -2}").encode())
+    assert found.outcome == -2.0
 
 
 def test_a_row_that_the_request_did_not_have_is_no_prediction(client: TestClient):
