@@ -24,11 +24,13 @@ def _beside(module: str, file: str) -> ModuleType:
 small = _beside("small_payload", "small_payload.py")
 several = _beside("classes_payload", "classes_payload.py")
 _beside("serving_processes", "processes.py")
+_beside("slow_batches", "slow_batches.py")
 _beside("v2_requests", "v2_requests.py")
 _beside("record_entries", "record/entries.py")
 _beside("release_worlds", "release_worlds.py")
 _beside("test_certificates", "certificates.py")
 _beside("loopback_issuer", "access/issuer.py")
+_beside("gated_app", "access/gated.py")
 postgres_server = _beside("postgres_server", "postgres.py")
 
 

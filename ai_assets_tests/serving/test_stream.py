@@ -1,13 +1,10 @@
 """Row by row, over a WebSocket and as server-sent events, of a server in a process of its own."""
 
-import asyncio
 import contextlib
 import json
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +18,6 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 from ai_assets.serving.access.keys import new_key
 from ai_assets.serving.access.store import KeyStore
-from ai_assets.serving.protocols import sockets
-from ai_assets.serving.protocols.rows import Rows, lines
 from ai_assets.serving.record.store import open_store
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -285,56 +280,6 @@ def test_a_row_that_the_server_fails_on_does_not_end_the_stream(
     assert answered["label"] == "not late"
 
 
-async def endless(read: list[int]) -> AsyncIterator[bytes]:
-    while True:
-        read.append(1)
-        yield b"x" * 10
-        await asyncio.sleep(0)
-
-
-def test_nothing_more_is_read_while_answers_are_not_taken():
-    """At most what may be held, is under way, waits to begin and is being read."""
-    read: list[int] = []
-
-    async def main() -> None:
-        async def answer(_: bytes | None) -> dict[str, Any]:
-            return {}
-
-        async def send(_: dict[str, Any]) -> None:
-            await asyncio.sleep(60)
-
-        rows = Rows(answer, under_way=4, held=100)
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(rows.run(endless(read), send), 0.3)
-
-    asyncio.run(main())
-
-    assert 10 <= len(read) <= 10 + 4 + 3
-
-
-def test_a_caller_who_takes_no_answer_is_given_up():
-    async def main() -> None:
-        async def answer(_: bytes | None) -> dict[str, Any]:
-            return {}
-
-        async def never(*_: Any) -> None:
-            await asyncio.sleep(60)
-
-        async def silent() -> AsyncIterator[bytes]:
-            await asyncio.sleep(60)
-            yield b""
-
-        taken = Rows(answer, under_way=4, held=100, patience_s=0.1)
-        with pytest.raises(ExceptionGroup) as given_up:
-            await asyncio.wait_for(taken.run(endless([]), never), 5)
-        assert [type(error) for error in given_up.value.exceptions] == [TimeoutError]
-        filled = Rows(answer, under_way=1, held=1, patience_s=0.1)
-        with pytest.raises(ExceptionGroup):
-            await asyncio.wait_for(filled.run(silent(), never, 0.02, never), 5)
-
-    asyncio.run(main())
-
-
 @pytest.fixture
 def impatient(shared: Path, tmp_path: Path, free_port: int) -> Iterator[int]:
     """The port of a server with room for two streams, each ended after a second without a take."""
@@ -376,66 +321,3 @@ def test_callers_who_never_read_do_not_hold_the_places_of_others(impatient: int)
     finally:
         for caller in callers:
             caller.close()
-
-
-def test_something_is_sent_while_no_row_comes():
-    filled: list[int] = []
-
-    async def main() -> None:
-        async def silent() -> AsyncIterator[bytes]:
-            await asyncio.sleep(0.2)
-            return
-            yield b""
-
-        async def fill() -> None:
-            filled.append(1)
-
-        async def answer(_: bytes | None) -> dict[str, Any]:
-            return {}
-
-        async def send(_: dict[str, Any]) -> None:
-            raise AssertionError
-
-        await Rows(answer, under_way=1, held=1).run(silent(), send, 0.02, fill)
-
-    asyncio.run(main())
-
-    assert len(filled) >= 2
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
-def test_lines_are_the_same_however_the_body_is_cut(size: int):
-    body = b"one\n\n  \ntwo2\nmuch too long\nthree\nlast"
-
-    async def chunks() -> AsyncIterator[bytes]:
-        for at in range(0, len(body), size):
-            yield body[at : at + size]
-
-    async def main() -> list[bytes | None]:
-        return [line async for line in lines(chunks(), 6)]
-
-    assert asyncio.run(main()) == [b"one", b"two2", None, b"three", b"last"]
-
-
-def test_a_server_starts_without_the_package_of_websockets():
-    code = """
-import sys
-import uvicorn
-from ai_assets.serving.protocols.sockets import sockets
-config = uvicorn.Config(app=print, ws=sockets())
-config.load()
-assert "websockets" not in sys.modules, "before"
-from uvicorn.server import ServerState
-config.ws_protocol_class(config=config, server_state=ServerState(), app_state={})
-assert "websockets" in sys.modules, "after"
-"""
-
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-
-    assert ran.returncode == 0, ran.stderr
-
-
-def test_where_the_package_is_absent_there_are_no_websockets(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sockets, "_PACKAGE", "no_such_package")
-
-    assert sockets.sockets() == "none"

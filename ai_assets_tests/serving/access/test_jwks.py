@@ -14,7 +14,7 @@ from ai_assets.serving.access import jwks
 from ai_assets.serving.access.gate import Gate
 from ai_assets.serving.access.jwks import AGAIN_S, OLD_S, OLDEST_S, KeySource
 from ai_assets.serving.access.keys import AccessError
-from ai_assets.serving.access.oidc import Verifier
+from ai_assets.serving.access.oidc import LEEWAY_S, Verifier
 from ai_assets.serving.problems import Refused
 from ai_assets.serving.settings import Settings
 
@@ -236,3 +236,40 @@ def test_the_signature_of_a_token_is_checked_once(
     monkeypatch.setattr("jwt.decode", lambda *_, **__: 1 / 0)
 
     assert (first, asked(tells, token)) == ("oidc:ada", "oidc:ada")
+
+
+def test_all_tokens_of_a_key_that_is_taken_back_are_forgotten_once_another_is_believed(
+    provider: Issuer,
+):
+    clock = Clock()
+    tells = verifier(provider, clock)
+    taken, stays = provider.token("r", sub="bob"), provider.token("e")
+    before = asked(tells, taken)
+
+    provider.publish("e")
+    clock.now += OLD_S + 1
+    # The first fetches keys behind its answer, the second is the first to be believed by them.
+    others = [asked(tells, stays) for _ in range(2)]
+
+    assert (before, others) == ("oidc:bob", ["oidc:ada"] * 2)
+    assert asked(tells, taken) == 401
+
+
+def test_a_token_that_was_believed_is_refused_once_it_has_expired(provider: Issuer):
+    later = 0.0
+    source = KeySource(provider.url, "", Clock())
+    tells = Verifier(provider.url, AUDIENCE, source, clock=lambda: time.time() + later)
+    token = provider.token(exp=time.time() + 60)
+    before = asked(tells, token)
+    later = 60 + LEEWAY_S - 10
+    within = asked(tells, token)
+    later += 20
+
+    assert (before, within, asked(tells, token)) == ("oidc:ada", "oidc:ada", 401)
+
+
+def test_a_provider_that_calls_itself_otherwise_is_not_believed(provider: Issuer):
+    provider.documents[DISCOVERY]["issuer"] = "https://evil.example"
+
+    assert asked(verifier(provider, Clock()), provider.token()) == 503
+    assert provider.asked["/keys"] == 0

@@ -140,3 +140,12 @@ def test_where_there_is_no_room_the_one_that_asked_longest_ago_is_forgotten(tmp_
         assert buckets.take("k0", RATE, 21.0) == pytest.approx(989.0)
         assert buckets.take("k2", RATE, 21.0) == pytest.approx(991.0)
         assert buckets.take("k1", RATE, 22.0) == 0.0
+
+
+def test_a_process_whose_clock_is_behind_gives_nobody_more(tmp_path: Path):
+    one, other = (SharedBuckets(tmp_path / "rates") for _ in range(2))
+
+    waits = [one.take("ada", RATE, 2000.0), other.take("ada", RATE, 1000.0)]
+
+    assert waits == [0.0, 1000.0]
+    assert one.take("ada", RATE, 2000.0) == 1000.0

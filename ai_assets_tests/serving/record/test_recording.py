@@ -296,3 +296,12 @@ def test_columns_and_ready_vectors_are_recorded_too(client: TestClient, log: Pat
         {"due": "2013-04-10T15:30:00+00:00", "carrier": "UA"},
         {},
     ]
+
+
+def test_an_id_in_capitals_is_kept_as_it_was_given_out(client: TestClient, log: Path):
+    given = client.post("/predict", json=ROW).json()["predictions"][0]["prediction_id"]
+
+    told = {"prediction_id": given.upper(), "outcome": "late"}
+
+    assert client.post("/feedback", json=told).status_code == 200
+    assert [one.prediction_id for one in outcomes(log)] == [given]
