@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from ai_assets.serving.traffic.slots import Slot
 
 _EXPLAIN_COST = 64
+# How many more objects than before start a search for garbage. What a request leaves goes without
+# one, and Python's own 700 let the search take some hundredths of a busy server's time.
+_GARBAGE = 10_000
 Handler = Callable[[Request], Awaitable[dict[str, Any]]]
 
 
@@ -147,6 +150,7 @@ class Server:
         self.observer.open()
         # What was loaded stays, so the search for garbage need not go through it again and again.
         gc.freeze()
+        gc.set_threshold(_GARBAGE, *gc.get_threshold()[1:])
         self.gate.announce()
         self.router.open()
         if self._follower is not None:

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,31 @@ def test_garbage_is_collected_again_where_it_was_before(shared: Path, collects: 
         assert gc.get_freeze_count() > 0
     finally:
         gc.enable()
+
+
+def test_a_server_that_takes_requests_looks_for_garbage_more_rarely(shared: Path):
+    before = gc.get_threshold()
+    try:
+        gc.set_threshold(700, 9, 8)
+        with TestClient(create_app(shared / "payload")):
+            assert gc.get_threshold() == (10_000, 9, 8)
+    finally:
+        gc.set_threshold(*before)
+
+
+def test_a_server_is_ready_without_pyarrow(shared: Path):
+    code = (
+        "import os, sys\n"
+        "from ai_assets.serving.app import create_app\n"
+        f"engine = create_app({str(shared / 'payload')!r}).state.server.engine\n"
+        "engine.check()\n"
+        "os._exit(7 if 'pyarrow' in sys.modules else 0)"
+    )
+    lake = os.environ | {"AI_ASSETS_LAKE": str(shared / "lake")}
+
+    done = subprocess.run([sys.executable, "-c", code], env=lake, timeout=60, check=False)
+
+    assert done.returncode == 0
 
 
 def test_an_app_that_nobody_started_starts_with_its_first_request(shared: Path):
