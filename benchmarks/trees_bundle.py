@@ -12,7 +12,7 @@ import numpy as np
 from flights import product
 from newest_bundle import newest_bundle
 
-from ai_assets.lifecycle.compression.candidates import Candidate, build_candidates, measure
+from ai_assets.lifecycle.compression.candidates import STUDENT, Candidate, build_candidates, measure
 from ai_assets.lifecycle.compression.choose import choose
 from ai_assets.lifecycle.compression.parity import budget_ok
 from ai_assets.lifecycle.learners.lightgbm import LightGbm, LightGbmModel
@@ -30,7 +30,8 @@ class Trees:
         payload: folder of the bundle, signed.
         booster: the `lightgbm.Booster`.
         matrix: float32 [n, f]: test rows, encoded as the model sees them.
-        candidates: graphs by name: `onnx` is the model itself, `student` the distilled one.
+        candidates: graphs by name: `onnx` is the model itself, `student` the distilled one: of
+            those that the pipeline tries the smallest within the budget, or the nearest to it.
         student: whether the student keeps the declared budget, and how near it comes, in words.
         kept: which of them the declared budget would have served.
     """
@@ -67,12 +68,16 @@ def trees_bundle(name: str, folder: Path) -> Trees:
     facts = {key: value for key, value in manifest.items() if key not in ("files", "format")}
     tools.signer.sign(made, facts)
     spec, judged = product().declaration.compression, judge(candidates, model, data)
+    student = choose([m for n, m in judged.items() if n.startswith(STUDENT)], spec).name
+    graphs = {
+        each: candidates[name].onnx for each, name in (("onnx", "onnx"), ("student", student))
+    }
     return Trees(
         made,
         model.booster,
         data.split("test").x,
-        {each: candidate.onnx for each, candidate in candidates.items()},
-        budget_ok(judged["student"], spec),
+        graphs,
+        budget_ok(judged[student], spec),
         choose(list(judged.values()), spec).name,
     )
 

@@ -1,5 +1,6 @@
 """compressed_model: the smallest artifact that answers like the winner, within the budget."""
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from hashlib import sha256
@@ -70,9 +71,16 @@ def compress(run: StageRun) -> Outcome:
     """
     data = load_training_data(run)
     judged, served = load_models(run)
-    recipes = _candidates(run, judged, data, "train")
-    measured = [_measure(run, candidate, judged, data) for candidate in recipes]
-    choice = choose(measured, run.product.declaration.compression)
+    spec = run.product.declaration.compression
+    found_of: dict[str, Measurement] = {}
+
+    def enough(candidate: Candidate) -> bool:
+        found_of[candidate.name] = _measure(run, candidate, judged, data)
+        return budget_ok(found_of[candidate.name], spec)[0]
+
+    recipes = _candidates(run, judged, data, "train", enough=enough)
+    measured = [found_of.get(c.name) or _measure(run, c, judged, data) for c in recipes]
+    choice = choose(measured, spec)
     run.say(choice.reason)
     kept = {c.name: c for c in recipes}[choice.name]
     found = {m.name: m for m in measured}[choice.name]
@@ -121,7 +129,12 @@ def content_version(
 
 
 def _candidates(
-    run: StageRun, model: Model, data: TrainingData, *splits: str, only: str | None = None
+    run: StageRun,
+    model: Model,
+    data: TrainingData,
+    *splits: str,
+    only: str | None = None,
+    enough: Callable[[Candidate], bool] | None = None,
 ) -> list[Candidate]:
     declared = run.product.declaration
     return build_candidates(
@@ -133,6 +146,7 @@ def _candidates(
         seed=declared.training.seed,
         threads=declared.training.threads,
         only=only,
+        enough=enough,
     )
 
 

@@ -5,12 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ai_assets.lifecycle.compression.candidates import Measurement, build_candidates, measure
+from ai_assets.lifecycle.compression.candidates import (
+    Candidate,
+    Measurement,
+    build_candidates,
+    measure,
+)
 from ai_assets.lifecycle.compression.choose import choose
 from ai_assets.lifecycle.compression.parity import budget_ok, onnx_parity_ok
 from ai_assets.lifecycle.compression.spec import Compression
 from ai_assets_tests.lifecycle.test_learners import fit, make_data
 
+STUDENTS = [f"student_{leaves}" for leaves in (15, 31, 63)]
 TRAIN, VALIDATION = make_data(), make_data(seed=4, rows=500)
 PLAIN = Measurement("onnx", 1000, 0.1, 0.2, 0.5, 0.0, 0.0, 0.0)
 SMALL = Measurement("student", 200, 0.9, 0.9, 0.503, 0.003, 0.1, 0.01)
@@ -24,15 +30,33 @@ def candidates(family: str, task: str = "binary", **more) -> dict:
 
 
 @pytest.mark.parametrize("task", ["binary", "regression"])
-def test_a_student_has_a_quarter_of_the_trees_and_answers_like_its_teacher(task):
+def test_students_have_a_quarter_of_the_trees_and_answer_like_their_teacher(task):
     made = candidates("lightgbm", task)
-    winner, student = made["winner"], made["student"]
-    assert student.model.iterations <= winner.iterations // 4
-    assert len(student.onnx) < len(made["onnx"].onnx)
+    winner, students = made.pop("winner"), [made[name] for name in STUDENTS]
     data = make_data(task, seed=4, rows=500)
-    assert onnx_parity_ok(student.model, student.onnx, data.x)[0]
-    pair = [model.predict(data.x)[:, 0] for model in (winner, student.model)]
-    assert np.corrcoef(*pair)[0, 1] > 0.95
+    for student in students:
+        assert student.model.iterations <= winner.iterations // 4
+        assert len(student.onnx) < len(made["onnx"].onnx)
+        assert onnx_parity_ok(student.model, student.onnx, data.x)[0]
+        pair = [model.predict(data.x)[:, 0] for model in (winner, student.model)]
+        assert np.corrcoef(*pair)[0, 1] > 0.95
+    sizes = [len(student.onnx) for student in students]
+    assert sizes == sorted(sizes)
+
+
+def test_no_larger_student_is_built_once_one_is_enough():
+    winner, asked = fit("mlp"), []
+
+    def enough(candidate: Candidate) -> bool:
+        asked.append(candidate.name)
+        return candidate.name == "student_31"
+
+    made = build_candidates(
+        winner, TRAIN, VALIDATION, Compression(), task="binary", seed=0, threads=1, enough=enough
+    )
+
+    assert [candidate.name for candidate in made] == ["onnx", "student_15", "student_31", "int8"]
+    assert asked == ["student_15", "student_31"]
 
 
 def test_int8_is_smaller_than_the_network_and_close_to_it():
@@ -53,9 +77,9 @@ def test_one_candidate_can_be_built_alone_and_is_the_same() -> None:
     made = candidates("lightgbm")
     winner = made["winner"]
     (alone,) = build_candidates(
-        winner, TRAIN, VALIDATION, Compression(), task="binary", seed=0, threads=1, only="student"
+        winner, TRAIN, VALIDATION, Compression(), task="binary", seed=0, threads=1, only=STUDENTS[1]
     )
-    assert (alone.name, alone.onnx) == ("student", made["student"].onnx)
+    assert (alone.name, alone.onnx) == (STUDENTS[1], made[STUDENTS[1]].onnx)
 
 
 def test_a_linear_winner_is_served_as_it_is():

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from ai_assets.lifecycle.learners.base import Dataset, Model, Task
 from ai_assets.lifecycle.learners.lightgbm import LightGbm, LightGbmModel
 from ai_assets.lifecycle.training.metrics import metric_value, sign
 
+STUDENT = "student"
 STUDENT_TREES = 100
-STUDENT_LEAVES = 15
+STUDENT_LEAVES = (15, 31, 63)
+"""Of the trees of each student that is tried, the smallest first."""
 SMALLER_BY = 4
 
 
@@ -28,7 +31,8 @@ class Candidate:
     """An artifact.
 
     Attributes:
-        name: `onnx` (the winner as it is), `student` (distilled) or `int8` (quantized).
+        name: `onnx` (the winner as it is), `student_15` (distilled, with the most leaves that one
+            of its trees has) or `int8` (quantized).
         family: Family of the model inside.
         onnx: The graph, from `x` float32 [N, F] to `y` float32 [N, K].
         model: The model that the graph was made from; None where it exists as a graph only.
@@ -77,8 +81,11 @@ def build_candidates(
     seed: int,
     threads: int,
     only: str | None = None,
+    enough: Callable[[Candidate], bool] | None = None,
 ) -> list[Candidate]:
     """The winner's own graph first, then what the declaration and the winner's family allow.
+
+    Students are tried from the smallest on, until one is enough.
 
     A linear winner has no student: nothing made of trees is smaller. A multiclass winner has none
     either: LightGBM learns no soft labels of several classes.
@@ -92,12 +99,13 @@ def build_candidates(
         seed: of the student.
         threads: of the student's training.
         only: name of the one to build; the others are left out.
+        enough: whether a student is good enough for no larger one to be built. Default: none is.
     """
 
-    def student() -> Candidate:
-        made = distil(winner, train, validation, task=task, seed=seed, threads=threads)
-        about = f"{made.iterations} trees that learned the winner's answers"
-        return Candidate("student", made.family, made.to_onnx(), made, about)
+    def student(leaves: int) -> Candidate:
+        made = distil(winner, train, validation, leaves, task=task, seed=seed, threads=threads)
+        about = f"{made.iterations} trees of {leaves} leaves that learned the winner's answers"
+        return Candidate(f"{STUDENT}_{leaves}", made.family, made.to_onnx(), made, about)
 
     recipes: dict[str, Callable[[], Candidate]] = {
         "onnx": lambda: Candidate(
@@ -105,34 +113,49 @@ def build_candidates(
         )
     }
     if spec.student and winner.family != "linear" and task != "multiclass":
-        recipes["student"] = student
+        recipes |= {f"{STUDENT}_{leaves}": partial(student, leaves) for leaves in STUDENT_LEAVES}
     if winner.family == "mlp":
         recipes["int8"] = lambda: Candidate(
             "int8", "mlp", quantize(winner.to_onnx()), None, "hidden layers in 8-bit integers"
         )
-    return [build() for name, build in recipes.items() if only in (None, name)]
+    made: list[Candidate] = []
+    found = False
+    for name, build in recipes.items():
+        is_student = name.startswith(STUDENT)
+        if only not in (None, name) or (is_student and found):
+            continue
+        made.append(build())
+        found = found or (is_student and enough is not None and enough(made[-1]))
+    return made
 
 
 def distil(
-    winner: Model, train: Dataset, validation: Dataset, *, task: Task, seed: int, threads: int
+    winner: Model,
+    train: Dataset,
+    validation: Dataset,
+    leaves: int,
+    *,
+    task: Task,
+    seed: int,
+    threads: int,
 ) -> LightGbmModel:
-    """A model of fewer trees that is fitted to the winner's predictions (Hinton et al. 2015).
+    """Fewer trees, of at most `leaves` leaves, fitted to the winner's answers (Hinton et al. 2015).
 
-    It has at most a quarter of the trees of a LightGBM winner; validation rows, with the winner's
-    predictions as their labels, may stop it earlier.
+    It has a quarter of the trees of a LightGBM winner. Each tree sees half of the features and most
+    of the rows: trees that differ miss the winner's answers on new rows by less, together.
     """
-    params = LightGbm().defaults() | {
-        "learning_rate": 0.1,
-        "num_leaves": STUDENT_LEAVES,
-        "min_child_samples": 50,
-        "feature_fraction": 1.0,
-        "bagging_fraction": 1.0,
-    }
     trees = STUDENT_TREES
     if isinstance(winner, LightGbmModel):
         trees = max(1, winner.iterations // SMALLER_BY)
+    params = LightGbm().defaults() | {
         # Few trees must take larger steps to arrive at all.
-        params["learning_rate"] = float(np.clip(10.0 / trees, 0.1, 0.4))
+        "learning_rate": float(np.clip(20.0 / trees, 0.05, 0.4)),
+        "num_leaves": leaves,
+        "min_child_samples": 100,
+        "feature_fraction": 0.5,
+        "bagging_fraction": 0.7,
+        "lambda_l2": 5.0,
+    }
     if task == "binary":
         params |= {"objective": "cross_entropy", "metric": "cross_entropy"}
     student = LightGbm().fit(
@@ -143,10 +166,7 @@ def distil(
         seed=seed,
         threads=threads,
     )
-    # Both objectives end in the logistic function; only the name `binary` is known to converters.
-    text = student.text.replace("objective=cross_entropy", "objective=binary sigmoid:1")
-    text = text.replace("[objective: cross_entropy]", "[objective: binary]")
-    return LightGbmModel(task, student.names, text, 1, student.iterations, student.curve, threads)
+    return replace(student, task=task)
 
 
 def quantize(model: bytes) -> bytes:

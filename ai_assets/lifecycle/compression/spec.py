@@ -15,7 +15,9 @@ class Compression(Section):
         "units of the training metric.",
     )
     student: bool = Field(
-        True, description="Try a smaller model of trees that imitates the winner (distillation)."
+        True,
+        description="Try models of fewer trees that imitate the winner (distillation), the "
+        "smallest first, until one is within the budget.",
     )
     max_size: float | None = Field(
         None, gt=0, description="Largest served model, in MB (10^6 bytes). Default: no limit."
