@@ -165,7 +165,7 @@ def model_alone(trees: Trees) -> list[Figure]:
     calls = {"native": lambda row: trees.booster.predict(row, num_threads=1)}
     for name in ("onnx", "student"):
         session = open_model(trees.candidates[name], 1)
-        calls[name] = lambda row, run=session.run: run(None, {"x": row})  # type: ignore[misc]
+        calls[name] = lambda row, run=session.run: run(None, {"x": row})
     taken = model_us(calls, trees.matrix)
     within, words = trees.student
     print(f"student: {words} The budget serves: {trees.kept}.")
