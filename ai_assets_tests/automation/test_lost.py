@@ -129,3 +129,16 @@ def test_a_run_gets_a_while_to_start(
 
     monkeypatch.setattr(lost, "SECONDS_TO_START", 30.0)
     assert starting(instance) == []
+
+
+def test_a_code_server_that_is_too_busy_to_answer_is_not_gone(
+    instance: dg.DagsterInstance, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lost, "_SECONDS_TO_ANSWER", 0.1)
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as first:
+        server.bind(place)
+        server.listen(0)
+        first.connect(place)  # and nobody takes it, so there is no room for another
+        run_id = asked_for(instance, host="localhost", socket=place)
+
+        assert looked_at(instance, run_id).status == STARTING

@@ -8,90 +8,17 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from small_product import APRIL, FEBRUARY, JANUARY, MARCH, World, write_product
+from retraining_loops import BROKEN, CALM, DRIFT, Loop, keys, skipped
+from small_product import APRIL, MARCH, World
 
 from ai_assets.automation import retraining
 from ai_assets.automation.retraining import LEARNING, retraining_sensor
-from ai_assets.lifecycle.verdict.evidence import Verdict
 from ai_assets.resources.decisions import DecisionLog
-from ai_assets.resources.notify import Alert, Notifier
-
-BUNDLE = "late_orders:2024-02-01-0123456789ab"
-DRIFT = Verdict("late_orders", MARCH, BUNDLE, "covariate_drift", 0.7, "weight has moved.", [], True)
-CALM = replace(DRIFT, cause="none", severity=0.0, words="Nothing has changed.")
-BROKEN = replace(DRIFT, cause="broken_data", severity=1.0, words="weight is missing.")
-
-
-class Loop:
-    """The sensor with its world: an instance, a decision log, and alerts in a file."""
-
-    def __init__(self, world: World, home: Path) -> None:
-        self.world, self.home = world, home
-        self.file = home / "alerts.jsonl"
-        self.keys = retraining.learning_keys(world.assets)
-        self.decisions: DecisionLog = world.tools.decisions
-        self.cursor: str | None = None
-
-    def notifier(self) -> Notifier:
-        return Notifier(
-            console=False, file=str(self.file), outbox_path=str(self.home / "outbox.db")
-        )
-
-    def conclude(self, verdict: Verdict | None, **metadata: Any) -> None:
-        """Let the verdict asset be materialized with this verdict."""
-        told = {"verdict": dg.JsonMetadataValue(json.loads(verdict.to_json()))} if verdict else {}
-        self.materialize("verdict", verdict.partition if verdict else MARCH, **told, **metadata)
-
-    def materialize(self, asset: str, partition: str | None, **metadata: Any) -> None:
-        self.world.instance.report_runless_asset_event(
-            dg.AssetMaterialization(self.world.key(asset), partition=partition, metadata=metadata)
-        )
-
-    def tick(self, keep_cursor: bool = True) -> dg.SensorResult:
-        with dg.build_sensor_context(
-            instance=self.world.instance,
-            cursor=self.cursor,
-            resources={"decisions": self.decisions, "notifier": self.notifier()},
-        ) as context:
-            result = retraining.tick(context, self.world.product, self.keys)
-        if keep_cursor and result.cursor:
-            self.cursor = result.cursor
-        return result
-
-    def decided(self) -> list[tuple[str, str, str]]:
-        rows = self.decisions.history("late_orders").select("partition", "action", "cause")
-        return rows.rows()
-
-    def alerts(self) -> list[Alert]:
-        if not self.file.exists():
-            return []
-        return [Alert.from_json(line) for line in self.file.read_text("utf-8").splitlines()]
-
-
-def skipped(result: dg.SensorResult) -> str | None:
-    """Why a tick started nothing."""
-    assert not isinstance(result.skip_reason, str)
-    return result.skip_reason.skip_message if result.skip_reason else None
-
-
-def keys(result: dg.SensorResult) -> list[str | None]:
-    return [request.run_key for request in result.run_requests or []]
 
 
 @pytest.fixture
 def loop(small_folder: Path, tmp_path: Path) -> Loop:
     return Loop(World.of(small_folder, tmp_path / "home"), tmp_path)
-
-
-@pytest.fixture
-def declared(tmp_path: Path) -> Callable[..., Loop]:
-    """Makes a loop of a product that declares something else."""
-
-    def make(**changes: Any) -> Loop:
-        folder = write_product(tmp_path / "late_orders", **changes)
-        return Loop(World.of(folder, tmp_path / "home"), tmp_path)
-
-    return make
 
 
 def test_the_sensor_runs_by_itself_and_asks_for_what_it_uses(loop: Loop) -> None:
@@ -296,54 +223,6 @@ def test_another_verdict_on_the_same_partition_is_a_new_decision(
     assert len(loop.decided()) == 2
 
 
-def test_the_cooldown_counts_partitions_since_the_last_retraining(
-    declared: Callable[..., Loop],
-) -> None:
-    loop = declared(retrain={"cooldown": 2})
-    for partition in (FEBRUARY, MARCH, APRIL):
-        loop.conclude(replace(DRIFT, partition=partition))
-
-    loop.tick()
-
-    assert [action for _, action, _ in loop.decided()] == ["retrain", "wait", "retrain"]
-
-
-def test_no_more_than_most_retrainings(declared: Callable[..., Loop]) -> None:
-    loop = declared(retrain={"most": 1, "within": 3, "cooldown": 0})
-    for partition in (JANUARY, FEBRUARY, MARCH, APRIL):
-        loop.conclude(replace(DRIFT, partition=partition))
-
-    loop.tick()
-
-    assert [action for _, action, _ in loop.decided()] == ["retrain", "wait", "wait", "retrain"]
-
-
-def test_the_calendar_retrains_a_bundle_that_has_grown_old(declared: Callable[..., Loop]) -> None:
-    loop = declared(retrain={"every": 2})
-    for partition in (MARCH, APRIL):
-        loop.conclude(replace(CALM, partition=partition))
-
-    loop.tick()
-
-    assert loop.decided() == [(MARCH, "wait", "none"), (APRIL, "retrain", "schedule")]
-
-
-def test_costs_come_from_what_the_graph_reported(declared: Callable[..., Loop]) -> None:
-    loop = declared(retrain={"cost": {"per_nat": 1.0, "per_hour": 1.0}})
-    loop.materialize("performance", MARCH, **{"estimated/log_loss": 0.4, "realised/log_loss": 0.5})
-    loop.materialize("evaluation", FEBRUARY, log_loss=0.3)
-    loop.materialize("predictions", MARCH, **{"dagster/row_count": 600})
-    loop.conclude(DRIFT)
-
-    loop.tick()
-
-    row = loop.decisions.history("late_orders").row(0, named=True)
-    cost = json.loads(row["evidence"])["reasons"][-1]
-    assert cost["expected_loss"] == pytest.approx(0.2)
-    assert (cost["rows"], cost["training_seconds"]) == (600, None)
-    assert cost["words"] == "One side of the bargain is not known yet."
-
-
 @pytest.mark.parametrize("bundle", ["", None])
 def test_a_verdict_on_nothing_is_not_decided_on(loop: Loop, bundle: str | None) -> None:
     loop.conclude(None if bundle is None else replace(CALM, bundle=bundle))
@@ -368,13 +247,3 @@ def test_a_tick_decides_on_so_many_new_verdicts_and_the_next_goes_on(
 
     assert len(loop.decided()) == 5
     assert skipped(loop.tick()) == "No new verdict."
-
-
-def test_without_partitions_each_verdict_counts_as_one(declared: Callable[..., Loop]) -> None:
-    loop = declared(partitions=None, retrain={"cooldown": 2})
-    for number in range(4):
-        loop.conclude(replace(DRIFT, partition=None, severity=0.6 + number / 100))
-
-    loop.tick()
-
-    assert [action for _, action, _ in loop.decided()] == ["retrain", "wait", "retrain", "wait"]
