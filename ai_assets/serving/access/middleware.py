@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ai_assets.serving.access.gate import Asked, Gate
 from ai_assets.serving.access.rules import needed, route_of
+from ai_assets.serving.observe.exchange import CURRENT
 from ai_assets.serving.problems import Refused
 
 _PASSED = "ai_assets.passed"
@@ -50,6 +51,9 @@ class AccessMiddleware:
         scope[_PASSED] = True
         # A new dict: that of the lifespan belongs to all requests.
         scope["state"] = {**scope.get("state", {}), "key_id": key_id}
+        # While it lasts, the rows of a stream ask who sends them.
+        if (exchange := CURRENT.get()) is not None:
+            exchange.key_id = key_id
         await self._app(scope, receive, send)
 
 

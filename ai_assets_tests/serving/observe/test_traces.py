@@ -21,6 +21,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from serving_processes import running
 
 from ai_assets.lifecycle.errors import BundleError
+from ai_assets.serving.access.keys import new_key
+from ai_assets.serving.access.store import KeyStore
 from ai_assets.serving.observe import observer
 from ai_assets.serving.settings import Settings
 
@@ -185,6 +187,32 @@ def test_each_row_of_a_stream_is_a_span_of_its_own(place: tuple[str, Collector])
         frozenset({"validate", "features.sql", "model", "record"}),
         frozenset({"validate"}),
     }
+
+
+def test_a_row_of_a_stream_says_who_asked(shared: Path, tmp_path: Path, free_port: int):
+    key, token = new_key("ada", ["predict"], time.time())
+    KeyStore(tmp_path / "access.sqlite").add(key)
+    url = f"http://127.0.0.1:{free_port}"
+    command = ["ai_assets.serving", "--bundle", str(shared / "payload"), "--port", str(free_port)]
+    with collecting() as (endpoint, collector):
+        environment = {
+            "AI_ASSETS_LAKE": str(shared / "lake"),
+            "AI_ASSETS_ACCESS": "keys",
+            "AI_ASSETS_KEYS": str(tmp_path / "access.sqlite"),
+            "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+        }
+        with running(command, url, tmp_path, environment):
+            answer = httpx.post(
+                f"{url}/stream",
+                content=json.dumps(small.ROW),
+                headers={"X-API-Key": token, "Content-Type": "application/x-ndjson"},
+                timeout=60,
+            )
+            assert answer.status_code == 200
+            (row,), (stream,) = collector.wait("row"), collector.wait("POST /stream")
+
+    assert facts(row)["ai_assets.key_id"] == facts(stream)["ai_assets.key_id"] == key.id
 
 
 def test_no_span_holds_what_was_asked(place: tuple[str, Collector]):
