@@ -7,7 +7,7 @@ answer is recorded with the share of its moment. Within the share rows keep thei
 split.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -22,6 +22,8 @@ FEWEST_REWARDS = 10
 DRAWS = 10_000
 # The newest requests of each bundle, and the newest outcomes, that are looked at.
 MOST_REQUESTS, MOST_OUTCOMES = 5_000, 20_000
+# A request may hold many rows; with the one that reaches so many of a bundle, no more are read.
+MOST_ROWS = 20_000
 _NOTHING = "{}"
 
 
@@ -85,7 +87,7 @@ class Bandit:
             return found
 
         def arm(tag: str, role: Role) -> Arm:
-            entries = store.newest_answers(0, tag, role, MOST_REQUESTS)
+            entries = _few_rows(store.newest_answers(0, tag, role, MOST_REQUESTS))
             return rewards((e for e in entries if _is_of(e, candidate)), told, keys)
 
         return learned_share(arm(stable, "stable"), arm(candidate, "candidate"), candidate)
@@ -117,6 +119,16 @@ def rewards(
             is_right = label == outcomes[place]
             right, wrong = right + is_right, wrong + (not is_right)
     return Arm(right, wrong)
+
+
+def _few_rows(entries: Iterator[Answered]) -> Iterator[Answered]:
+    """The entries, up to the one that reaches `MOST_ROWS`."""
+    rows = 0
+    for entry in entries:
+        yield entry
+        rows += entry.rows
+        if rows >= MOST_ROWS:
+            return
 
 
 def _is_of(entry: Answered, candidate: str) -> bool:

@@ -16,7 +16,9 @@ from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.serving.app import create_app
 from ai_assets.serving.record.answers import Described
 from ai_assets.serving.record.asked import Split
+from ai_assets.serving.record.ids import new_request_id
 from ai_assets.serving.record.store import open_store
+from ai_assets.serving.traffic import bandit as bandit_module
 from ai_assets.serving.traffic.assign import assigned, assigned_again
 from ai_assets.serving.traffic.bandit import Arm, Bandit, learned_share, rewards
 from ai_assets.serving.traffic.releases import LEAST_SHARE, MOST_SHARE, Release
@@ -219,3 +221,32 @@ def test_what_the_candidate_could_not_answer_is_a_fair_answer_of_neither(world: 
     share = Bandit(lambda: store).share("trips:1", "trips:2")
 
     assert share == learned_share(Arm(12, 0), Arm(12, 0), "trips:2")
+
+
+def test_of_large_requests_only_so_many_rows_are_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(bandit_module, "MOST_ROWS", 15)
+    store = open_store(str(world.folder / "log.sqlite"))
+    split = Split("trips:2", 0.5, "bandit", "request")
+    roles = (("trips:1", "stable"), ("trips:2", "candidate"))
+    entries = [
+        make.answered(
+            rows=10, split=split, bundle=tag, role=role, given=b"", features=b"",
+            request_id=new_request_id(make.AT + 1_000_000 * age),
+        )
+        for tag, role in roles
+        for age in range(5)
+    ]  # fmt: skip
+    table, encoding = small.tables()["trips"], Encoding.fit(small.FEATURES)
+    newest = [*entries[3:5], *entries[8:10]]
+    told = [
+        make.told(entity="{}", prediction_id=i, outcome="late" if e in newest else "not late")
+        for e in entries
+        for i in e.prediction_ids()
+    ]
+    store.write([*(Described.of(tag, table, encoding) for tag, _ in roles), *entries, *told])
+
+    share = Bandit(lambda: store).share("trips:1", "trips:2")
+
+    assert share == learned_share(Arm(20, 0), Arm(20, 0), "trips:2")
