@@ -145,6 +145,13 @@ def test_websockets_pass_with_the_login_and_from_the_own_page_only(
         assert refused.value.response.status_code == status
 
 
+def test_a_row_of_a_stream_is_answered_before_the_next_is_sent(address: str, trust: ssl.SSLContext):
+    with connect(f"{address.replace('https', 'wss')}/api/stream", ssl=trust) as talking:
+        for row in ("first", "second"):
+            talking.send(row)
+            assert talking.recv(timeout=10) == row
+
+
 def test_answers_carry_the_headers_that_browsers_heed(client: httpx.Client):
     for path in ("/dagster/", "/api/x", "/proxy_health"):
         headers = client.get(path).headers
