@@ -1,5 +1,6 @@
 """Open Inference Protocol v2 over gRPC, asked by Triton's and by gRPC's own health client."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import grpc
 import httpx
 import pytest
 import small_payload as small
+from fastapi.testclient import TestClient
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from v2_requests import MOST_ROWS, ROWS, expected, inputs, served_by_both
 
@@ -314,3 +316,23 @@ def test_a_server_without_grpc_imports_none_of_it():
     )
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_call_under_way_has_as_long_as_any_answer_when_the_server_is_stopped(client: TestClient):
+    from ai_assets.serving.protocols.grpc_server import GrpcServer
+
+    server: Any = client.app.state.server  # type: ignore[attr-defined]
+    graces: list[float] = []
+
+    class Noting:
+        async def stop(self, grace: float) -> None:
+            graces.append(grace)
+
+    async def stop() -> None:
+        made = GrpcServer(server, "127.0.0.1", 0)
+        made._grpc = Noting()
+        await made.stop()
+
+    asyncio.run(stop())
+
+    assert graces == [server.settings.max_seconds]

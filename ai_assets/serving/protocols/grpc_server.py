@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ai_assets.serving.app import Server
 
 SERVICE = "inference.GRPCInferenceService"
-_GRACE_S = 10.0
 # Beside the tensors a message holds names and shapes.
 _ROOM = 65_536
 _CODES = {
@@ -84,9 +83,9 @@ class GrpcServer:
         await self._grpc.start()
 
     async def stop(self) -> None:
-        """Refuse new requests, and answer those under way."""
+        """Refuse new requests, and answer those under way, within the bound of any answer."""
         await self._health.enter_graceful_shutdown()
-        await self._grpc.stop(_GRACE_S)
+        await self._grpc.stop(self._server.settings.max_seconds)
 
     def _methods(self) -> dict[str, grpc.RpcMethodHandler]:
         handlers: dict[str, tuple[Handler, Any]] = {
