@@ -251,6 +251,9 @@ class PostgresStore:
         try:
             ask = "SELECT pg_xact_status(%s::text::xid8)"
             found = self._open().execute(ask, [doubt[0]]).fetchone()
+        except errors.InvalidParameterValue:
+            # It lies in the future: this database, which took over, has never come so far.
+            return False
         except BaseException:
             self._in_doubt = doubt
             raise

@@ -223,6 +223,17 @@ def test_a_group_whose_commit_was_cut_off_is_there_once(
     assert list(store.outcomes((None, None))) == [group[1]]
 
 
+def test_after_a_failover_that_lost_it_a_group_in_doubt_is_written_again(store: PostgresStore):
+    group = [answered(), told()]
+    store._in_doubt = ("999999999999", group)
+
+    store.write(group)
+
+    assert list(store.answers((None, None))) == [group[0]]
+    assert list(store.outcomes((None, None))) == [group[1]]
+    assert store._in_doubt is None
+
+
 def test_who_may_only_write_and_read_opens_a_log_that_is_there(postgres: Any):
     place = postgres.log_of()
     PostgresStore(place).close()
