@@ -1,6 +1,8 @@
 """A source whose columns are not as declared: people are told, and nothing is learned from it."""
 
 import json
+import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from ai_assets.automation.retraining import WHO
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.operations.page import Chapter
 from ai_assets.lifecycle.verdict.evidence import Verdict
+from ai_assets.resources.ledger import Entry
 from ai_assets.stages.learnable import learnable
 from ai_assets.stages.operations import chapters
 
@@ -154,3 +157,23 @@ def test_a_lookup_without_partitions_tells_as_well(copied: World) -> None:
     assert (alert["kind"], alert["partition"]) == ("broken_data", None)
     assert "the declared column 'area'" in alert["words"]
     assert copied.tools.lake.artifacts(copied.product.asset("verdict")) == [MARCH]
+
+
+def test_a_lookup_that_was_never_read_is_told_of_and_judges_no_month(
+    shared_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(shared_folder, tmp_path / "late_orders")
+    world = World.of(tmp_path / "late_orders", tmp_path / "home")
+    since = datetime(2024, 3, 1, tzinfo=UTC)
+    world.tools.ledger.append(
+        Entry("late_orders", since, since, "late_orders:1", "d1", "first release", "ada", "go")
+    )
+    file = world.product.folder / "shops.csv"
+    pl.read_csv(file).rename({"area": "size"}).write_csv(file)
+
+    with pytest.raises(DataError, match="lacks the declared column 'area'"):
+        world.run("raw/shops")
+
+    assert [alert["kind"] for alert in alerts(world)] == ["broken_data"]
+    assert decisions(world) == []
+    assert world.tools.lake.artifacts(world.product.asset("verdict")) == []

@@ -11,6 +11,7 @@ import pytest
 from served_entries import ASKED, BUNDLE, PLACED, answered, order, outcome
 from small_product import FEBRUARY, JANUARY, World, finding
 
+from ai_assets.resources.ledger import Entry
 from ai_assets.serving.record.feedback import micros
 from ai_assets.serving.record.ids import new_request_id
 from ai_assets.serving.record.store import Store
@@ -156,3 +157,52 @@ def write(world: World, asset: str, row: dict[str, Any]) -> None:
     }
     frame = pl.DataFrame([row], schema_overrides=schema)
     world.tools.lake.replace(world.product.asset(asset), frame, JANUARY)
+
+
+def test_a_candidate_beside_a_release_answers_by_a_release(world: World, log: Store):
+    world.tools.ledger.append(
+        Entry(
+            "late_orders", PLACED, PLACED, "late_orders:another", "d1", "by hand", "ada", "a look",
+            candidate=BUNDLE, split=0.1, mode="ab",
+        )
+    )  # fmt: skip
+    log.write([answered([order(1)], role="candidate")])
+
+    result = world.run("served", partition=JANUARY)
+
+    words = "1 answers, all by bundles of the ledger."
+    assert finding(result, "answered_by_a_release") == (True, words)
+
+
+def test_an_outcome_is_there_once_however_often_it_is_brought(world: World, log: Store):
+    log.write([outcome(1, "late", ASKED), outcome(2, "late", ASKED)])
+    for _ in range(2):
+        world.run("feedback", partition=JANUARY)
+
+    assert world.rows("feedback", JANUARY)["entity"].to_list() == ['{"number": 1}', '{"number": 2}']
+
+
+def test_the_time_that_a_shadow_took_is_not_among_the_callers(world: World, log: Store):
+    after = new_request_id(micros(ASKED) + 1000)
+    log.write(
+        [
+            answered([order(1)]),
+            answered([order(1)], role="shadow", latency_ms=900.0, key_id="k2", request_id=after),
+        ]
+    )
+
+    world.run("served", partition=JANUARY)
+
+    metadata = world.metadata("served", JANUARY)
+    assert (metadata["dagster/row_count"], metadata["callers"]) == (2, 1)
+    assert metadata["latency_ms/p99"] == 4.0
+
+
+def test_a_label_that_arrives_as_a_month_ends_is_judged_in_that_month_alone(world: World):
+    known = datetime(2024, 2, 1, tzinfo=UTC)
+    write(world, "predictions", {"_row_id": 7, "probability": 0.5, "bundle": BUNDLE})
+    write(world, "labels", {"_row_id": 7, "label": 1.0, "event_time": PLACED, "known_at": known})
+
+    found = [arrived_outcomes(world.step("performance", m)).rows for m in (JANUARY, FEBRUARY)]
+
+    assert [rows.height for rows in found] == [1, 0]
