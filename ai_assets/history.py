@@ -5,18 +5,29 @@ into the database each time the last connection closes. A step writes several ev
 what the graph costs beside its work went there. Here each database keeps its connection; tables,
 files and durability (`synchronous = FULL`) are Dagster's own, so either class reads what the other
 wrote. `dagster.yaml` names this class.
+
+What Dagster writes together is committed together, once a database: an event of a check, which it
+writes in three transactions; what a run plans, as it is made; the partitions of a step. And a run's
+database begins as a copy of an empty one, not with a hundred statements that lay it out.
 """
 
 import os
+import shutil
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from threading import Lock
+from threading import Lock, RLock
 from typing import Any, Self
+from uuid import uuid4
 
+import dagster
+from dagster._core.events import ASSET_CHECK_EVENTS
+from dagster._core.events.log import EventLogEntry
+from dagster._core.storage.event_log.schema import AssetKeyTable
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
+    INDEX_SHARD_NAME,
     SqliteEventLogStorage,
     SqliteEventLogStorageWatchdog,
 )
@@ -30,6 +41,8 @@ from watchdog.events import FileSystemEvent
 from watchdog.observers import Observer
 
 MOST_OPEN = 8
+# Dagster sends events as a batch only where this variable says how large one may be.
+BATCH_SIZE, MOST_IN_A_BATCH = "DAGSTER_EVENT_BATCH_SIZE", "1000"
 
 
 class Engines:
@@ -77,7 +90,12 @@ class EventLogs(SqliteEventLogStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines = Engines()
         self._tables: set[str] = set()
+        self._indexes: set[str] = set()
+        self._open: dict[str, Connection] = {}
         super().__init__(base_dir, inst_data)
+        # A thread that holds it may ask for another database, or for the same one again.
+        self._db_lock: Any = RLock()
+        self._empty = self._empty_database()
 
     @classmethod
     def from_config_value(
@@ -87,20 +105,57 @@ class EventLogs(SqliteEventLogStorage):
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
+        """A transaction; the one that is open already where this thread is within one."""
         with self._db_lock:
+            if shard in self._open:
+                yield self._open[shard]
+                return
             if not Path(self.path_for_shard(shard)).exists():
                 self._initialized_dbs.discard(shard)
+                _copy(self._empty, Path(self.path_for_shard(shard)))
             engine = self._engines.get(self.conn_string_for_shard(shard))
             if shard not in self._initialized_dbs:
                 self._initdb(engine)
                 self._initialized_dbs.add(shard)
             with engine.begin() as connection:
-                yield connection
+                self._open[shard] = connection
+                try:
+                    yield connection
+                finally:
+                    del self._open[shard]
+
+    def store_event(self, event: EventLogEntry) -> None:
+        if event.dagster_event_type in ASSET_CHECK_EVENTS:
+            self.store_event_batch([event])
+        else:
+            super().store_event(event)
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """Store events of one run; all are there afterwards or, if one cannot be stored, none.
+
+        They are committed to the run's database before the index, as Dagster does.
+        """
+        with ExitStack() as transactions:
+            for shard in (INDEX_SHARD_NAME, *{event.run_id: None for event in events}):
+                transactions.enter_context(self._connect(shard))
+            for event in events:
+                super().store_event(event)
 
     def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
         """Dagster leaves a database with a revision as it is, but first reads every migration."""
         if not _has_revision(engine):
             super()._initdb(engine, for_index_shard)
+
+    def _empty_database(self) -> Path:
+        """A database without any event, as this version of Dagster makes them."""
+        empty = Path(self._base_dir, f"empty-{dagster.__version__}")
+        if not empty.exists():
+            draft = empty.with_name(f".{uuid4().hex}")
+            engine = _engine(f"sqlite:///{draft}")
+            super()._initdb(engine)
+            engine.dispose()  # with the last connection the write-ahead log moves into the file
+            draft.replace(empty)
+        return empty
 
     def has_table(self, table_name: str) -> bool:
         """Whether the index has the table; asked again only while it has not."""
@@ -108,8 +163,24 @@ class EventLogs(SqliteEventLogStorage):
             self._tables.add(table_name)
         return table_name in self._tables
 
+    def has_secondary_index(self, name: str) -> bool:
+        """Whether a migration of data is complete; asked again only while it is not."""
+        if name not in self._indexes and super().has_secondary_index(name):
+            self._indexes.add(name)
+        return name in self._indexes
+
+    def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
+        """Whether the table of assets has the column; asked again only while it has not."""
+        column = f"{AssetKeyTable.name}.{column_name}"
+        if column not in self._tables and super()._has_asset_key_col_on_connection(
+            conn, column_name
+        ):
+            self._tables.add(column)
+        return column in self._tables
+
     def wipe(self) -> None:
         self._engines.close()
+        self._indexes.clear()
         super().wipe()
 
     def watch(self, run_id: str, cursor: str | None, callback: Any) -> None:
@@ -160,6 +231,7 @@ class History(DagsterSqliteStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(base_dir, inst_data)
+        os.environ.setdefault(BATCH_SIZE, MOST_IN_A_BATCH)
         # Dagster's constructors have made and migrated the databases; these only open them.
         self._run_storage = Runs(self._run_storage._conn_string)
         self._event_log_storage = EventLogs(self._event_log_storage._base_dir)
@@ -171,6 +243,20 @@ class History(DagsterSqliteStorage):
 
 def _engine(url: str) -> Engine:
     return create_engine(url, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+
+
+def _copy(empty: Path, place: Path) -> None:
+    """Begin a database, whole or not at all, also where another process begins it meanwhile.
+
+    Where the folder knows no links it is left to Dagster to lay out.
+    """
+    draft = place.with_name(f".{uuid4().hex}")
+    shutil.copyfile(empty, draft)
+    with draft.open("rb") as written:
+        os.fsync(written.fileno())
+    with suppress(OSError):
+        os.link(draft, place)
+    draft.unlink()
 
 
 def _has_revision(engine: Engine) -> bool:

@@ -26,7 +26,7 @@ HEAVY = {
     "torch",
 }  # fmt: skip
 # Modules may import these as they load, but none of those is needed to load the definitions.
-NOT_ON_LOADING = HEAVY | {"deltalake", "duckdb", "pyarrow", "sqlglot"}
+NOT_ON_LOADING = HEAVY | {"deltalake", "duckdb", "numpy", "polars", "pyarrow", "sqlglot"}
 HEAVY_ALLOWED = {("serving/service.py", "bentoml")}
 UNKNOWN_TO = {
     "lifecycle": {"dagster", "dagster_mlflow", "mlflow", "bentoml"},
@@ -261,3 +261,11 @@ def test_a_code_location_that_loads_a_slow_library_is_caught(tmp_path):
     assert "optuna" in heavy_modules_loaded_by(
         "import slow_definitions", folder=tmp_path, path=tmp_path
     )
+
+
+def test_a_stage_that_is_imported_where_it_is_declared_is_caught(tmp_path):
+    code = "import ai_assets.stages.declared.data; import ai_assets.stages.raw"
+
+    loaded = heavy_modules_loaded_by(code, folder=tmp_path, path=PACKAGE.parent)
+
+    assert {"numpy", "polars"} <= loaded

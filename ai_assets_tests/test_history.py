@@ -4,12 +4,14 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._check import CheckError
 from dagster._core.utils import make_new_run_id
-from sqlalchemy import text
+from sqlalchemy import Engine, event, text
 
 from ai_assets import history
 
@@ -128,6 +130,44 @@ def test_a_new_run_gets_dagsters_tables_and_revision(tmp_path):
     assert len(expected["alembic_version"]) == 1
 
 
+def test_a_runs_database_is_copied_and_not_laid_out(tmp_path, monkeypatch):
+    with instance(tmp_path) as ours:
+        monkeypatch.setattr(history.SqliteEventLogStorage, "_initdb", no_layout)
+
+        assert "event_logs" in tables(ours, make_new_run_id())
+
+
+def test_where_there_are_no_links_a_runs_database_is_laid_out(tmp_path, monkeypatch):
+    with instance(tmp_path) as ours:
+        expected = tables(ours, make_new_run_id())
+        monkeypatch.setattr(history.os, "link", refuse)
+
+        assert tables(ours, make_new_run_id()) == expected
+        assert drafts(tmp_path) == []
+
+
+def test_a_database_that_another_process_has_begun_is_left_as_it_is(tmp_path):
+    (tmp_path / "empty").write_bytes(b"nothing")
+    (tmp_path / "run.db").write_bytes(b"begun")
+
+    history._copy(tmp_path / "empty", tmp_path / "run.db")
+
+    assert (tmp_path / "run.db").read_bytes() == b"begun"
+    assert drafts(tmp_path) == []
+
+
+def no_layout(*_: object) -> None:
+    raise AssertionError("a new run's database was laid out")
+
+
+def refuse(*_: object) -> None:
+    raise OSError("this file system has no links")
+
+
+def drafts(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob(".*") if path.is_file()]
+
+
 def tables(found: dg.DagsterInstance, run_id: str) -> dict[str, list]:
     with found.event_log_storage.run_connection(run_id) as connection:
         names = connection.execute(
@@ -226,3 +266,69 @@ def test_a_process_that_ends_leaves_no_log_beside_the_run(tmp_path):
 
     files = [path.name for path in (tmp_path / "history" / "runs").glob(f"{run_id}*")]
     assert files == [f"{run_id}.db"]
+
+
+@dg.asset_check(asset=number)
+def is_seven() -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=True)
+
+
+def writes(ours: dg.DagsterInstance) -> Counter[str]:
+    """How often each database commits something while `number` and its check are made."""
+    found: Counter[str] = Counter()
+    dirty: set[int] = set()
+
+    def wrote(connection, _cursor, statement, *_):
+        if statement.startswith(("INSERT", "UPDATE")) and "alembic" not in statement:
+            dirty.add(id(connection))
+
+    def committed(connection):
+        if id(connection) in dirty:
+            found[Path(connection.engine.url.database).stem] += 1
+            dirty.discard(id(connection))
+
+    event.listen(Engine, "before_cursor_execute", wrote)
+    event.listen(Engine, "commit", committed)
+    try:
+        run = dg.materialize([number, is_seven], instance=ours)
+    finally:
+        event.remove(Engine, "before_cursor_execute", wrote)
+        event.remove(Engine, "commit", committed)
+    assert run.success
+    return Counter({("run" if name == run.run_id else name): n for name, n in found.items()})
+
+
+def test_what_is_written_together_is_committed_once(tmp_path, monkeypatch):
+    with instance(tmp_path / "ours") as ours:
+        together = writes(ours)
+    monkeypatch.setenv(history.BATCH_SIZE, "0")
+    with instance(tmp_path / "theirs", DAGSTERS) as dagsters:
+        apart = writes(dagsters)
+
+    # Two planned events are one commit; those of the check and of its plan were two in the index.
+    assert together["run"] == apart["run"] - 1
+    assert together["index"] == apart["index"] - 3
+
+
+def test_of_a_batch_all_is_stored_or_nothing(tmp_path):
+    with instance(tmp_path) as ours:
+        done = dg.materialize([number], instance=ours)
+        store = ours.event_log_storage
+        before = steps_of(ours, done.run_id)
+        (made,) = ours.all_logs(done.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+
+        with pytest.raises(CheckError, match="Not a dagster event"):
+            store.store_event_batch([made, made, made._replace(dagster_event="broken")])
+        assert steps_of(ours, done.run_id) == before
+
+        store.store_event_batch([made, made])
+        assert steps_of(ours, done.run_id) == [*before, *["ASSET_MATERIALIZATION"] * 2]
+        found = ours.fetch_materializations(number.key, limit=9).records
+        assert len(found) == 3
+
+
+def test_a_batch_size_that_somebody_chose_stays(tmp_path, monkeypatch):
+    monkeypatch.setenv(history.BATCH_SIZE, "5")
+
+    with instance(tmp_path):
+        assert os.environ[history.BATCH_SIZE] == "5"

@@ -29,7 +29,8 @@ from deltalake import CommitProperties, Transaction, write_deltalake
 from figures import Figure, report
 from flights import product
 
-from ai_assets.automation.retraining import MOST_NEW, evidence_of, learning_keys, tick
+from ai_assets.automation.retraining import MOST_NEW, evidence_of, tick
+from ai_assets.automation.sensors import learning_keys
 from ai_assets.lifecycle.naming import AssetName
 from ai_assets.lifecycle.partitions import Partitions
 from ai_assets.lifecycle.product import Product
@@ -37,7 +38,7 @@ from ai_assets.lifecycle.retraining.decide import decide
 from ai_assets.lifecycle.retraining.spec import Retrain
 from ai_assets.lifecycle.verdict.evidence import Evidence, Verdict
 from ai_assets.resources.append_only import AppendOnly
-from ai_assets.resources.decisions import SCHEMA, DecisionLog
+from ai_assets.resources.decisions import COLUMNS, DecisionLog
 from ai_assets.resources.lake import Lake
 from ai_assets.resources.notify import Notifier
 from ai_assets.stages import tabular_stages
@@ -126,7 +127,7 @@ def _like(row: dict[str, object], name: str, number: int) -> dict[str, object]:
 def lay_down_decisions(instance: dg.DagsterInstance, log: DecisionLog, flights: Product) -> None:
     """A decision on each verdict, as the sensor records them."""
     name = flights.name
-    records = AppendOnly(log.lake, AssetName(name, "decisions"), SCHEMA, "decision_id")
+    records = AppendOnly(log.lake, AssetName(name, "decisions"), COLUMNS, "decision_id")
     (one,) = instance.fetch_materializations(dg.AssetKey([name, "verdict"]), limit=1).records
     rows = []
     for number in range(1, VERDICTS + 1):
@@ -138,7 +139,7 @@ def lay_down_decisions(instance: dg.DagsterInstance, log: DecisionLog, flights: 
             [decision.decision_id, name, decision.partition, moment, decision.action,
              decision.cause, decision.severity, "benchmark", decision.why, json.dumps(told)]
         )  # fmt: skip
-    frame = pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    frame = pl.DataFrame(rows, schema=records.schema, orient="row")
     for piece in frame.head(VERDICTS - ONE_BY_ONE).iter_slices(1000):
         ids = [Transaction(key, 1) for key in piece["decision_id"]]
         write_deltalake(

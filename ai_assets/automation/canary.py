@@ -1,14 +1,13 @@
-"""The sensor that lets a candidate go by itself: it reads ledger and log, and decides on a step."""
+"""A tick of the canary sensor: it decides on a step from ledger and log, and has it carried out."""
 
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
 
 from ai_assets.automation.observing import observe, told, trial_of
-from ai_assets.automation.ticks import tick_seconds
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.rollout.decide import Step, Trial, decide, decision_id
 from ai_assets.lifecycle.rollout.observed import Observed
@@ -21,29 +20,6 @@ from ai_assets.stages.binding import DECISION_TAG
 WHO = "canary sensor"
 MOST_RUNS = 3
 _ENDS = {"promote": "promote", "roll_back": "drop"}
-
-
-def canary_sensor(product: Product) -> dg.SensorDefinition:
-    """The sensor of one product: each entry of the ledger with a candidate is decided on once.
-
-    A decision's id comes from its entry, is the key of the run that carries it out, and is recorded
-    in the ledger by it: after a restart or a lost history nothing is decided or done twice. It runs
-    by itself where the product declares a rollout; else a person may start it.
-    """
-    direct = product.declaration.rollout.mode == "direct"
-
-    @dg.sensor(
-        name=f"{product.name}_canary",
-        target=dg.AssetSelection.assets(dg.AssetKey(product.asset("release").key)),
-        default_status=dg.DefaultSensorStatus.STOPPED if direct else dg.DefaultSensorStatus.RUNNING,
-        minimum_interval_seconds=tick_seconds(),
-        description="Widens, promotes or takes back a candidate as `rollout:` in the YAML says.",
-        required_resource_keys={"decisions", "ledger", "notifier"},
-    )
-    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        return tick(context, product, datetime.now(UTC))
-
-    return sensor
 
 
 def tick(context: dg.SensorEvaluationContext, product: Product, now: datetime) -> dg.SensorResult:

@@ -1,4 +1,4 @@
-"""The sensor that reads verdicts and decides; it computes nothing and reads nothing else."""
+"""A tick of the retraining sensor: it reads verdicts and decides; it reads nothing else."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,6 @@ from typing import Any
 
 import dagster as dg
 
-from ai_assets.automation.ticks import tick_seconds
 from ai_assets.lifecycle.naming import bundle_partition
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.retraining.decide import (
@@ -28,45 +27,6 @@ VERDICTS_A_TICK = 500
 # Each new decision is a commit to the lake, and a tick has a minute.
 MOST_NEW = 10
 MOST_BACK = 1000
-LEARNING = (
-    "training_set",
-    "tuning",
-    "model",
-    "compressed_model",
-    "evaluation",
-    "model_card",
-    "bundle",
-    "gate",
-    "release",
-)
-
-
-def retraining_sensor(product: Product, assets: list[dg.AssetsDefinition]) -> dg.SensorDefinition:
-    """The sensor of one product: each new verdict gets one recorded decision.
-
-    A decision's id comes from its verdict, and the run it asks for has that id as its key: after a
-    restart, a lost cursor or a report that was made anew, nothing is decided or started twice.
-    """
-    keys = learning_keys(assets)
-
-    @dg.sensor(
-        name=f"{product.name}_retraining",
-        target=dg.AssetSelection.assets(*keys),
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        minimum_interval_seconds=tick_seconds(),
-        description="Reads verdicts; retrains, waits or alerts as `retrain:` in the YAML says.",
-        required_resource_keys={"decisions", "notifier"},
-    )
-    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        return tick(context, product, keys)
-
-    return sensor
-
-
-def learning_keys(assets: list[dg.AssetsDefinition]) -> list[dg.AssetKey]:
-    """The assets that make and release a challenger."""
-    specs = [spec for definition in assets for spec in definition.specs]
-    return [spec.key for spec in specs if spec.tags.get("stage") in LEARNING]
 
 
 def tick(

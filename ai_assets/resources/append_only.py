@@ -25,15 +25,14 @@ from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.naming import AssetName
 from ai_assets.resources.lake import Lake
 
-INSTANT = pl.Datetime("us", "UTC")
 MOST_FILES = 100
 _ATTEMPTS = 20
-_TYPES: dict[Any, str] = {
-    pl.String: "string",
-    pl.Float64: "double",
-    pl.Int64: "long",
-    pl.Boolean: "boolean",
-    INSTANT: "timestamp",
+_TYPES: dict[str, Any] = {
+    "string": pl.String,
+    "double": pl.Float64,
+    "long": pl.Int64,
+    "boolean": pl.Boolean,
+    "timestamp": pl.Datetime("us", "UTC"),
 }
 
 
@@ -44,16 +43,21 @@ class AppendOnly:
     Attributes:
         lake: Where it lies.
         name: Its name there.
-        schema: Its columns.
+        columns: The type of each column, as Delta calls it.
         key: The column that identifies a record.
         before: What columns that came later hold in the records from before them.
     """
 
     lake: Lake
     name: AssetName
-    schema: pl.Schema
+    columns: Mapping[str, str]
     key: str
     before: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def schema(self) -> pl.Schema:
+        """The columns as polars has them."""
+        return pl.Schema({name: _TYPES[kind] for name, kind in self.columns.items()})
 
     def append(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Write the record and return it; or return what is already there under its id.
@@ -114,15 +118,15 @@ class AppendOnly:
         from deltalake import Schema
         from deltalake.schema import PrimitiveType
 
-        columns = self.schema.items()
-        return Schema([Column(n, PrimitiveType(_TYPES[t]), nullable=True) for n, t in columns])
+        columns = self.columns.items()
+        return Schema([Column(n, PrimitiveType(kind), nullable=True) for n, kind in columns])
 
     def _rows(self, table: Any) -> pl.LazyFrame:
-        rows = pl.scan_delta(table)
+        rows, schema = pl.scan_delta(table), self.schema
         there = _columns(table)
-        later = [pl.lit(None, t).alias(n) for n, t in self.schema.items() if n not in there]
+        later = [pl.lit(None, t).alias(n) for n, t in schema.items() if n not in there]
         filled = [pl.col(name).fill_null(value) for name, value in self.before.items()]
-        rows = rows.with_columns(later).select(self.schema.names()).cast(self.schema)
+        rows = rows.with_columns(later).select(schema.names()).cast(schema)
         return rows.with_columns(filled)
 
     def _known(self, table: Any, key: str) -> dict[str, Any] | None:
@@ -139,7 +143,7 @@ class AppendOnly:
 
         rows = pl.DataFrame([dict(record)], schema=self.schema)
         once = CommitProperties(app_transactions=[Transaction(str(record[self.key]), 1)])
-        widens = not _columns(table).issuperset(self.schema.names())
+        widens = not _columns(table).issuperset(self.columns)
         try:
             write_deltalake(
                 table,

@@ -9,15 +9,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
 import ai_assets
 from ai_assets.lifecycle.errors import BundleError, did_you_mean
-from ai_assets.serving.bundle import Bundle, load_bundle
 from ai_assets.serving.place import FOLDER, state_root
+
+if TYPE_CHECKING:
+    from ai_assets.serving.bundle import Bundle
 
 BENTOFILE = "bentofile.yaml"
 PAYLOAD = "product"
@@ -69,15 +71,15 @@ class BundleStore(dg.ConfigurableResource):
         Raises:
             BundleError: the payload's signature does not verify, or BentoML cannot build it.
         """
-        tag = load_bundle(payload, self.trusted_key or None).tag
+        tag = self._verified(payload).tag
         with self._lock(tag):
             if not self._place(tag).is_dir():
                 self._build(payload, tag)
         return tag
 
-    def load(self, tag: str) -> Bundle:
+    def load(self, tag: str) -> "Bundle":
         """The verified bundle of a tag."""
-        return load_bundle(self.payload(tag), self.trusted_key or None)
+        return self._verified(self.payload(tag))
 
     def path(self, tag: str) -> Path:
         """The folder of the Bento.
@@ -105,6 +107,11 @@ class BundleStore(dg.ConfigurableResource):
         products = self.root / "bentos"
         names = sorted(p.name for p in products.iterdir()) if products.is_dir() else []
         return [tag for name in names for tag in self.tags(name)]
+
+    def _verified(self, payload: Path) -> "Bundle":
+        from ai_assets.serving.bundle import load_bundle
+
+        return load_bundle(payload, self.trusted_key or None)
 
     def _project(self) -> Path:
         return Path(self.project) if self.project else project_root()

@@ -3,28 +3,30 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import dagster as dg
-import polars as pl
 
 from ai_assets.lifecycle.naming import AssetName
-from ai_assets.resources.append_only import INSTANT, AppendOnly
 from ai_assets.resources.lake import Lake
 
-_COLUMNS: dict[str, Any] = {
-    "decision_id": pl.String,
-    "product": pl.String,
-    "partition": pl.String,
-    "recorded_at": INSTANT,
-    "action": pl.String,
-    "cause": pl.String,
-    "severity": pl.Float64,
-    "who": pl.String,
-    "why": pl.String,
-    "evidence": pl.String,
+if TYPE_CHECKING:
+    import polars as pl
+
+    from ai_assets.resources.append_only import AppendOnly
+
+COLUMNS = {
+    "decision_id": "string",
+    "product": "string",
+    "partition": "string",
+    "recorded_at": "timestamp",
+    "action": "string",
+    "cause": "string",
+    "severity": "double",
+    "who": "string",
+    "why": "string",
+    "evidence": "string",
 }
-SCHEMA = pl.Schema(_COLUMNS)
 
 
 class Decided(Protocol):
@@ -84,7 +86,7 @@ class DecisionLog(dg.ConfigurableResource):
         }
         return self._records(decision.product).append(record)
 
-    def history(self, product: str) -> pl.DataFrame:
+    def history(self, product: str) -> "pl.DataFrame":
         """All decisions in the order in which they were recorded."""
         return self._records(product).read().sort("recorded_at", "decision_id")
 
@@ -95,11 +97,15 @@ class DecisionLog(dg.ConfigurableResource):
 
     def find(self, product: str, decision_id: str) -> dict[str, Any] | None:
         """The decision with that id, its evidence as data; None if there is none."""
+        import polars as pl
+
         found = self.history(product).filter(pl.col("decision_id") == decision_id)
         if found.is_empty():
             return None
         record = found.row(0, named=True)
         return record | {"evidence": json.loads(record["evidence"])}
 
-    def _records(self, product: str) -> AppendOnly:
-        return AppendOnly(self.lake, AssetName(product, "decisions"), SCHEMA, "decision_id")
+    def _records(self, product: str) -> "AppendOnly":
+        from ai_assets.resources.append_only import AppendOnly
+
+        return AppendOnly(self.lake, AssetName(product, "decisions"), COLUMNS, "decision_id")

@@ -25,6 +25,13 @@ from ai_assets.lifecycle.errors import DataError, did_you_mean
 PARTITION = "_partition"
 TRIES = 60
 OPEN_FILES = 64
+_COMMITS = {
+    "version": pl.Int64,
+    "at": pl.Int64,
+    "partition": pl.String,
+    "rows": pl.Int64,
+    "digest": pl.String,
+}
 Options = dict[str, str]
 
 
@@ -177,6 +184,17 @@ def scan(
 
 
 _PATH = "_file_path"
+
+
+def commits(table: DeltaTable) -> pl.DataFrame:
+    """A row a commit and partition that it replaced, oldest first; `at` is UTC."""
+    rows = [
+        (commit["version"], commit["timestamp"], key, told["rows"], told["digest"])
+        for commit in table.history()
+        for key, told in json.loads(commit.get("ai_assets", "{}")).items()
+    ]
+    frame = pl.DataFrame(rows, schema=_COMMITS, orient="row").sort("version", "partition")
+    return frame.with_columns(pl.from_epoch("at", "ms").dt.replace_time_zone("UTC"))
 
 
 def polars_schema(table: DeltaTable) -> pl.Schema:

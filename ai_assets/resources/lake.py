@@ -5,40 +5,30 @@ partition or the one before, and a writer that is killed leaves nothing that any
 is refused when another came first; it is then tried again upon the newer table.
 """
 
-import json
 import os
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import polars as pl
 from pydantic import Field
 
-from ai_assets.lifecycle.cleaning.identity import Digest
-from ai_assets.lifecycle.errors import DataError, MissingPartitionsError, did_you_mean
+from ai_assets.lifecycle.errors import DataError, MissingPartitionsError
 from ai_assets.lifecycle.naming import AssetName
 from ai_assets.resources import artifacts
 from ai_assets.resources.artifacts import ArtifactVersion
 
 if TYPE_CHECKING:
+    import polars as pl
     from deltalake import DeltaTable
 
+    from ai_assets.resources.batches import Rows
     from ai_assets.resources.replacement import Replacement
     from ai_assets.resources.snapshot import Snapshot
 
 PARTITION = "_partition"
 WHOLE = "_all"
 ADMIT = "AI_ASSETS_ADMIT_NEW_COLUMNS"
-_COMMITS = {
-    "version": pl.Int64,
-    "at": pl.Int64,
-    "partition": pl.String,
-    "rows": pl.Int64,
-    "digest": pl.String,
-}
-Rows = pl.LazyFrame | pl.DataFrame | Iterable[pl.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -69,7 +59,7 @@ class Lake(dg.ConfigurableResource):
     def replace(
         self,
         name: AssetName,
-        frame: Rows,
+        frame: "Rows",
         partition: str | None = None,
         *,
         admit_new_columns: bool | None = None,
@@ -94,7 +84,7 @@ class Lake(dg.ConfigurableResource):
     def replace_many(
         self,
         name: AssetName,
-        frame: Rows,
+        frame: "Rows",
         partitions: list[str],
         *,
         admit_new_columns: bool | None = None,
@@ -104,9 +94,11 @@ class Lake(dg.ConfigurableResource):
         Raises:
             DataError: rows of a partition that is not listed, or as `replace`.
         """
+        from ai_assets.resources.batches import batches, by_partition
+
         table = self.replacing(name, partitions, admit_new_columns=admit_new_columns)
         for batch in batches(frame):
-            for key, part in _by_partition(batch, partitions, name):
+            for key, part in by_partition(batch, partitions, name):
                 table.add(key, part)
         return table.commit()
 
@@ -126,7 +118,7 @@ class Lake(dg.ConfigurableResource):
         version: int | None = None,
         *,
         with_partition: bool = False,
-    ) -> pl.LazyFrame:
+    ) -> "pl.LazyFrame":
         """The rows of the given partitions (all for None), as of a version (the newest for None).
 
         Raises:
@@ -169,7 +161,7 @@ class Lake(dg.ConfigurableResource):
         """
         return self._table(name, None).version()
 
-    def commits(self, name: AssetName) -> pl.DataFrame:
+    def commits(self, name: AssetName) -> "pl.DataFrame":
         """Who wrote what when: a row a commit and partition that it replaced, oldest first.
 
         Columns: `version`, `at` (UTC), `partition`, `rows`, `digest`.
@@ -177,18 +169,17 @@ class Lake(dg.ConfigurableResource):
         Raises:
             MissingPartitionsError: the table is not in the lake.
         """
-        rows = [
-            (commit["version"], commit["timestamp"], key, told["rows"], told["digest"])
-            for commit in self._table(name, None).history()
-            for key, told in json.loads(commit.get("ai_assets", "{}")).items()
-        ]
-        frame = pl.DataFrame(rows, schema=_COMMITS, orient="row").sort("version", "partition")
-        return frame.with_columns(pl.from_epoch("at", "ms").dt.replace_time_zone("UTC"))
+        from ai_assets.resources import delta
+
+        return delta.commits(self._table(name, None))
 
     def digest(
         self, name: AssetName, partition: str | None = None, version: int | None = None
     ) -> str:
         """The digest of a partition's content (of all rows for None), as `replace` gave it."""
+        from ai_assets.lifecycle.cleaning.identity import Digest
+        from ai_assets.resources.batches import batches
+
         rows = self.scan(name, None if partition is None else [partition], version)
         digest = Digest()
         for batch in batches(rows):
@@ -261,40 +252,7 @@ def _admitted() -> bool:
     return os.environ.get(ADMIT, "").lower() in ("1", "true", "yes")
 
 
-def batches(frame: Rows) -> Iterator[pl.DataFrame]:
-    """Frames whose union is the frame; at least one where the columns are known."""
-    if isinstance(frame, pl.DataFrame):
-        yield frame
-    elif isinstance(frame, pl.LazyFrame):
-        yield pl.DataFrame(schema=frame.collect_schema())
-        yield from frame.collect_batches(chunk_size=100_000, maintain_order=True)
-    else:
-        yield from frame
-
-
-def _by_partition(
-    batch: pl.DataFrame, keys: list[str], name: AssetName
-) -> Iterator[tuple[str, pl.DataFrame]]:
-    if PARTITION not in batch.columns:
-        raise DataError(
-            f"Rows for several partitions of {name.path} must have a column {PARTITION}."
-        )
-    if batch.is_empty():  # it still tells the columns
-        yield from ((key, batch.drop(PARTITION)) for key in keys)
-        return
-    if len(keys) == 1 and (batch[PARTITION] == keys[0]).all():
-        yield keys[0], batch.drop(PARTITION)
-        return
-    for (key,), part in batch.partition_by(PARTITION, as_dict=True, maintain_order=True).items():
-        if key not in keys:
-            raise DataError(
-                f"Rows of {name.path} must belong to one of the partitions {', '.join(keys)}, "
-                f"but got rows of {key!r}.{did_you_mean(str(key), keys)}"
-            )
-        yield str(key), part.drop(PARTITION)
-
-
-def write_metadata(written: TableVersion, schema: pl.Schema) -> dict[str, Any]:
+def write_metadata(written: TableVersion, schema: "pl.Schema") -> dict[str, Any]:
     """Dagster metadata of a write: rows, columns and version."""
     columns = [dg.TableColumn(name, str(kind)) for name, kind in schema.items()]
     return {

@@ -1,13 +1,15 @@
 """Assets that return and take frames, kept in the lake. The annotation chooses eager or lazy."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import polars as pl
 
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.naming import AssetName
 from ai_assets.resources.lake import PARTITION, Lake, TableVersion, write_metadata
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class LakeIOManager(dg.ConfigurableIOManager):
@@ -21,6 +23,8 @@ class LakeIOManager(dg.ConfigurableIOManager):
     lake: dg.ResourceDependency[Lake]
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        import polars as pl
+
         if obj is None:
             return
         if not isinstance(obj, pl.LazyFrame | pl.DataFrame):
@@ -33,13 +37,15 @@ class LakeIOManager(dg.ConfigurableIOManager):
         schema = pl.Schema({k: v for k, v in obj.collect_schema().items() if k != PARTITION})
         context.add_output_metadata(write_metadata(written, schema))
 
-    def load_input(self, context: dg.InputContext) -> pl.LazyFrame | pl.DataFrame:
+    def load_input(self, context: dg.InputContext) -> "pl.LazyFrame | pl.DataFrame":
+        import polars as pl
+
         name = asset_name(context.asset_key)
         lazy = self.lake.scan(name, _keys(context))
         return lazy.collect() if context.dagster_type.typing_type is pl.DataFrame else lazy
 
     def _write(
-        self, name: AssetName, frame: pl.LazyFrame | pl.DataFrame, keys: list[str] | None
+        self, name: AssetName, frame: "pl.LazyFrame | pl.DataFrame", keys: list[str] | None
     ) -> TableVersion:
         if keys is None:
             return self.lake.replace(name, frame, None)

@@ -4,32 +4,34 @@ import dataclasses
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import dagster as dg
-import polars as pl
 
 from ai_assets.lifecycle.errors import DataError, must_be
 from ai_assets.lifecycle.naming import AssetName
-from ai_assets.resources.append_only import INSTANT, AppendOnly
 from ai_assets.resources.lake import Lake
 
-_COLUMNS: dict[str, Any] = {
-    "release_id": pl.String,
-    "product": pl.String,
-    "effective_from": INSTANT,
-    "recorded_at": INSTANT,
-    "stable": pl.String,
-    "candidate": pl.String,
-    "split": pl.Float64,
-    "decision_id": pl.String,
-    "cause": pl.String,
-    "who": pl.String,
-    "why": pl.String,
-    "gate": pl.String,
-    "mode": pl.String,
+if TYPE_CHECKING:
+    import polars as pl
+
+    from ai_assets.resources.append_only import AppendOnly
+
+COLUMNS = {
+    "release_id": "string",
+    "product": "string",
+    "effective_from": "timestamp",
+    "recorded_at": "timestamp",
+    "stable": "string",
+    "candidate": "string",
+    "split": "double",
+    "decision_id": "string",
+    "cause": "string",
+    "who": "string",
+    "why": "string",
+    "gate": "string",
+    "mode": "string",
 }
-SCHEMA = pl.Schema(_COLUMNS)
 Mode = Literal["", "ab", "canary", "shadow", "bandit"]
 MODES: tuple[Mode, ...] = ("ab", "canary", "shadow", "bandit")
 
@@ -118,6 +120,8 @@ class ReleaseLedger(dg.ConfigurableResource):
             recorded_before: Look only at what had been written down before then: what one
                 believed, where a later correction says otherwise.
         """
+        import polars as pl
+
         if moment.tzinfo is None:
             raise DataError(must_be("moment", "a moment with a time zone", moment))
         entries = self.history(product).filter(pl.col("effective_from") <= moment)
@@ -125,11 +129,13 @@ class ReleaseLedger(dg.ConfigurableResource):
             entries = entries.filter(pl.col("recorded_at") < recorded_before)
         return Entry(**entries.row(-1, named=True)) if entries.height else None
 
-    def history(self, product: str) -> pl.DataFrame:
+    def history(self, product: str) -> "pl.DataFrame":
         """All entries by when they took effect; of one moment the last recorded comes last."""
         entries = self._records(product).read()
         return entries.sort("effective_from", "recorded_at", "release_id")
 
-    def _records(self, product: str) -> AppendOnly:
+    def _records(self, product: str) -> "AppendOnly":
+        from ai_assets.resources.append_only import AppendOnly
+
         name = AssetName(product, "release")
-        return AppendOnly(self.lake, name, SCHEMA, "decision_id", before={"mode": ""})
+        return AppendOnly(self.lake, name, COLUMNS, "decision_id", before={"mode": ""})

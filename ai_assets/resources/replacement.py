@@ -3,7 +3,8 @@
 from ai_assets.lifecycle.cleaning.identity import Digest
 from ai_assets.lifecycle.naming import AssetName
 from ai_assets.resources import delta
-from ai_assets.resources.lake import Rows, TableVersion, batches
+from ai_assets.resources.batches import Rows, batches
+from ai_assets.resources.lake import TableVersion
 
 
 class Replacement:

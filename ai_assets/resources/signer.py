@@ -13,7 +13,6 @@ from pydantic import Field
 
 from ai_assets.lifecycle.errors import BundleError
 from ai_assets.serving import signature
-from ai_assets.serving.bundle import payload_digest
 from ai_assets.serving.place import state_root
 
 if TYPE_CHECKING:
@@ -52,6 +51,8 @@ class Signer(dg.ConfigurableResource):
         Returns:
             The digest of the content, which the bundle's tag is made of.
         """
+        from ai_assets.serving.bundle import payload_digest
+
         files = signature.file_digests(folder)
         manifest = signature.canonical({"format": signature.FORMAT, **facts, "files": files})
         seal = {

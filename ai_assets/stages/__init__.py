@@ -1,32 +1,47 @@
-"""Thin Dagster bindings, a module a stage: load, call the lifecycle, report metadata and checks."""
+"""Thin Dagster bindings: what a stage is in `declared`, what it does in a module of its own.
+
+A stage's work is to load, call the lifecycle, and report metadata and checks.
+"""
 
 from collections.abc import Iterator
 
 from ai_assets.lifecycle.product import Product
-from ai_assets.stages.backtest import backtest_stage
 from ai_assets.stages.binding import Stage
-from ai_assets.stages.bundle import bundle_stage
-from ai_assets.stages.cleaned import cleaned_stage, rejected_stage
-from ai_assets.stages.compressed_model import compressed_model_stage
-from ai_assets.stages.drift import drift_report_stage, drift_stage
-from ai_assets.stages.evaluation import evaluation_stage
-from ai_assets.stages.features import features_stage
-from ai_assets.stages.gate import gate_stage
-from ai_assets.stages.labels import labels_stage
-from ai_assets.stages.model import family_stage, model_stage
-from ai_assets.stages.model_card import model_card_stage
-from ai_assets.stages.online import online_stage
-from ai_assets.stages.operations import operations_stage
-from ai_assets.stages.performance import performance_stage
-from ai_assets.stages.predictions import predictions_stage
-from ai_assets.stages.raw import raw_stage
-from ai_assets.stages.release import release_stage
-from ai_assets.stages.scored_file import scored_file_stage
-from ai_assets.stages.served import feedback_stage, served_stage
-from ai_assets.stages.served_drift import served_drift_stage
-from ai_assets.stages.training_set import training_set_stage
-from ai_assets.stages.tuning import tuning_stage
-from ai_assets.stages.verdict import verdict_stage
+from ai_assets.stages.declared.data import (
+    cleaned_stage,
+    features_stage,
+    labels_stage,
+    online_stage,
+    raw_stage,
+    rejected_stage,
+)
+from ai_assets.stages.declared.learning import (
+    compressed_model_stage,
+    evaluation_stage,
+    family_stage,
+    model_card_stage,
+    model_stage,
+    training_set_stage,
+    tuning_stage,
+)
+from ai_assets.stages.declared.releasing import (
+    bundle_stage,
+    gate_stage,
+    predictions_stage,
+    release_stage,
+    scored_file_stage,
+)
+from ai_assets.stages.declared.watching import (
+    backtest_stage,
+    drift_report_stage,
+    drift_stage,
+    feedback_stage,
+    operations_stage,
+    performance_stage,
+    served_drift_stage,
+    served_stage,
+    verdict_stage,
+)
 
 
 def tabular_stages(product: Product) -> Iterator[Stage]:

@@ -9,50 +9,18 @@ import polars as pl
 from ai_assets.lifecycle.compression.onnx_session import open_session, run_session
 from ai_assets.lifecycle.evaluation.metrics import scored, values_of
 from ai_assets.lifecycle.features.encoding import Encoding
-from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.calibration import Calibration
 from ai_assets.lifecycle.schema.scores import series_of, squeezed
 from ai_assets.lifecycle.training.whole import Learned, learn
 from ai_assets.stages import shown
-from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.binding import Finding, Outcome, StageRun
+from ai_assets.stages.declared.watching import COMPARED, rolling_window
 from ai_assets.stages.evaluation import answers_as_declared, scores_of
 from ai_assets.stages.learnable import learned_partitions
 from ai_assets.stages.training_data import artifact, read_json
 
 LINES = ("never", "rolling", "expanding")
 JUDGED = ("log_loss", "roc_auc", "brier")
-COMPARED = Guard(
-    "policies_compared",
-    "A release was in production when the partition began, a model was there of the partition "
-    "before, and labels arrived.",
-)
-
-
-def backtest_stage(product: Product) -> Stage:
-    """The stage that replays the other policies on one partition."""
-    rolling = rolling_window(product)
-    return Stage(
-        stage="backtest",
-        asset="backtest",
-        description="What other policies would have answered: the first release for ever, the "
-        f"model of the {rolling} partitions before, one of all partitions before.",
-        compute=replay_policies,
-        kinds=frozenset({"python", "deltalake"}),
-        upstream=[
-            Upstream("features"),
-            Upstream("labels"),
-            Upstream("compressed_model", 1, until=1),
-        ],
-        guards=[COMPARED],
-        code=("training", "learners"),
-        settings=product.declaration.training.model_dump_json() + str(rolling),
-    )
-
-
-def rolling_window(product: Product) -> int:
-    """Partitions that the policy `rolling` learns from."""
-    declared = product.declaration
-    return declared.backtest.rolling or declared.training.window
 
 
 def replay_policies(run: StageRun) -> Outcome:

@@ -10,12 +10,12 @@ import polars as pl
 
 from ai_assets.lifecycle.drift.profile import Profile, profile
 from ai_assets.lifecycle.errors import BundleError
-from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.scores import SCORED, confidence
 from ai_assets.resources.bundles import BundleStore, project_root
 from ai_assets.serving.bundle import manifest_facts, plan_file, schema_files
 from ai_assets.stages import shown
-from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream, digest
+from ai_assets.stages.binding import Finding, Outcome, StageRun, digest
+from ai_assets.stages.declared.releasing import MAX_BYTES, SMALL, VERIFIED
 from ai_assets.stages.evaluation import scores_of_test_rows
 from ai_assets.stages.monitoring import FILE, watched
 from ai_assets.stages.training_data import (
@@ -26,34 +26,6 @@ from ai_assets.stages.training_data import (
     save_folder,
     write_json,
 )
-
-MAX_BYTES = 20_000_000
-VERIFIED = Guard(
-    "signature_verifies", "The built bundle's signature and every file of it verify.", blocking=True
-)
-SMALL = Guard("small", f"The bundle is below {MAX_BYTES // 1_000_000} MB without its dependencies.")
-
-
-def bundle_stage(product: Product) -> Stage:
-    """The stage that packs, signs and builds."""
-    return Stage(
-        stage="bundle",
-        asset="bundle",
-        description="A signed Bento: model, feature query, lookups, drift reference, card, SBOM.",
-        compute=build_bundle,
-        kinds=frozenset({"bentoml", "onnx"}),
-        upstream=[
-            Upstream("compressed_model"),
-            Upstream("evaluation"),
-            Upstream("model_card"),
-            Upstream("training_set"),
-            *(Upstream(f"cleaned/{name}", partitioned=False) for name in product.lookups),
-        ],
-        guards=[VERIFIED, SMALL],
-        code=("features", "schema", "drift", "verdict/sketch.py"),
-        settings=product.features_sql
-        + product.declaration.model_dump_json(include={"tables", "serving"}),
-    )
 
 
 def build_bundle(run: StageRun) -> Outcome:

@@ -1,60 +1,16 @@
 """cleaned/<table>: rows that meet the contract; rejected/<table>: the others, with the rule."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 import polars as pl
 
 from ai_assets.lifecycle.cleaning import CleaningCounts, clean
 from ai_assets.lifecycle.cleaning.identity import Digest
-from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.resources.lake import TableVersion
 from ai_assets.stages import shown
-from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
-
-ACCOUNTED = Guard(
-    "every_row_accounted_for",
-    "Nothing is dropped silently: raw rows = cleaned + rejected + duplicates.",
-    blocking=True,
-)
-WITHIN_LIMIT = Guard(
-    "few_rows_rejected",
-    "The share of rows that break the contract stays within the declared `max_rejected`.",
-    blocking=True,
-)
-
-
-def cleaned_stage(product: Product, name: str, table: Table) -> Stage:
-    """The stage that holds one table to its contract."""
-    return Stage(
-        stage="cleaned",
-        asset=f"cleaned/{name}",
-        description=f"{table.description or name} Rows that meet the contract, typed.",
-        together=partial(apply_contract, name=name, table=table),
-        kinds=frozenset({"polars", "deltalake"}),
-        upstream=[Upstream(f"raw/{name}", partitioned=product.is_partitioned(name))],
-        guards=[ACCOUNTED, WITHIN_LIMIT],
-        partitioned=product.is_partitioned(name),
-        ranges=True,
-        code=("cleaning",),
-        settings=table.model_dump_json(exclude={"source"}),
-    )
-
-
-def rejected_stage(product: Product, name: str, table: Table) -> Stage:
-    """The stage that shows what the contract kept out."""
-    return Stage(
-        stage="rejected",
-        asset=f"rejected/{name}",
-        description=f"Rows of {name} that break the contract, with the rule they broke.",
-        together=partial(show_rejected, name=name),
-        kinds=frozenset({"polars", "deltalake"}),
-        upstream=[Upstream(f"cleaned/{name}", partitioned=product.is_partitioned(name))],
-        partitioned=product.is_partitioned(name),
-        ranges=True,
-        code=("cleaning",),
-    )
+from ai_assets.stages.binding import Finding, Outcome, StageRun
+from ai_assets.stages.declared.data import ACCOUNTED, WITHIN_LIMIT
 
 
 def apply_contract(runs: Sequence[StageRun], name: str, table: Table) -> list[Outcome]:

@@ -19,13 +19,13 @@ from ai_assets.lifecycle.compression.onnx_session import open_session, run_sessi
 from ai_assets.lifecycle.compression.parity import budget_ok, onnx_parity_ok
 from ai_assets.lifecycle.learners.base import Model
 from ai_assets.lifecycle.learners.lightgbm import LightGbmModel
-from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.calibration import Calibration
 from ai_assets.lifecycle.schema.decision import Decision
 from ai_assets.lifecycle.training.calibration import fit_calibration
 from ai_assets.lifecycle.training.threshold import Threshold, choose_threshold
 from ai_assets.stages import shown
-from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.binding import Finding, Outcome, StageRun
+from ai_assets.stages.declared.learning import BUDGET, PARITY
 from ai_assets.stages.model import load_models
 from ai_assets.stages.training_data import (
     TrainingData,
@@ -33,33 +33,6 @@ from ai_assets.stages.training_data import (
     save_folder,
     write_json,
 )
-
-PARITY = Guard(
-    "answers_like_the_model",
-    "The exported graph gives the outputs of the model it was made from, to 1e-5.",
-    blocking=True,
-)
-BUDGET = Guard(
-    "within_budget",
-    "Metric loss against the parent, size and latency stay within the declared budget.",
-    blocking=True,
-)
-
-
-def compressed_model_stage(product: Product) -> Stage:
-    """The stage that exports, shrinks and measures the winner."""
-    return Stage(
-        stage="compressed_model",
-        asset="compressed_model",
-        description="What is served: the smallest ONNX graph that answers like the winner, within "
-        "the declared budget.",
-        compute=compress,
-        kinds=frozenset({"onnx"}),
-        upstream=[Upstream("model"), Upstream("training_set")],
-        guards=[PARITY, BUDGET],
-        code=("compression", "learners"),
-        settings=product.declaration.compression.model_dump_json(),
-    )
 
 
 def compress(run: StageRun) -> Outcome:

@@ -14,47 +14,11 @@ from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.scores import SCORE, SCORED
 from ai_assets.serving.bundle import Bundle
 from ai_assets.stages import shown
-from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.binding import Finding, Outcome, StageRun
+from ai_assets.stages.declared.watching import NO_DRIFT
 from ai_assets.stages.predictions import features_for, release_at_start
 from ai_assets.stages.training_data import save_folder
 from ai_assets.stages.training_set import ROW_COLUMNS
-
-NO_DRIFT = Guard(
-    "inputs_as_learned",
-    "No feature, not the score and not the features together have drifted from the reference.",
-)
-
-
-def drift_stage(product: Product) -> Stage:
-    """The stage that measures drift over all rows."""
-    return Stage(
-        stage="drift",
-        asset="drift",
-        description="How far features and scores lie from what the release learned from, over all "
-        "rows.",
-        compute=measure_drift,
-        kinds=frozenset({"polars", "deltalake"}),
-        upstream=[Upstream("predictions"), Upstream("features")],
-        guards=[NO_DRIFT],
-        ranges=True,
-        code=("drift",),
-        settings=product.declaration.drift.model_dump_json(),
-    )
-
-
-def drift_report_stage(product: Product) -> Stage:
-    """The stage that draws Evidently's report."""
-    return Stage(
-        stage="drift_report",
-        asset="drift_report",
-        description="Evidently's page on the partition's drift, on a bounded sample. For people; "
-        "nothing waits for it.",
-        compute=draw_report,
-        kinds=frozenset({"evidently"}),
-        upstream=[Upstream("drift")],
-        code=("drift",),
-        settings=str(product.declaration.drift.sample),
-    )
 
 
 def measure_drift(run: StageRun) -> Outcome:

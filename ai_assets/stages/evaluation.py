@@ -15,7 +15,8 @@ from ai_assets.lifecycle.schema.scores import squeezed
 from ai_assets.serving.bundle import Bundle
 from ai_assets.serving.scoring import Scorer
 from ai_assets.stages import shown
-from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.binding import Finding, Outcome, StageRun
+from ai_assets.stages.declared.learning import BETTER_THAN_BASE_RATE
 from ai_assets.stages.learnable import learned_partitions
 from ai_assets.stages.training_data import (
     TrainingData,
@@ -24,27 +25,6 @@ from ai_assets.stages.training_data import (
     read_json,
     save_folder,
 )
-
-BETTER_THAN_BASE_RATE = Guard(
-    "better_than_the_base_rate",
-    "The log loss on test rows is below that of always answering how common the classes are.",
-)
-
-
-def evaluation_stage(product: Product) -> Stage:
-    """The stage that judges the compressed model on test rows."""
-    return Stage(
-        stage="evaluation",
-        asset="evaluation",
-        description="Metrics with bootstrap intervals, slices and plots of what is served, on test "
-        "rows.",
-        compute=evaluate_served,
-        kinds=frozenset({"python", "mlflow"}),
-        upstream=[Upstream("compressed_model"), Upstream("model"), Upstream("training_set")],
-        guards=[BETTER_THAN_BASE_RATE],
-        code=("evaluation",),
-        settings=",".join(product.declaration.slices),
-    )
 
 
 def evaluate_served(run: StageRun) -> Outcome:

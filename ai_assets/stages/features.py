@@ -10,46 +10,14 @@ from ai_assets.lifecycle.features.lineage import Origin, column_lineage, late_fe
 from ai_assets.lifecycle.features.partitions import Part, Query, features_of_partitions
 from ai_assets.lifecycle.partitions import missing_partitions
 from ai_assets.lifecycle.product import Product
-from ai_assets.lifecycle.schema.durations import format_duration
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.resources.lake import WHOLE
 from ai_assets.stages import shown
-from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.binding import Finding, Outcome, StageRun
+from ai_assets.stages.declared.data import NO_LATE_COLUMNS, NOTHING_TOO_EARLY
 
 if TYPE_CHECKING:
     from ai_assets.resources.snapshot import Snapshot
-
-NO_LATE_COLUMNS = Guard(
-    "no_late_column_of_the_request",
-    "No feature reaches a column of `request` that becomes known after the answer is given.",
-    blocking=True,
-)
-NOTHING_TOO_EARLY = Guard(
-    "nothing_known_too_early",
-    "Changing every value that was not yet known at the horizon leaves all features the same.",
-    blocking=True,
-)
-
-
-def features_stage(product: Product) -> Stage:
-    """The stage that runs the feature query."""
-    upstream = [
-        Upstream(f"cleaned/{name}", product.reach, product.is_partitioned(name))
-        for name in product.declaration.tables
-    ]
-    return Stage(
-        stage="features",
-        asset="features",
-        description="What is known of each request row when the answer is given: "
-        f"{format_duration(product.declaration.horizon)} before the event.",
-        together=compute_features,
-        kinds=frozenset({"duckdb", "sql", "deltalake"}),
-        upstream=upstream,
-        guards=[NO_LATE_COLUMNS, NOTHING_TOO_EARLY],
-        ranges=True,
-        code=("features",),
-        settings=product.features_sql + str(product.declaration.horizon),
-    )
 
 
 def compute_features(runs: Sequence[StageRun]) -> list[Outcome]:

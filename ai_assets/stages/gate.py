@@ -8,11 +8,11 @@ import polars as pl
 from ai_assets.lifecycle.gate.champion import Comparison, compare, no_comparison
 from ai_assets.lifecycle.gate.compatible import incompatible
 from ai_assets.lifecycle.gate.limits import GateResult, judge
-from ai_assets.lifecycle.product import Product
 from ai_assets.resources.ledger import Entry
 from ai_assets.serving.bundle import Bundle
 from ai_assets.stages import shown
-from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream, digest
+from ai_assets.stages.binding import Finding, Outcome, StageRun, digest
+from ai_assets.stages.declared.releasing import BETTER, COMPATIBLE, WITHIN_LIMITS
 from ai_assets.stages.evaluation import (
     answers_as_declared,
     scores_of,
@@ -30,40 +30,6 @@ from ai_assets.stages.training_data import (
     save_folder,
     write_json,
 )
-
-WITHIN_LIMITS = Guard(
-    "within_limits", "The evaluation, size and latency meet every declared limit.", blocking=True
-)
-BETTER = Guard(
-    "better_than_the_champion",
-    "On the same test rows the challenger is better than what is in production, by the declared "
-    "margin, and clearly worse in no slice.",
-)
-COMPATIBLE = Guard(
-    "callers_can_still_call",
-    "Whoever calls the bundle in production can call this one, or a new major version is declared.",
-)
-
-
-def gate_stage(product: Product) -> Stage:
-    """The stage that judges a bundle against the declared limits and the champion."""
-    return Stage(
-        stage="gate",
-        asset="gate",
-        description="Whether the bundle may be released: declared limits, the champion on the same "
-        "rows, compatible schema.",
-        compute=judge_bundle,
-        kinds=frozenset({"python"}),
-        upstream=[
-            Upstream("bundle"),
-            Upstream("evaluation"),
-            Upstream("compressed_model"),
-            Upstream("training_set"),
-        ],
-        guards=[WITHIN_LIMITS, BETTER, COMPATIBLE],
-        code=("gate",),
-        settings=product.declaration.gate.model_dump_json(),
-    )
 
 
 def judge_bundle(run: StageRun) -> Outcome:

@@ -11,31 +11,11 @@ from typing import Any
 import polars as pl
 
 from ai_assets.lifecycle.labels import completed, label_rows
-from ai_assets.lifecycle.product import Product, TabularDeclaration
+from ai_assets.lifecycle.product import TabularDeclaration
 from ai_assets.stages import shown
-from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.binding import Finding, Outcome, StageRun
+from ai_assets.stages.declared.data import of_the_classes
 from ai_assets.stages.served import last_of_each_row
-
-BOTH_CLASSES = Guard("both_classes", "The partition has rows of both classes.")
-EVERY_CLASS = Guard("every_class", "The partition has rows of every declared class.")
-
-
-def labels_stage(product: Product) -> Stage:
-    """The stage that computes labels."""
-    declared = product.declaration
-    return Stage(
-        stage="labels",
-        asset="labels",
-        description=f"{declared.description} The outcome, once known: {declared.label.sql}; "
-        "where that is null, what callers told.",
-        compute=compute_labels,
-        kinds=frozenset({"duckdb", "deltalake"}),
-        upstream=[Upstream(f"cleaned/{declared.request}"), Upstream("feedback")],
-        guards=[_guard(product)],
-        ranges=True,
-        code=("labels.py",),
-        settings=declared.label.model_dump_json(),
-    )
 
 
 def compute_labels(run: StageRun) -> Outcome:
@@ -62,12 +42,8 @@ def compute_labels(run: StageRun) -> Outcome:
             **from_callers,
             **_shares(known, declared),
         },
-        {_guard(run.product).name: _classes_there(known, declared)},
+        {of_the_classes(run.product).name: _classes_there(known, declared)},
     )
-
-
-def _guard(product: Product) -> Guard:
-    return EVERY_CLASS if product.declaration.label.task == "multiclass" else BOTH_CLASSES
 
 
 def _shares(known: pl.Series, declared: TabularDeclaration) -> dict[str, Any]:

@@ -9,13 +9,12 @@ import polars as pl
 from ai_assets.lifecycle.evaluation import plots
 from ai_assets.lifecycle.learners.base import Model, read_arrays
 from ai_assets.lifecycle.learners.blend import BlendModel
-from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.training.calibration import fit_calibration
 from ai_assets.lifecycle.training.compete import Competition, compete
 from ai_assets.lifecycle.training.fitting import fit_model, load_model, refit_model
 from ai_assets.lifecycle.training.metrics import metric_value
 from ai_assets.stages import shown
-from ai_assets.stages.binding import Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.binding import Outcome, StageRun
 from ai_assets.stages.training_data import (
     TrainingData,
     artifact,
@@ -27,41 +26,7 @@ from ai_assets.stages.training_data import (
 )
 from ai_assets.stages.tuning import HELD_OUT
 
-_KINDS = {"linear": "scikitlearn", "lightgbm": "lightgbm", "mlp": "pytorch"}
 _STEPS_BETWEEN_WORDS = 100
-
-
-def family_stage(product: Product, family: str) -> Stage:
-    """The stage that fits one family with its tuned parameters."""
-    return Stage(
-        stage="model",
-        asset=f"model/{family}",
-        description=f"The {family} model, fitted on train rows; validation rows say when to stop.",
-        compute=partial(fit_family, family=family),
-        kinds=frozenset({_KINDS.get(family, "python"), "mlflow"}),
-        upstream=[Upstream("training_set"), Upstream("tuning")],
-        code=("learners", "training"),
-        settings=product.declaration.training.model_dump_json(exclude={"tune", "refit"}),
-    )
-
-
-def model_stage(product: Product) -> Stage:
-    """The stage that lets the families compete."""
-    training = product.declaration.training
-    return Stage(
-        stage="model",
-        asset="model",
-        description="The family, or the blend of families, that does best ahead in time, and why.",
-        compute=choose_model,
-        kinds=frozenset({"python", "mlflow"}),
-        upstream=[
-            Upstream("training_set"),
-            Upstream("tuning"),
-            *(Upstream(f"model/{family}") for family in training.families),
-        ],
-        code=("learners", "training"),
-        settings=training.model_dump_json(exclude={"tune"}),
-    )
 
 
 def fit_family(run: StageRun, family: str) -> Outcome:

@@ -9,7 +9,7 @@ from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.calibration import Calibration
 from ai_assets.lifecycle.schema.durations import format_duration
 from ai_assets.stages import shown
-from ai_assets.stages.binding import Outcome, Stage, StageRun, Upstream, digest
+from ai_assets.stages.binding import Outcome, StageRun, digest
 from ai_assets.stages.bundle import data_versions
 from ai_assets.stages.features import schemas
 from ai_assets.stages.learnable import learned_partitions
@@ -21,20 +21,6 @@ from ai_assets.stages.training_data import (
 )
 
 _FAMILY_COLUMNS = ("family", "value", "difference", "low", "high", "clear")
-
-
-def model_card_stage(product: Product) -> Stage:
-    """The stage that writes the card."""
-    return Stage(
-        stage="model_card",
-        asset="model_card",
-        description="What a person should know before using the model, on one page.",
-        compute=write_card,
-        kinds=frozenset({"markdown"}),
-        upstream=[Upstream("evaluation"), Upstream("model"), Upstream("compressed_model")],
-        code=("card",),
-        settings=product.declaration.model_dump_json(),
-    )
 
 
 def write_card(run: StageRun) -> Outcome:

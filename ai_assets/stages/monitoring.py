@@ -14,6 +14,7 @@ from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.verdict.concept import Calibrated, calibrated, labelled
 from ai_assets.lifecycle.verdict.sketch import TableSketch, table_sketch
 from ai_assets.stages.binding import StageRun, code_version
+from ai_assets.stages.declared.data import cleaned_stage, features_stage, labels_stage
 from ai_assets.stages.learnable import learned_partitions
 
 FILE = "monitoring.json"
@@ -117,10 +118,6 @@ def timezone(product: Product) -> str:
 
 def code_versions(product: Product) -> dict[str, str]:
     """Code versions of all that stands between the source and the features, by asset."""
-    from ai_assets.stages.cleaned import cleaned_stage
-    from ai_assets.stages.features import features_stage
-    from ai_assets.stages.labels import labels_stage
-
     tables = product.declaration.tables.items()
     stages = [cleaned_stage(product, name, table) for name, table in tables]
     stages += [labels_stage(product), features_stage(product)]

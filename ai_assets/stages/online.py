@@ -1,27 +1,10 @@
 """online/<table>: the latest rows of a time-varying table, for the server to read."""
 
-from functools import partial
-
 import polars as pl
 
-from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.stages import shown
-from ai_assets.stages.binding import Outcome, Stage, StageRun, Upstream
-
-
-def online_stage(product: Product, name: str, table: Table) -> Stage:
-    """The stage that keeps the newest snapshot of one history table."""
-    return Stage(
-        stage="online",
-        asset=f"online/{name}",
-        description=f"Latest {name}, as far back as features look. Read by the server.",
-        compute=partial(take_latest, name=name, table=table),
-        kinds=frozenset({"polars", "deltalake"}),
-        upstream=[Upstream(f"cleaned/{name}")],
-        partitioned=False,
-        settings=str(product.declaration.lookback),
-    )
+from ai_assets.stages.binding import Outcome, StageRun
 
 
 def take_latest(run: StageRun, name: str, table: Table) -> Outcome:

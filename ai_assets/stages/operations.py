@@ -15,32 +15,14 @@ from ai_assets.lifecycle.operations.challenger import Became, became
 from ai_assets.lifecycle.operations.page import Chapter, operations_page
 from ai_assets.lifecycle.operations.plot import drift_map, losses
 from ai_assets.lifecycle.operations.policies import LOOP, compare_policies, monthly_losses
-from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.scores import score_column
 from ai_assets.lifecycle.verdict.evidence import Verdict
 from ai_assets.stages import shown
 from ai_assets.stages.backtest import LINES
-from ai_assets.stages.binding import Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.binding import Outcome, StageRun
 from ai_assets.stages.training_data import read_json, save_folder
 
 SHOWN = ("log_loss", "roc_auc")
-
-
-def operations_stage(product: Product) -> Stage:
-    """The stage that draws the page."""
-    return Stage(
-        stage="operations",
-        asset="operations",
-        description="The product in operation: what was in production, how it did, what was "
-        "decided and why, and what other policies would have given.",
-        compute=draw_page,
-        kinds=frozenset({"html"}),
-        upstream=[
-            Upstream(name, partitioned=False)
-            for name in ("verdict", "performance", "release", "backtest")
-        ],
-        partitioned=False,
-    )
 
 
 def draw_page(run: StageRun) -> Outcome:

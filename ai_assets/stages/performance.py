@@ -15,19 +15,15 @@ from ai_assets.lifecycle.estimation.plot import estimates
 from ai_assets.lifecycle.estimation.quality import Told, history
 from ai_assets.lifecycle.evaluation import plots
 from ai_assets.lifecycle.evaluation.bootstrap import Estimate
-from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.scores import SCORES, score_column, scores_in
 from ai_assets.lifecycle.verdict.concept import concept_evidence, labelled
 from ai_assets.stages import shown
-from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.binding import Finding, Outcome, StageRun
+from ai_assets.stages.declared.watching import AS_ESTIMATED
 from ai_assets.stages.outcomes import Outcomes, arrived_outcomes, days_of
 from ai_assets.stages.predictions import release_at_start
 
 FEWEST = 30
-AS_ESTIMATED = Guard(
-    "as_estimated",
-    "Once labels have arrived, the log loss lies where the scores alone said it would.",
-)
 SCHEMA = {
     "metric": pl.String,
     "bundle": pl.String,
@@ -41,30 +37,6 @@ SCHEMA = {
     "realised_high": pl.Float64,
     "valid": pl.Boolean,
 }
-
-
-def performance_stage(product: Product) -> Stage:
-    """The stage that estimates and judges the release."""
-    return Stage(
-        stage="performance",
-        asset="performance",
-        description="How well the release does: estimated from its scores, and by the labels that "
-        "have arrived.",
-        compute=judge_release,
-        kinds=frozenset({"python", "deltalake"}),
-        # Earlier partitions are read where they are there; to depend on them would make the first
-        # partitions after a release wait for scores from before it.
-        upstream=[
-            Upstream("predictions"),
-            Upstream("labels"),
-            Upstream("served"),
-            Upstream("feedback"),
-        ],
-        guards=[AS_ESTIMATED],
-        code=("estimation",),
-        settings=product.declaration.label.model_dump_json()
-        + product.declaration.causes.model_dump_json(),
-    )
 
 
 def judge_release(run: StageRun) -> Outcome:

@@ -11,27 +11,10 @@ from ai_assets.lifecycle.schema.scores import SCORE, SCORES, confidence, series_
 from ai_assets.resources.ledger import Entry
 from ai_assets.serving.bundle import Bundle
 from ai_assets.stages import shown
-from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.binding import Finding, Outcome, StageRun
+from ai_assets.stages.declared.releasing import IN_PRODUCTION
 from ai_assets.stages.evaluation import answers_as_declared, scores_of
 from ai_assets.stages.features import request_and_history
-
-IN_PRODUCTION = Guard(
-    "scored_by_a_release", "A release was in production when the partition began."
-)
-
-
-def predictions_stage(product: Product) -> Stage:
-    """The stage that scores a partition as production would have."""
-    return Stage(
-        stage="predictions",
-        asset="predictions",
-        description="Each request row scored by what was in production when its partition began.",
-        compute=score_partition,
-        kinds=frozenset({"onnx", "deltalake"}),
-        upstream=[Upstream("features"), Upstream("release", partitioned=False)],
-        guards=[IN_PRODUCTION],
-        ranges=True,
-    )
 
 
 def score_partition(run: StageRun) -> Outcome:

@@ -1,37 +1,17 @@
 """raw/<table>: the source's rows, as the source has them."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import polars as pl
 
 from ai_assets.lifecycle.cleaning import ColumnsError, check_columns
-from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.lifecycle.sources import read_source
 from ai_assets.stages import shown
 from ai_assets.stages.anomalies import changed_rows, ordered
-from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun
+from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.broken_source import tell_broken_source
-
-HAS_ROWS = Guard("has_rows", "The source gave at least one row.")
-_KINDS = {"python": "python", "sql": "sql", "http": "http", "delta": "deltalake"}
-
-
-def raw_stage(product: Product, name: str, table: Table) -> Stage:
-    """The stage that copies one table from its source into the lake."""
-    return Stage(
-        stage="raw",
-        asset=f"raw/{name}",
-        description=f"{table.description or name} As the source has it.",
-        together=partial(copy_sources, name=name, table=table),
-        kinds=frozenset({_KINDS.get(table.source.kind, table.source.kind), "polars"}),
-        guards=[HAS_ROWS],
-        partitioned=product.is_partitioned(name),
-        ranges=True,
-        code=("sources",),
-        settings=table.source.model_dump_json() + ",".join(table.ignore),
-    )
+from ai_assets.stages.declared.data import HAS_ROWS
 
 
 def copy_sources(runs: Sequence[StageRun], name: str, table: Table) -> list[Outcome]:

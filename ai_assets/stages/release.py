@@ -6,11 +6,10 @@ from typing import Any
 
 import polars as pl
 
-from ai_assets.lifecycle.product import Product
 from ai_assets.resources.ledger import Entry
 from ai_assets.resources.notify import Alert
 from ai_assets.stages import shown
-from ai_assets.stages.binding import Outcome, Stage, StageRun, Upstream, digest
+from ai_assets.stages.binding import Outcome, StageRun, digest
 from ai_assets.stages.releasable import (
     bundle_of,
     check_built,
@@ -30,20 +29,6 @@ _RULE: dict[str, Any] = {
     "rule": pl.String, "allows": pl.Boolean, "value": pl.Float64, "limit": pl.Float64,
     "words": pl.String,
 }  # fmt: skip
-
-
-def release_stage(product: Product) -> Stage:
-    """The stage that appends to the ledger."""
-    return Stage(
-        stage="release",
-        asset="release",
-        description="What is in production: bundle, since when (event time), decided by whom, why.",
-        compute=append_release,
-        kinds=frozenset({"deltalake"}),
-        upstream=[Upstream("gate")],
-        partitioned=False,
-        config=ReleaseConfig,
-    )
 
 
 def append_release(run: StageRun) -> Outcome:

@@ -4,50 +4,17 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import dagster as dg
 import polars as pl
-from pydantic import Field
 
 from ai_assets.lifecycle.errors import DataError
-from ai_assets.lifecycle.product import Product
 from ai_assets.stages import shown
-from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream, digest
+from ai_assets.stages.binding import Finding, Outcome, StageRun, digest
+from ai_assets.stages.declared.releasing import ALL_SCORED, ScoredFileConfig
 from ai_assets.stages.release import check_built
 from ai_assets.stages.training_data import save_folder
 
-ALL_SCORED = Guard("every_row_scored", "No row of the file was rejected.")
 ANSWERS, REJECTED = "answers.parquet", "answers.rejected.parquet"
 _SHOWN = 10
-
-
-class ScoredFileConfig(dg.Config):
-    """Which file to score, and by what."""
-
-    file: str | None = Field(
-        default=None, description="Rows of the request table, as .parquet or .csv."
-    )
-    bundle: str | None = Field(
-        default=None, description="Tag of the bundle that answers; default: what is in production."
-    )
-    rows_at_once: int = Field(default=50_000, ge=1, description="How many rows are read at a time.")
-
-
-def scored_file_stage(product: Product) -> Stage:
-    """The stage that scores a file that somebody names in the launchpad."""
-    return Stage(
-        stage="scored_file",
-        asset="scored_file",
-        description="Answers to a file of rows (Parquet or CSV) named in the launchpad.",
-        compute=score_named_file,
-        kinds=frozenset({"onnx", "parquet"}),
-        upstream=[
-            Upstream("release", partitioned=False),
-            *(Upstream(f"online/{name}", partitioned=False) for name in product.history),
-        ],
-        guards=[ALL_SCORED],
-        partitioned=False,
-        config=ScoredFileConfig,
-    )
 
 
 def score_named_file(run: StageRun) -> Outcome:

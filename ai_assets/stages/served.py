@@ -22,16 +22,10 @@ from ai_assets.serving.record.decode import Row, features_text, moment, rows_of
 from ai_assets.serving.record.feedback import micros
 from ai_assets.serving.record.store import Span, Store, log_place, read_store
 from ai_assets.stages import shown
-from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun
+from ai_assets.stages.binding import Finding, Outcome, StageRun
+from ai_assets.stages.declared.watching import OF_A_RELEASE, ONE_OUTCOME, WHOLE
 from ai_assets.stages.retention import OF_AN_OUTCOME, forget_answers, forget_outcomes, oldest_kept
 
-OF_A_RELEASE = Guard(
-    "answered_by_a_release", "Each bundle that answered stands in the ledger of releases."
-)
-WHOLE = Guard(
-    "all_of_the_log", "The lake holds each answer of the log to a row of then, once.", blocking=True
-)
-ONE_OUTCOME = Guard("one_outcome_a_row", "No row was told to have come out in two ways.")
 _MOMENT = pl.Datetime("us", "UTC")
 SERVED: dict[str, Any] = {
     "_row_id": pl.Int64, "prediction_id": pl.String, "event_time": _MOMENT, "asked_at": _MOMENT,
@@ -48,34 +42,6 @@ _KEY_TYPES: dict[str, Any] = {
     "string": pl.String, "int64": pl.Int64, "float64": pl.Float64, "bool": pl.Boolean,
     "datetime": _MOMENT, "date": pl.Date,
 }  # fmt: skip
-
-
-def served_stage(product: Product) -> Stage:
-    """The stage that brings the record of answers into the lake."""
-    return Stage(
-        stage="served",
-        asset="served",
-        description="Each answer that a server gave to a row of the partition: who asked, the row, "
-        "the features, bundle, score and latency.",
-        compute=bring_answers,
-        kinds=frozenset({"sqlite", "deltalake"}),
-        guards=[WHOLE, OF_A_RELEASE],
-        ranges=True,
-    )
-
-
-def feedback_stage(product: Product) -> Stage:
-    """The stage that brings the outcomes that callers sent back into the lake."""
-    return Stage(
-        stage="feedback",
-        asset="feedback",
-        description="Each outcome that callers told the server of a row of the partition, in the "
-        "order they were sent. The last of a row counts.",
-        compute=bring_feedback,
-        kinds=frozenset({"sqlite", "deltalake"}),
-        guards=[ONE_OUTCOME],
-        ranges=True,
-    )
 
 
 def bring_answers(run: StageRun) -> Outcome:

@@ -14,32 +14,11 @@ from ai_assets.lifecycle.drift.numbers import SCHEMA, drift_numbers
 from ai_assets.lifecycle.drift.profile import Profile
 from ai_assets.lifecycle.errors import BundleError
 from ai_assets.lifecycle.features.encoding import Encoding
-from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.scores import SCORED
 from ai_assets.stages import shown
-from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.binding import Finding, Outcome, StageRun
+from ai_assets.stages.declared.watching import ASKED_AS_LEARNED
 from ai_assets.stages.drift import no_drift, scored_columns
-
-ASKED_AS_LEARNED = Guard(
-    "asked_as_learned", "No feature that callers asked of, and not the score, has drifted."
-)
-
-
-def served_drift_stage(product: Product) -> Stage:
-    """The stage that measures drift over what a server was asked."""
-    return Stage(
-        stage="served_drift",
-        asset="served_drift",
-        description="How far features and scores of what callers asked lie from what the bundle "
-        "that answered most of it learned from.",
-        compute=measure_served,
-        kinds=frozenset({"polars", "deltalake"}),
-        upstream=[Upstream("served")],
-        guards=[ASKED_AS_LEARNED],
-        ranges=True,
-        code=("drift",),
-        settings=product.declaration.drift.model_dump_json(),
-    )
 
 
 def measure_served(run: StageRun) -> Outcome:

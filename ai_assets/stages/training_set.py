@@ -9,39 +9,14 @@ import polars as pl
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.partitions import missing_partitions
-from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.training.split import split_rows
 from ai_assets.stages import shown
-from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.binding import Finding, Outcome, StageRun
+from ai_assets.stages.declared.learning import SPLIT_ONCE
 from ai_assets.stages.learnable import Window, learnable
 
 ROW_COLUMNS = ("_row_id", "event_time", "known_at", "label", "split")
 SPLITS = ("train", "validation", "test")
-SPLIT_ONCE = Guard(
-    "each_row_in_one_split",
-    "No row is in two splits, and with event times no split begins before the one before it ends.",
-    blocking=True,
-)
-
-
-def training_set_stage(product: Product) -> Stage:
-    """The stage that gathers what a model as of the partition may learn from."""
-    declared = product.declaration
-    earlier = declared.training.window - 1
-    return Stage(
-        stage="training_set",
-        asset="training_set",
-        description="Features with labels over the training window, split into train, validation "
-        "and test.",
-        compute=gather,
-        kinds=frozenset({"polars", "deltalake"}),
-        upstream=[Upstream("features", earlier), Upstream("labels", earlier)],
-        guards=[SPLIT_ONCE],
-        code=("training/split.py", "features/encoding.py"),
-        settings=declared.training.split.model_dump_json()
-        + str(declared.training.window)
-        + ",".join(declared.training.accept),
-    )
 
 
 def gather(run: StageRun) -> Outcome:

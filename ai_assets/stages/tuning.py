@@ -9,10 +9,10 @@ import polars as pl
 
 from ai_assets.lifecycle.evaluation import plots
 from ai_assets.lifecycle.learners.base import write_arrays
-from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.training.tuning import Study, tune
 from ai_assets.stages import shown
-from ai_assets.stages.binding import Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.binding import Outcome, StageRun
+from ai_assets.stages.declared.learning import search_settings
 from ai_assets.stages.training_data import (
     TrainingData,
     load_training_data,
@@ -24,22 +24,6 @@ from ai_assets.stages.training_data import (
 
 HELD_OUT = "held_out.npz"
 MADE = "made.json"
-
-
-def tuning_stage(product: Product) -> Stage:
-    """The stage that tunes every family."""
-    training = product.declaration.training
-    return Stage(
-        stage="tuning",
-        asset="tuning",
-        description=f"Parameters of each family: {training.tune.trials} trials each, judged on "
-        "folds of the train rows that run forward in time.",
-        compute=tune_families,
-        kinds=frozenset({"optuna"}),
-        upstream=[Upstream("training_set")],
-        code=("training", "learners"),
-        settings=settings(product),
-    )
 
 
 def tune_families(run: StageRun) -> Outcome:
@@ -81,7 +65,7 @@ def fresh_search(run: StageRun) -> str | None:
         if key not in there:
             continue
         made = read_json(run.lake.artifact(run.name("tuning"), key), MADE)
-        if made["settings"] == settings(run.product) and made["partition"] == key:
+        if made["settings"] == search_settings(run.product) and made["partition"] == key:
             return key
     return None
 
@@ -99,13 +83,6 @@ def take_over(run: StageRun, earlier: str) -> Outcome:
 
 def _copy(source: Path, folder: Path) -> None:
     shutil.copytree(source, folder, dirs_exist_ok=True)
-
-
-def settings(product: Product) -> str:
-    """What a search depends on beside its rows."""
-    return product.declaration.training.model_dump_json(
-        exclude={"refit", "calibration", "window", "blend"}
-    )
 
 
 def tune_family(run: StageRun, data: TrainingData, family: str) -> Study:
@@ -145,7 +122,7 @@ def tune_family(run: StageRun, data: TrainingData, family: str) -> Study:
 
 def _write(run: StageRun, data: TrainingData, studies: list[Study], folder: Path) -> None:
     """The parameters, and what each family says of the rows that the folds held out."""
-    write_json(folder, MADE, {"partition": run.partition, "settings": settings(run.product)})
+    write_json(folder, MADE, {"partition": run.partition, "settings": search_settings(run.product)})
     write_json(folder, "params.json", {study.family: study.params for study in studies})
     y = data.split("train").y[studies[0].held_out]
     write_arrays(folder / HELD_OUT, {"y": y} | {s.family: s.predicted for s in studies})

@@ -8,7 +8,6 @@ import polars as pl
 from ai_assets.lifecycle.cleaning import CleaningCounts
 from ai_assets.lifecycle.drift.numbers import joint_drift
 from ai_assets.lifecycle.drift.profile import Profile
-from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.retraining.decide import verdict_id
 from ai_assets.lifecycle.schema.scores import SCORED
 from ai_assets.lifecycle.verdict.broken import Observed
@@ -18,48 +17,14 @@ from ai_assets.lifecycle.verdict.evidence import Verdict
 from ai_assets.resources.ledger import Entry
 from ai_assets.stages import shown
 from ai_assets.stages.anomalies import versions_after
-from ai_assets.stages.binding import Finding, Guard, Outcome, Stage, StageRun, Upstream
+from ai_assets.stages.binding import Finding, Outcome, StageRun
+from ai_assets.stages.declared.watching import AS_LEARNED, SOUND
 from ai_assets.stages.drift import scored_features
 from ai_assets.stages.learnable import content_of, write_verdict
 from ai_assets.stages.monitoring import FILE, Watched, code_versions, read_watched, timezone
 from ai_assets.stages.outcomes import Outcomes, arrived_outcomes
 from ai_assets.stages.predictions import release_at_start
 from ai_assets.stages.training_data import save_folder
-
-SOUND = Guard(
-    "data_is_sound",
-    "The data is whole: no lost columns, missing values, other units, shifted clock or stuck "
-    "values. Nothing learns from what is broken.",
-    blocking=True,
-)
-AS_LEARNED = Guard(
-    "as_the_release_learned",
-    "Inputs, code and the relation of outcome to inputs are as the release learned them.",
-)
-
-
-def verdict_stage(product: Product) -> Stage:
-    """The stage that names the cause of change."""
-    declared = product.declaration
-    return Stage(
-        stage="verdict",
-        asset="verdict",
-        description="What has changed since the release learned, and why: broken data, code, "
-        "inputs or the concept. Retraining is decided on this.",
-        compute=conclude,
-        kinds=frozenset({"python"}),
-        upstream=[
-            Upstream("drift"),
-            Upstream("performance"),
-            *(
-                Upstream(f"rejected/{name}", partitioned=product.is_partitioned(name))
-                for name in declared.tables
-            ),
-        ],
-        guards=[SOUND, AS_LEARNED],
-        code=("verdict", "drift"),
-        settings=declared.causes.model_dump_json() + declared.drift.model_dump_json(),
-    )
 
 
 def conclude(run: StageRun) -> Outcome:

@@ -9,6 +9,7 @@ import dagster as dg
 from small_product import MARCH, World
 
 from ai_assets.automation import retraining
+from ai_assets.automation.sensors import learning_keys
 from ai_assets.lifecycle.verdict.evidence import Verdict
 from ai_assets.resources.decisions import DecisionLog
 from ai_assets.resources.notify import Alert, Notifier
@@ -25,7 +26,7 @@ class Loop:
     def __init__(self, world: World, home: Path) -> None:
         self.world, self.home = world, home
         self.file = home / "alerts.jsonl"
-        self.keys = retraining.learning_keys(world.assets)
+        self.keys = learning_keys(world.assets)
         self.decisions: DecisionLog = world.tools.decisions
         self.cursor: str | None = None
 

@@ -9,7 +9,8 @@ import dagster as dg
 import pytest
 from canary_trials import A, B, Trial, skipped
 
-from ai_assets.automation.canary import WHO, canary_sensor
+from ai_assets.automation.canary import WHO
+from ai_assets.automation.sensors import canary_sensor
 from ai_assets.lifecycle.rollout.decide import decision_id
 from ai_assets.serving.record.answers import LogError
 from ai_assets.serving.record.sqlite import SqliteStore

@@ -12,7 +12,7 @@ from retraining_loops import BROKEN, CALM, DRIFT, Loop, keys, skipped
 from small_product import APRIL, MARCH, World
 
 from ai_assets.automation import retraining
-from ai_assets.automation.retraining import LEARNING, retraining_sensor
+from ai_assets.automation.sensors import LEARNING, retraining_sensor
 from ai_assets.resources.decisions import DecisionLog
 
 

@@ -19,6 +19,7 @@ from ai_assets.lifecycle.evaluation.metrics import (
     scored,
     values_of,
 )
+from ai_assets.lifecycle.evaluation.names import METRIC_NAMES
 
 # Scores with ties, so that ranks are tested where they are hard.
 rows = st.lists(
@@ -101,6 +102,10 @@ def test_one_class_leaves_auc_undefined_in_words_and_the_rest_defined() -> None:
 
 def test_a_wrong_score_of_certainty_costs_much_but_not_infinitely_much() -> None:
     assert metric_value("log_loss", [1.0], [0.0]) == pytest.approx(-np.log(1e-15))
+
+
+def test_the_names_that_can_be_declared_are_those_of_the_metrics() -> None:
+    assert tuple(METRICS) == METRIC_NAMES
 
 
 def test_an_unknown_metric_offers_the_nearest() -> None:

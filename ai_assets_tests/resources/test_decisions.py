@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from ai_assets.lifecycle.retraining.decide import Decision
-from ai_assets.resources.decisions import SCHEMA, DecisionLog
+from ai_assets.resources.decisions import DecisionLog
 from ai_assets.resources.lake import Lake
 
 PRODUCT = "late_orders"
@@ -42,7 +42,18 @@ def log(tmp_path: Path) -> DecisionLog:
 
 
 def test_before_the_first_decision_there_is_none(log: DecisionLog) -> None:
-    assert log.history(PRODUCT).schema == SCHEMA
+    assert log.history(PRODUCT).schema == {
+        "decision_id": pl.String,
+        "product": pl.String,
+        "partition": pl.String,
+        "recorded_at": pl.Datetime("us", "UTC"),
+        "action": pl.String,
+        "cause": pl.String,
+        "severity": pl.Float64,
+        "who": pl.String,
+        "why": pl.String,
+        "evidence": pl.String,
+    }
     assert log.history(PRODUCT).height == 0
     assert log.find(PRODUCT, "d1") is None
 

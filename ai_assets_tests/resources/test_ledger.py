@@ -16,7 +16,7 @@ from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.naming import AssetName
 from ai_assets.resources.append_only import AppendOnly
 from ai_assets.resources.lake import Lake
-from ai_assets.resources.ledger import SCHEMA, Entry, ReleaseLedger
+from ai_assets.resources.ledger import COLUMNS, Entry, ReleaseLedger
 
 
 def _entry(day: int, decision: str, bundle: str, recorded: int | None = None) -> Entry:
@@ -171,7 +171,7 @@ def test_a_commit_is_refused_when_its_decision_was_recorded_since_the_table_was_
     uri = str(tmp_path / "lake" / "flight_delay" / "release")
     first, second, third = DeltaTable(uri), DeltaTable(uri), DeltaTable(uri)
 
-    records = AppendOnly(ledger.lake, AssetName("flight_delay", "release"), SCHEMA, "decision_id")
+    records = AppendOnly(ledger.lake, AssetName("flight_delay", "release"), COLUMNS, "decision_id")
     assert records._commit(first, asdict(_entry(2, "d2", "p:b")))
     assert not records._commit(second, asdict(_entry(2, "d2", "p:b")))
     assert records._commit(third, asdict(_entry(3, "d3", "p:c")))
@@ -183,7 +183,7 @@ def test_a_ledger_from_before_there_were_modes_is_read_and_appended_to(
     ledger: ReleaseLedger, tmp_path: Path
 ) -> None:
     uri = tmp_path / "lake" / "flight_delay" / "release"
-    older = pl.Schema({name: kind for name, kind in SCHEMA.items() if name != "mode"})
+    older = {name: kind for name, kind in COLUMNS.items() if name != "mode"}
     before = AppendOnly(ledger.lake, AssetName("flight_delay", "release"), older, "decision_id")
     record = asdict(_entry(2, "d1", "p:a")) | {"candidate": "p:b", "split": 0.25}
     del record["mode"]

@@ -42,7 +42,7 @@ from pathlib import Path
 sys.path.insert(0, {helpers!r})
 import dagster as dg
 from small_product import World
-from ai_assets.automation.canary import canary_sensor
+from ai_assets.automation.sensors import canary_sensor
 world = World.of(Path({folder!r}), Path({home!r}))
 defs = dg.Definitions(
     world.assets, sensors=[canary_sensor(world.product)], resources=vars(world.tools),

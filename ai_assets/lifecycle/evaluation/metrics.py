@@ -24,6 +24,7 @@ from ai_assets.lifecycle.evaluation.counted import (
     ratio,
     ties_of,
 )
+from ai_assets.lifecycle.evaluation.names import metric_name
 
 
 @dataclass(frozen=True)
@@ -324,9 +325,7 @@ def get_metric(name: str) -> Metric:
     Raises:
         DeclarationError: There is none; offers the nearest name.
     """
-    if name not in METRICS:
-        raise DeclarationError(must_be("a metric", METRICS, name))
-    return METRICS[name]
+    return METRICS[metric_name(name)]
 
 
 def metric_value(name: str, y: ArrayLike, p: ArrayLike, threshold: float = 0.5) -> float | None:

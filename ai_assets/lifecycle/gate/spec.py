@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from ai_assets.lifecycle.evaluation.metrics import get_metric
+from ai_assets.lifecycle.evaluation.names import metric_name
 from ai_assets.lifecycle.schema.tables import Section
 
 Rule = Literal["better", "clearly_better", "not_clearly_worse"]
@@ -24,7 +24,7 @@ class MetricLimits(Section):
     @classmethod
     def _known(cls, limits: dict[str, float]) -> dict[str, float]:
         for name in limits:
-            get_metric(name)
+            metric_name(name)
         return limits
 
 
@@ -56,7 +56,7 @@ class Champion(Section):
     @field_validator("metric")
     @classmethod
     def _known(cls, name: str) -> str:
-        return get_metric(name).name
+        return metric_name(name)
 
 
 class Gate(MetricLimits):

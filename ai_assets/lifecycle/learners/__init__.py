@@ -1,14 +1,17 @@
 """Families of models: how to fit one, predict with it, and export it to ONNX."""
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from ai_assets.lifecycle.errors import DeclarationError, must_be
-from ai_assets.lifecycle.learners.base import Family
+
+if TYPE_CHECKING:
+    from ai_assets.lifecycle.learners.base import Family
 
 FAMILIES: tuple[str, ...] = ("linear", "lightgbm", "mlp")
 
 
-def get_family(name: str) -> Family:
+def get_family(name: str) -> "Family":
     """The family of that name.
 
     Raises:

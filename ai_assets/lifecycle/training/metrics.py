@@ -4,18 +4,9 @@ import numpy as np
 
 from ai_assets.lifecycle.errors import DataError, DeclarationError, must_be
 from ai_assets.lifecycle.evaluation.metrics import get_metric, scored, values_of
+from ai_assets.lifecycle.training.names import METRICS_OF_TASK
 
-METRICS_OF_TASK: dict[str, tuple[str, ...]] = {
-    "binary": ("log_loss", "roc_auc", "pr_auc", "brier"),
-    "multiclass": ("log_loss", "accuracy", "macro_f1", "brier"),
-    "regression": ("rmse", "mae"),
-}
 _HIGHER = ("roc_auc", "pr_auc", "accuracy", "macro_f1")
-
-
-def metric_names() -> tuple[str, ...]:
-    """Every metric's name, once."""
-    return tuple(dict.fromkeys(name for names in METRICS_OF_TASK.values() for name in names))
 
 
 def sign(metric: str) -> float:

@@ -9,7 +9,7 @@ from ai_assets.lifecycle.errors import DeclarationError, must_be
 from ai_assets.lifecycle.learners import FAMILIES, get_family
 from ai_assets.lifecycle.schema.durations import Duration
 from ai_assets.lifecycle.schema.tables import Section
-from ai_assets.lifecycle.training.metrics import METRICS_OF_TASK, metric_names
+from ai_assets.lifecycle.training.names import METRICS_OF_TASK, metric_names
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 

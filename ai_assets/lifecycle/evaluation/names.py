@@ -1,0 +1,29 @@
+"""The names of the metrics, for what declares limits on them and computes nothing."""
+
+from ai_assets.lifecycle.errors import DeclarationError, must_be
+
+METRIC_NAMES = (
+    "roc_auc",
+    "pr_auc",
+    "log_loss",
+    "brier",
+    "accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "macro_f1",
+    "weighted_f1",
+    "top_3_accuracy",
+    "calibration_error",
+)
+
+
+def metric_name(name: str) -> str:
+    """The name, if it is one of a metric.
+
+    Raises:
+        DeclarationError: There is no such metric; offers the nearest name.
+    """
+    if name not in METRIC_NAMES:
+        raise DeclarationError(must_be("a metric", METRIC_NAMES, name))
+    return name

@@ -1,0 +1,144 @@
+"""From the source to the features."""
+
+from ai_assets.lifecycle.product import Product
+from ai_assets.lifecycle.schema.durations import format_duration
+from ai_assets.lifecycle.schema.tables import Table
+from ai_assets.stages.binding import Guard, Stage, Upstream
+from ai_assets.stages.work import work
+
+HAS_ROWS = Guard("has_rows", "The source gave at least one row.")
+_KINDS = {"python": "python", "sql": "sql", "http": "http", "delta": "deltalake"}
+
+
+def raw_stage(product: Product, name: str, table: Table) -> Stage:
+    """The stage that copies one table from its source into the lake."""
+    return Stage(
+        stage="raw",
+        asset=f"raw/{name}",
+        description=f"{table.description or name} As the source has it.",
+        together=work("raw:copy_sources", name=name, table=table),
+        kinds=frozenset({_KINDS.get(table.source.kind, table.source.kind), "polars"}),
+        guards=[HAS_ROWS],
+        partitioned=product.is_partitioned(name),
+        ranges=True,
+        code=("sources",),
+        settings=table.source.model_dump_json() + ",".join(table.ignore),
+    )
+
+
+ACCOUNTED = Guard(
+    "every_row_accounted_for",
+    "Nothing is dropped silently: raw rows = cleaned + rejected + duplicates.",
+    blocking=True,
+)
+WITHIN_LIMIT = Guard(
+    "few_rows_rejected",
+    "The share of rows that break the contract stays within the declared `max_rejected`.",
+    blocking=True,
+)
+
+
+def cleaned_stage(product: Product, name: str, table: Table) -> Stage:
+    """The stage that holds one table to its contract."""
+    return Stage(
+        stage="cleaned",
+        asset=f"cleaned/{name}",
+        description=f"{table.description or name} Rows that meet the contract, typed.",
+        together=work("cleaned:apply_contract", name=name, table=table),
+        kinds=frozenset({"polars", "deltalake"}),
+        upstream=[Upstream(f"raw/{name}", partitioned=product.is_partitioned(name))],
+        guards=[ACCOUNTED, WITHIN_LIMIT],
+        partitioned=product.is_partitioned(name),
+        ranges=True,
+        code=("cleaning",),
+        settings=table.model_dump_json(exclude={"source"}),
+    )
+
+
+def rejected_stage(product: Product, name: str, table: Table) -> Stage:
+    """The stage that shows what the contract kept out."""
+    return Stage(
+        stage="rejected",
+        asset=f"rejected/{name}",
+        description=f"Rows of {name} that break the contract, with the rule they broke.",
+        together=work("cleaned:show_rejected", name=name),
+        kinds=frozenset({"polars", "deltalake"}),
+        upstream=[Upstream(f"cleaned/{name}", partitioned=product.is_partitioned(name))],
+        partitioned=product.is_partitioned(name),
+        ranges=True,
+        code=("cleaning",),
+    )
+
+
+def online_stage(product: Product, name: str, table: Table) -> Stage:
+    """The stage that keeps the newest snapshot of one history table."""
+    return Stage(
+        stage="online",
+        asset=f"online/{name}",
+        description=f"Latest {name}, as far back as features look. Read by the server.",
+        compute=work("online:take_latest", name=name, table=table),
+        kinds=frozenset({"polars", "deltalake"}),
+        upstream=[Upstream(f"cleaned/{name}")],
+        partitioned=False,
+        settings=str(product.declaration.lookback),
+    )
+
+
+BOTH_CLASSES = Guard("both_classes", "The partition has rows of both classes.")
+EVERY_CLASS = Guard("every_class", "The partition has rows of every declared class.")
+
+
+def labels_stage(product: Product) -> Stage:
+    """The stage that computes labels."""
+    declared = product.declaration
+    return Stage(
+        stage="labels",
+        asset="labels",
+        description=f"{declared.description} The outcome, once known: {declared.label.sql}; "
+        "where that is null, what callers told.",
+        compute=work("labels:compute_labels"),
+        kinds=frozenset({"duckdb", "deltalake"}),
+        upstream=[Upstream(f"cleaned/{declared.request}"), Upstream("feedback")],
+        guards=[of_the_classes(product)],
+        ranges=True,
+        code=("labels.py",),
+        settings=declared.label.model_dump_json(),
+    )
+
+
+def of_the_classes(product: Product) -> Guard:
+    """The check of labels that suits the product's task."""
+    return EVERY_CLASS if product.declaration.label.task == "multiclass" else BOTH_CLASSES
+
+
+NO_LATE_COLUMNS = Guard(
+    "no_late_column_of_the_request",
+    "No feature reaches a column of `request` that becomes known after the answer is given.",
+    blocking=True,
+)
+NOTHING_TOO_EARLY = Guard(
+    "nothing_known_too_early",
+    "Changing every value that was not yet known at the horizon leaves all features the same.",
+    blocking=True,
+)
+
+
+def features_stage(product: Product) -> Stage:
+    """The stage that runs the feature query."""
+    upstream = [
+        Upstream(f"cleaned/{name}", product.reach, product.is_partitioned(name))
+        for name in product.declaration.tables
+    ]
+    return Stage(
+        stage="features",
+        asset="features",
+        description="What is known of each request row when the answer is given: "
+        f"{format_duration(product.declaration.horizon)} before the event.",
+        together=work("features:compute_features"),
+        kinds=frozenset({"duckdb", "sql", "deltalake"}),
+        upstream=upstream,
+        guards=[NO_LATE_COLUMNS, NOTHING_TOO_EARLY],
+        ranges=True,
+        code=("features",),
+        settings=product.features_sql + str(product.declaration.horizon),
+    )

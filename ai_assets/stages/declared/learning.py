@@ -1,0 +1,154 @@
+"""From the features to a model that is judged."""
+
+from ai_assets.lifecycle.product import Product
+from ai_assets.stages.binding import Guard, Stage, Upstream
+from ai_assets.stages.work import work
+
+SPLIT_ONCE = Guard(
+    "each_row_in_one_split",
+    "No row is in two splits, and with event times no split begins before the one before it ends.",
+    blocking=True,
+)
+
+
+def training_set_stage(product: Product) -> Stage:
+    """The stage that gathers what a model as of the partition may learn from."""
+    declared = product.declaration
+    earlier = declared.training.window - 1
+    return Stage(
+        stage="training_set",
+        asset="training_set",
+        description="Features with labels over the training window, split into train, validation "
+        "and test.",
+        compute=work("training_set:gather"),
+        kinds=frozenset({"polars", "deltalake"}),
+        upstream=[Upstream("features", earlier), Upstream("labels", earlier)],
+        guards=[SPLIT_ONCE],
+        code=("training/split.py", "features/encoding.py"),
+        settings=declared.training.split.model_dump_json()
+        + str(declared.training.window)
+        + ",".join(declared.training.accept),
+    )
+
+
+def tuning_stage(product: Product) -> Stage:
+    """The stage that tunes every family."""
+    training = product.declaration.training
+    return Stage(
+        stage="tuning",
+        asset="tuning",
+        description=f"Parameters of each family: {training.tune.trials} trials each, judged on "
+        "folds of the train rows that run forward in time.",
+        compute=work("tuning:tune_families"),
+        kinds=frozenset({"optuna"}),
+        upstream=[Upstream("training_set")],
+        code=("training", "learners"),
+        settings=search_settings(product),
+    )
+
+
+def search_settings(product: Product) -> str:
+    """What a search depends on beside its rows."""
+    return product.declaration.training.model_dump_json(
+        exclude={"refit", "calibration", "window", "blend"}
+    )
+
+
+_KINDS = {"linear": "scikitlearn", "lightgbm": "lightgbm", "mlp": "pytorch"}
+
+
+def family_stage(product: Product, family: str) -> Stage:
+    """The stage that fits one family with its tuned parameters."""
+    return Stage(
+        stage="model",
+        asset=f"model/{family}",
+        description=f"The {family} model, fitted on train rows; validation rows say when to stop.",
+        compute=work("model:fit_family", family=family),
+        kinds=frozenset({_KINDS.get(family, "python"), "mlflow"}),
+        upstream=[Upstream("training_set"), Upstream("tuning")],
+        code=("learners", "training"),
+        settings=product.declaration.training.model_dump_json(exclude={"tune", "refit"}),
+    )
+
+
+def model_stage(product: Product) -> Stage:
+    """The stage that lets the families compete."""
+    training = product.declaration.training
+    return Stage(
+        stage="model",
+        asset="model",
+        description="The family, or the blend of families, that does best ahead in time, and why.",
+        compute=work("model:choose_model"),
+        kinds=frozenset({"python", "mlflow"}),
+        upstream=[
+            Upstream("training_set"),
+            Upstream("tuning"),
+            *(Upstream(f"model/{family}") for family in training.families),
+        ],
+        code=("learners", "training"),
+        settings=training.model_dump_json(exclude={"tune"}),
+    )
+
+
+PARITY = Guard(
+    "answers_like_the_model",
+    "The exported graph gives the outputs of the model it was made from, to 1e-5.",
+    blocking=True,
+)
+BUDGET = Guard(
+    "within_budget",
+    "Metric loss against the parent, size and latency stay within the declared budget.",
+    blocking=True,
+)
+
+
+def compressed_model_stage(product: Product) -> Stage:
+    """The stage that exports, shrinks and measures the winner."""
+    return Stage(
+        stage="compressed_model",
+        asset="compressed_model",
+        description="What is served: the smallest ONNX graph that answers like the winner, within "
+        "the declared budget.",
+        compute=work("compressed_model:compress"),
+        kinds=frozenset({"onnx"}),
+        upstream=[Upstream("model"), Upstream("training_set")],
+        guards=[PARITY, BUDGET],
+        code=("compression", "learners"),
+        settings=product.declaration.compression.model_dump_json(),
+    )
+
+
+BETTER_THAN_BASE_RATE = Guard(
+    "better_than_the_base_rate",
+    "The log loss on test rows is below that of always answering how common the classes are.",
+)
+
+
+def evaluation_stage(product: Product) -> Stage:
+    """The stage that judges the compressed model on test rows."""
+    return Stage(
+        stage="evaluation",
+        asset="evaluation",
+        description="Metrics with bootstrap intervals, slices and plots of what is served, on test "
+        "rows.",
+        compute=work("evaluation:evaluate_served"),
+        kinds=frozenset({"python", "mlflow"}),
+        upstream=[Upstream("compressed_model"), Upstream("model"), Upstream("training_set")],
+        guards=[BETTER_THAN_BASE_RATE],
+        code=("evaluation",),
+        settings=",".join(product.declaration.slices),
+    )
+
+
+def model_card_stage(product: Product) -> Stage:
+    """The stage that writes the card."""
+    return Stage(
+        stage="model_card",
+        asset="model_card",
+        description="What a person should know before using the model, on one page.",
+        compute=work("model_card:write_card"),
+        kinds=frozenset({"markdown"}),
+        upstream=[Upstream("evaluation"), Upstream("model"), Upstream("compressed_model")],
+        code=("card",),
+        settings=product.declaration.model_dump_json(),
+    )
