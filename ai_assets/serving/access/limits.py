@@ -78,10 +78,6 @@ def parse_span(text: str) -> int:
     return int(found[1]) * _UNITS[found[2]]
 
 
-# Between two workers that look at the clock and come to the file in another order.
-_BEHIND_S = 1.0
-
-
 class Bucket:
     """A token bucket. It begins full, and is refilled evenly."""
 
@@ -155,9 +151,7 @@ class SharedBuckets:
             bucket = Bucket(rate, now)
             if there[way][0] == name:
                 bucket.left, bucket.at = there[way][1:]
-            # Others may have been a little faster; a clock that was set back stays back.
-            late = 0 < bucket.at - now < _BEHIND_S
-            wait = bucket.take(bucket.at if late else now)
+            wait = bucket.take(max(now, bucket.at))
             content = self._FORM.pack(name, bucket.left, bucket.at)
             os.pwrite(self._file, content, start + way * self._FORM.size)
             return wait

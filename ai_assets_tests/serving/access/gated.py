@@ -30,7 +30,7 @@ class Place:
     mode: str = "keys"
 
     def __post_init__(self) -> None:
-        self.gate = Gate(self.mode, self.store, clock=lambda: self.now)
+        self.gate = Gate(self.mode, self.store, clock=lambda: self.now, steady=lambda: self.now)
         self.client = TestClient(guarded(self.gate))
 
     def key(self, *scopes: str, **limits: Any) -> tuple[str, dict[str, str]]:
