@@ -252,3 +252,7 @@ def test_prometheus_is_told_of_the_servers(folder: Path, shipped: Manifests):
     assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
     assert needed("GET", endpoint["path"]).scope == "admin"
     assert endpoint["authorization"]["credentials"] == {"name": "ai-assets-metrics", "key": "key"}
+    # Else the job is the Service's name, and the alert of a server that is gone never fires.
+    alerts = (folder.parent / "monitoring" / "alerts.yml").read_text(encoding="utf-8")
+    (job,) = {one["replacement"] for one in endpoint["relabelings"] if one["targetLabel"] == "job"}
+    assert f'up{{job="{job}"}} == 0' in alerts
