@@ -6,8 +6,8 @@ either would close a circle.
 
 import json
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -16,6 +16,9 @@ from ai_assets.lifecycle.cleaning.identity import row_hashes, row_ids
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.scores import SCORES
 from ai_assets.lifecycle.schema.tables import Table
+from ai_assets.lifecycle.sources.spool import Spool
+from ai_assets.resources.lake import WHOLE as UNCUT
+from ai_assets.resources.lake import batches
 from ai_assets.serving.columns import ColumnCheck
 from ai_assets.serving.record.answers import Told
 from ai_assets.serving.record.decode import Row, features_text, moment, rows_of
@@ -24,6 +27,7 @@ from ai_assets.serving.record.store import Span, Store, log_place, read_store
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.watching import OF_A_RELEASE, ONE_OUTCOME, WHOLE
+from ai_assets.stages.merged import in_chunks, merged
 from ai_assets.stages.retention import OF_AN_OUTCOME, forget_answers, forget_outcomes, oldest_kept
 
 _MOMENT = pl.Datetime("us", "UTC")
@@ -45,31 +49,42 @@ _KEY_TYPES: dict[str, Any] = {
 
 
 def bring_answers(run: StageRun) -> Outcome:
-    """Write the log's answers to rows of the partition."""
+    """Write the log's answers to rows of the partition, beside those that it holds no more."""
     store, span = _store(run), _span(run)
-    rows = [] if store is None else list(rows_of(store.answers(span), store.descriptions(), span))
+    name, key = run.name("served"), run.partition or UNCUT
+    rows = iter(()) if store is None else rows_of(store.answers(span), store.descriptions(), span)
     declared = run.product.declaration
     classes = len(declared.answers) if declared.label.task == "multiclass" else 0
-    logged = served_frame(rows, run.product.request_table, classes)
-    left = _left(run, "served", logged, ["prediction_id"])
+    as_frame = partial(served_frame, table=run.product.request_table, classes=classes)
+    logged = Spool(pl.Schema({"prediction_id": pl.String}))
+
+    def frames() -> Iterator[pl.DataFrame]:
+        for frame in in_chunks(rows, as_frame):
+            logged.add(frame.select("prediction_id"))
+            yield frame
+
+    stored = run.lake.replacing(name, [key])
     # Ids sort by the time of their request, and within it by row.
-    frame = pl.concat([left, logged]).sort("prediction_id") if left.height else logged
-    written = run.lake.replace(run.name("served"), frame, run.partition)
-    ids = _own(run, "served").select("prediction_id").collect()
+    stored.add(key, merged(frames(), _brought(run, "served"), "prediction_id"))
+    written = stored.commit()[key]
+    brought = _own(run, "served")
+    answers = _answers(brought)
     released = run.tools.ledger.history(run.product.name)
     known = {*released["stable"].to_list(), *released["candidate"].drop_nulls().to_list()}
     return Outcome(
         written.digest,
         {
-            **shown.rows_and_columns(frame, written.rows),
-            **_told_of(frame),
+            **shown.rows_and_columns(brought, written.rows),
+            **_told_of(brought, answers),
             "forgotten_requests": _forgotten(run, "served", store, forget_answers),
         },
         {
             WHOLE.name: whole(
-                logged["prediction_id"].to_list(), ids["prediction_id"].to_list(), left.height
+                logged.lazy(), brought.select("prediction_id"), written.rows - logged.rows
             ),
-            OF_A_RELEASE.name: of_a_release(Counter(frame["bundle"].to_list()), known),
+            OF_A_RELEASE.name: of_a_release(
+                dict(answers.group_by("bundle").agg(pl.sum("answers")).iter_rows()), known
+            ),
         },
     )
 
@@ -77,9 +92,9 @@ def bring_answers(run: StageRun) -> Outcome:
 def bring_feedback(run: StageRun) -> Outcome:
     """Write the outcomes of rows of the partition."""
     store = _store(run)
-    told = [] if store is None else list(store.outcomes(_span(run)))
-    logged = feedback_frame(told, run.product)
-    left = _left(run, "feedback", logged, OF_AN_OUTCOME)
+    told = iter(()) if store is None else store.outcomes(_span(run))
+    logged = pl.concat(in_chunks(told, partial(feedback_frame, product=run.product)))
+    left = _left(run, logged)
     both = pl.concat([left, logged]) if left.height else logged
     frame = both.sort("told_at", maintain_order=True) if left.height else logged
     written = run.lake.replace(run.name("feedback"), frame, run.partition)
@@ -99,12 +114,11 @@ def bring_feedback(run: StageRun) -> Outcome:
     )
 
 
-def served_frame(rows: Iterable[Row], table: Table, classes: int = 0) -> pl.DataFrame:
+def served_frame(rows: Sequence[Row], table: Table, classes: int = 0) -> pl.DataFrame:
     """A row an answer, in the order they were asked; columns as `SERVED`.
 
     Of several classes, so many, the probability of each as well.
     """
-    rows = list(rows)
     content = [
         [
             row.prediction_id,
@@ -135,9 +149,9 @@ def served_frame(rows: Iterable[Row], table: Table, classes: int = 0) -> pl.Data
     return frame.with_columns(pl.Series(SCORES, each, dtype=pl.List(pl.Float64)))
 
 
-def feedback_frame(told: Iterable[Told], product: Product) -> pl.DataFrame:
+def feedback_frame(told: Sequence[Told], product: Product) -> pl.DataFrame:
     """A row an outcome, in the order they were sent; columns as `FEEDBACK`."""
-    told, table = list(told), product.request_table
+    table = product.request_table
     content = [
         [
             product.declaration.number_of(one.outcome),
@@ -165,19 +179,29 @@ def last_of_each_row(feedback: pl.DataFrame) -> pl.DataFrame:
     return known.unique("_row_id", keep="last", maintain_order=True)
 
 
-def whole(logged: list[str], brought: list[str], left: int = 0) -> Finding:
+def whole(logged: pl.LazyFrame, brought: pl.LazyFrame, left: int = 0) -> Finding:
     """Whether each answer of the log is in the lake, and once.
 
     Args:
-        logged: ids of the log's answers.
-        brought: ids of the lake's.
+        logged: `prediction_id` of the log's answers.
+        brought: the same of the lake's.
         left: how many of the lake's the log holds no more.
     """
-    lost, twice = set(logged) - set(brought), len(brought) - len(set(brought))
-    words = f"{len(brought):,} answers in the lake, {len(logged):,} in the log"
+    count = pl.len().alias("count")
+    of_log, of_lake, lost, once = (
+        frame.select(count).collect(engine="streaming").item()
+        for frame in (
+            logged,
+            brought,
+            logged.join(brought, on="prediction_id", how="anti"),
+            brought.unique("prediction_id"),
+        )
+    )
+    words = f"{of_lake:,} answers in the lake, {of_log:,} in the log"
     words += f" and {left:,} that it holds no more" if left else ""
-    if lost or twice or len(brought) != len(logged) + left:
-        return Finding(False, f"{words}: {len(lost):,} are missing, {twice:,} are there twice.")
+    if lost or once < of_lake or of_lake != of_log + left:
+        twice = of_lake - once
+        return Finding(False, f"{words}: {lost:,} are missing, {twice:,} are there twice.")
     return Finding(True, f"{words}.")
 
 
@@ -199,16 +223,23 @@ def one_outcome(feedback: pl.DataFrame) -> Finding:
     return Finding(not unsure, words, warn=True)
 
 
-def _told_of(frame: pl.DataFrame) -> dict[str, Any]:
+def _answers(brought: pl.LazyFrame) -> pl.DataFrame:
+    """How many answers each bundle gave in each role: `bundle`, `role`, `answers`, `share`."""
+    counts = brought.group_by("bundle", "role").agg(answers=pl.len()).collect(engine="streaming")
+    share = pl.col("answers") / max(counts["answers"].sum(), 1)
+    return counts.with_columns(share=share).sort("answers", "bundle", descending=[True, False])
+
+
+def _told_of(brought: pl.LazyFrame, answers: pl.DataFrame) -> dict[str, Any]:
     # Nobody waits for a shadow, and nobody gets its answers.
-    given = frame.filter(pl.col("role") != "shadow")
-    latency = {f"latency_ms/p{q}": given["latency_ms"].quantile(q / 100) for q in (50, 90, 99)}
-    shares = frame.group_by("bundle", "role").agg(
-        answers=pl.len(), share=pl.len() / max(frame.height, 1)
-    )
+    given = brought.filter(pl.col("role") != "shadow")
+    quantiles = {q: pl.col("latency_ms").quantile(q / 100).alias(f"p{q}") for q in (50, 90, 99)}
+    asked = pl.col("key_id").n_unique().alias("callers")
+    found = given.select(asked, *quantiles.values()).collect(engine="streaming").row(0, named=True)
+    latency = {f"latency_ms/p{q}": found[f"p{q}"] for q in quantiles}
     return {
-        "by_bundle": shown.table(shares.sort("answers", descending=True)),
-        "callers": given["key_id"].n_unique() if given.height else 0,
+        "by_bundle": shown.table(answers),
+        "callers": found["callers"],
         **shown.numbers({name: value for name, value in latency.items() if value is not None}),
     }
 
@@ -227,14 +258,21 @@ def _own(run: StageRun, stage: str) -> pl.LazyFrame:
     return run.lake.scan(run.name(stage), [run.partition] if run.partition else None)
 
 
-def _left(run: StageRun, stage: str, logged: pl.DataFrame, by: list[str]) -> pl.DataFrame:
-    """What the lake has of the partition and the log holds no more, with the columns of `logged`.
+def _brought(run: StageRun, stage: str) -> Iterator[pl.DataFrame]:
+    """What the lake has of the partition before this run, a batch at a time, in its order."""
+    if run.lake.exists(run.name(stage), run.partition):
+        yield from batches(_own(run, stage))
+
+
+def _left(run: StageRun, logged: pl.DataFrame) -> pl.DataFrame:
+    """The outcomes that the lake has of the partition and the log holds no more.
 
     A log forgets what is old, or another has taken its place; the lake keeps what it has.
     """
-    if not run.lake.exists(run.name(stage), run.partition):
+    if not run.lake.exists(run.name("feedback"), run.partition):
         return logged.head(0)
-    left = _own(run, stage).join(logged.lazy().select(by), on=by, how="anti", nulls_equal=True)
+    own, known = _own(run, "feedback"), logged.lazy().select(OF_AN_OUTCOME)
+    left = own.join(known, on=OF_AN_OUTCOME, how="anti", nulls_equal=True)
     # What was brought before there was a column has nothing in it.
     return pl.concat([logged.head(0), left.collect()], how="diagonal").select(logged.columns)
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from served_entries import ASKED, BUNDLE, PLACED, answered, order, outcome
 from small_product import FEBRUARY, JANUARY, World, finding
 
@@ -15,8 +17,17 @@ from ai_assets.resources.ledger import Entry
 from ai_assets.serving.record.feedback import micros
 from ai_assets.serving.record.ids import new_request_id
 from ai_assets.serving.record.store import Store
+from ai_assets.stages import served
+from ai_assets.stages.merged import in_chunks, merged
 from ai_assets.stages.outcomes import arrived_outcomes
-from ai_assets.stages.served import FEEDBACK, SERVED, of_a_release, one_outcome, whole
+from ai_assets.stages.served import (
+    FEEDBACK,
+    SERVED,
+    of_a_release,
+    one_outcome,
+    served_frame,
+    whole,
+)
 
 
 @pytest.fixture
@@ -92,10 +103,71 @@ def test_an_answer_without_a_release_is_told(world: World, log: Store):
 
 
 def test_an_answer_that_is_lost_or_there_twice_is_told():
-    assert whole(["a", "b"], ["b", "a"]).passed
-    lost, twice = whole(["a", "b"], ["a"]), whole(["a"], ["a", "a"])
+    a, ab, aa = (pl.LazyFrame({"prediction_id": list(ids)}) for ids in ("a", "ab", "aa"))
+    assert whole(ab, ab.reverse()).passed
+    assert whole(a, ab, left=1).passed and not whole(a, ab).passed
+    lost, twice = whole(ab, a), whole(a, aa)
     assert not lost.passed and "1 are missing, 0 are there twice" in lost.words
     assert not twice.passed and "0 are missing, 1 are there twice" in twice.words
+
+
+def test_a_month_of_answers_is_brought_without_being_held(
+    world: World, log: Store, monkeypatch: pytest.MonkeyPatch
+):
+    held: list[int] = []
+
+    def counted(rows: list[Any], table: Any, classes: int) -> pl.DataFrame:
+        held.append(len(rows))
+        return served_frame(rows, table, classes)
+
+    monkeypatch.setattr(served, "served_frame", counted)
+    monkeypatch.setattr(in_chunks, "__defaults__", (700,))
+    batch = [order(n) for n in range(1000)]
+    entries = [
+        answered(batch, request_id=new_request_id(micros(ASKED) + 1000 * n)) for n in range(3)
+    ]
+    log.write(entries)
+
+    result = world.run("served", partition=JANUARY)
+
+    assert held == [700, 700, 700, 700, 200]
+    rows = world.rows("served", JANUARY)
+    assert rows["prediction_id"].to_list() == [i for e in entries for i in e.prediction_ids()]
+    words = "3,000 answers in the lake, 3,000 in the log."
+    assert finding(result, "all_of_the_log") == (True, words)
+
+
+def test_what_was_brought_and_what_is_new_come_together_in_their_order():
+    def frames(*parts: str) -> list[pl.DataFrame]:
+        return [pl.DataFrame({"id": list(part)}, schema={"id": pl.String}) for part in parts]
+
+    def together(new: tuple[str, ...], old: tuple[str, ...]) -> str:
+        return "".join(pl.concat(merged(frames(*new), frames(*old), "id"))["id"].to_list())
+
+    assert together(("",), ("abc", "def")) == "abcdef"
+    assert together(("ce", "fk"), ("abc", "", "dgh", "imn")) == "abcdefghikmn"
+    assert together(("abc",), ("abc",)) == "abc"
+    assert together(("b", "d"), ("ab", "cd", "e")) == "abcde"
+    assert together(("xy",), ("ab",)) == "abxy"
+    assert together(("ab",), ()) == "ab"
+
+
+@given(st.sets(st.integers(0, 60)), st.sets(st.integers(0, 60)), st.integers(1, 9))
+def test_merging_is_the_union_however_it_is_cut(new: set[int], old: set[int], size: int):
+    def frames(ids: set[int], column: str) -> list[pl.DataFrame]:
+        there = sorted(f"{i:02d}" for i in ids)
+        cut = [there[n : n + size] for n in range(0, len(there), size)] or [[]]
+        return [
+            pl.DataFrame(
+                {"id": part, "of": [column] * len(part)}, {"id": pl.String, "of": pl.String}
+            )
+            for part in cut
+        ]
+
+    found = pl.concat(merged(frames(new, "new"), frames(old, "old"), "id"))
+
+    assert found["id"].to_list() == sorted(f"{i:02d}" for i in new | old)
+    assert found.filter(pl.col("of") == "old").height == len(old - new)
 
 
 def test_all_outcomes_are_kept_and_two_ways_are_told(world: World, log: Store):
