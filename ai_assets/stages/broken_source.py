@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ai_assets.lifecycle.errors import MissingPartitionsError
 from ai_assets.lifecycle.retraining.decide import Decision, decide
 from ai_assets.lifecycle.verdict.broken import Observed
 from ai_assets.lifecycle.verdict.decide import Signals, decide_cause
@@ -18,12 +19,14 @@ from ai_assets.resources.notify import alerts_on
 from ai_assets.stages.binding import StageRun
 from ai_assets.stages.learnable import content_of, write_verdict
 
+BREAKS = "breaks.json"
+
 
 def tell_broken_source(run: StageRun, name: str, problems: list[str]) -> None:
     """Alert people; and where a release was to score the partition, judge it and record a decision.
 
-    People are told first, as by the sensor: a process that dies in between tells them again, and
-    the notifier sends an alert once.
+    People are told first, and once until it could be read again: a process that dies in between
+    tells them again, and the notifier sends an alert once.
 
     Args:
         run: the run of `raw` that is about to fail.
@@ -37,11 +40,40 @@ def tell_broken_source(run: StageRun, name: str, problems: list[str]) -> None:
         "What is in production stays." if watched else "What was read before, if anything, stays."
     )
     of = f" of {run.partition}" if run.partition else ""
+    times, broken = breaks(run, name)
+    times += not broken
     for alert in alerts_on(verdict, decision):
         words = f"{alert.words} {name}{of} was not read. {rest}"
-        run.tools.notifier.notify(replace(alert, words=words))
+        key = f"{alert.key}/{times}"
+        run.tools.notifier.notify(replace(alert, words=words, key=key))
+    keep_breaks(run, name, times, broken=True)
     if watched:
         record(run, name, verdict, decision)
+
+
+def tell_read_source(run: StageRun, name: str) -> None:
+    """Remember that a source that was broken could be read: when it breaks again, that is news."""
+    times, broken = breaks(run, name)
+    if broken:
+        keep_breaks(run, name, times, broken=False)
+
+
+def breaks(run: StageRun, name: str) -> tuple[int, bool]:
+    """How often the source of the partition broke, and whether it was broken when last read."""
+    try:
+        folder = run.lake.artifact(run.name(f"raw/{name}"), run.key_in(name))
+    except MissingPartitionsError:
+        return 0, False
+    told = json.loads((folder / BREAKS).read_text(encoding="utf-8"))
+    return told["times"], told["broken"]
+
+
+def keep_breaks(run: StageRun, name: str, times: int, *, broken: bool) -> None:
+    """Keep what `breaks` tells."""
+    with TemporaryDirectory() as folder:
+        text = json.dumps({"times": times, "broken": broken})
+        Path(folder, BREAKS).write_text(text, encoding="utf-8")
+        run.lake.save_artifact(run.name(f"raw/{name}"), run.key_in(name), Path(folder))
 
 
 def source_verdict(run: StageRun, name: str, problems: list[str]) -> Verdict:

@@ -10,7 +10,7 @@ from ai_assets.lifecycle.sources import read_source
 from ai_assets.stages import shown
 from ai_assets.stages.anomalies import changed_rows, ordered
 from ai_assets.stages.binding import Finding, Outcome, StageRun
-from ai_assets.stages.broken_source import tell_broken_source
+from ai_assets.stages.broken_source import tell_broken_source, tell_read_source
 from ai_assets.stages.declared.data import HAS_ROWS
 
 
@@ -27,6 +27,7 @@ def copy_sources(runs: Sequence[StageRun], name: str, table: Table) -> list[Outc
         except ColumnsError as error:
             tell_broken_source(run, name, error.problems)
             raise
+        tell_read_source(run, name)
         kept = rows.select(pl.exclude(*table.ignore)) if table.ignore else rows
         stored.add(key, kept)
         found.append((kept.collect_schema(), injected))

@@ -15,6 +15,7 @@ from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.operations.page import Chapter
 from ai_assets.lifecycle.verdict.evidence import Verdict
 from ai_assets.resources.ledger import Entry
+from ai_assets.stages.broken_source import breaks
 from ai_assets.stages.learnable import learnable
 from ai_assets.stages.operations import chapters
 
@@ -67,6 +68,20 @@ def test_reading_it_again_tells_nobody_twice(copied: World) -> None:
     assert len(alerts(copied)) == 1
     assert decisions(copied) == [(APRIL, "alert", "broken_data", "raw/orders")]
     assert WHO != "raw/orders"
+
+
+def test_a_source_that_breaks_again_after_it_was_mended_is_told_of_again(copied: World) -> None:
+    for times in (1, 2, 3):
+        read_broken(copied, APRIL)
+        with pytest.raises(DataError):
+            copied.run("raw/orders", partition=APRIL)
+        assert len(alerts(copied)) == times
+        rename(copied, APRIL, weights="weight")
+        assert copied.run("raw/orders", partition=APRIL).success
+
+    assert len({alert["words"] for alert in alerts(copied)[1:]}) == 1
+    assert breaks(copied.step("raw/orders", APRIL), "orders") == (3, False)
+    assert breaks(copied.step("raw/orders", MARCH), "orders") == (0, False)
 
 
 def test_a_source_that_is_as_declared_tells_nothing(copied: World) -> None:
