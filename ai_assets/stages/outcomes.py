@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from ai_assets.lifecycle.labels import completed
 from ai_assets.lifecycle.schema.scores import SCORE, SCORES, score_column, scores_in
 from ai_assets.stages.binding import StageRun
 from ai_assets.stages.served import last_of_each_row
@@ -87,12 +88,17 @@ def _scored_labels(run: StageRun, keys: list[str] | None) -> pl.DataFrame:
 
 
 def _outcomes(run: StageRun, keys: list[str] | None) -> pl.DataFrame:
-    """Rows with a label: the table's own, and where it has none what callers told."""
+    """Rows with a label: the table's own, and where it has none what callers told.
+
+    Of rows that the table has, what `labels` takes for told of them; of others, which the source
+    may bring later or never, all that was told.
+    """
     columns = ["_row_id", "label", "event_time", "known_at"]
-    labels = _there(run, "labels", keys, columns).filter(pl.col("label").is_not_null())
+    labels = _there(run, "labels", keys, columns)
     told = last_of_each_row(_there(run, "feedback", keys, columns))
-    more = told.join(labels, on="_row_id", how="anti")
-    return pl.concat([labels, more.select(labels.columns)])
+    own = completed(labels, told).rows.filter(pl.col("label").is_not_null())
+    more = told.join(labels, on="_row_id", how="anti").select(labels.columns)
+    return pl.concat([own, more.filter(pl.col("label").is_not_null())])
 
 
 def _there(run: StageRun, asset: str, keys: list[str] | None, columns: list[str]) -> pl.DataFrame:

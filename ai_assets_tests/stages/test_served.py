@@ -222,6 +222,30 @@ def test_outcomes_that_callers_told_judge_answers_of_the_server_and_of_batches(
     assert arrived_outcomes(world.step("performance", JANUARY)).rows.is_empty()
 
 
+def test_an_outcome_told_of_a_row_at_another_time_judges_it_no_more_than_it_labels_it(
+    world: World, log: Store
+):
+    known = datetime(2024, 2, 2, tzinfo=UTC)
+    off = PLACED + timedelta(hours=1)
+    log.write([answered([order(1), order(2)])])
+    log.write([outcome(1, "late", known, off), outcome(2, "late", known)])
+    world.run("served", "feedback", partition=JANUARY)
+    ids = world.rows("served", JANUARY)["_row_id"].to_list()
+    unknown = {"label": None, "event_time": PLACED, "known_at": known + timedelta(hours=3)}
+    world.tools.lake.replace(
+        world.product.asset("labels"),
+        pl.DataFrame(
+            [{"_row_id": one, **unknown} for one in ids],
+            schema_overrides={"label": pl.Float64, "_row_id": pl.Int64},
+        ).with_columns(pl.col("event_time", "known_at").cast(pl.Datetime("us", "UTC"))),
+        JANUARY,
+    )
+
+    rows = arrived_outcomes(world.step("performance", FEBRUARY)).rows
+
+    assert rows.select("_row_id", "label", "known_at").rows() == [(ids[1], 1.0, known)]
+
+
 def write(world: World, asset: str, row: dict[str, Any]) -> None:
     """Put one row into an asset's January."""
     schema = {"_row_id": pl.Int64} | {
