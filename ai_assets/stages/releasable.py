@@ -138,10 +138,16 @@ def takes_effect(run: StageRun, bundle: str | None, history: pl.DataFrame) -> da
 
 
 def scored_until(run: StageRun) -> datetime:
-    """The end of the newest partition that has predictions, in event time.
+    """The end of the newest partition of which a row was scored, in event time.
 
-    Without partitions there is one moment, always: of its entries the last recorded counts.
+    One without rows is there where a group is materialized as a whole; it says nothing of what
+    answers. Without partitions there is one moment, always: of its entries the last recorded
+    counts.
     """
-    partitions = run.product.partitions
-    scored = run.lake.partitions(run.name("predictions")) if partitions else []
-    return partitions.cover(scored).end if partitions and scored else _ALWAYS
+    partitions, name = run.product.partitions, run.name("predictions")
+    if partitions is None:
+        return _ALWAYS
+    for key in reversed(run.lake.partitions(name)):
+        if run.lake.scan(name, [key]).head(1).collect().height:
+            return partitions.span(key).end
+    return _ALWAYS

@@ -1,12 +1,14 @@
 """A release that names a partition: which bundle it finds, and what it says where there is none."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from challengers import STEEP, UNDER, of_release, release, tag
-from small_product import FEATURES, FEBRUARY, LEARNING, MARCH, World, failure
+from small_product import APRIL, FEATURES, FEBRUARY, LEARNING, MARCH, World, failure
 
 from ai_assets.lifecycle.errors import DataError
+from ai_assets.stages.releasable import scored_until
 from ai_assets.stages.release_config import ReleaseConfig
 
 
@@ -85,3 +87,19 @@ def test_what_is_named_is_told_apart_from_what_is_not() -> None:
     assert ReleaseConfig(partition="2024-02").names_one()
     assert ReleaseConfig(bundle="p:1").names_one()
     assert ReleaseConfig(partition="2024-02").of_a_trial() is False
+
+
+def test_a_partition_without_a_scored_row_does_not_delay_a_release(challenged: World) -> None:
+    name, lake = challenged.product.asset("predictions"), challenged.tools.lake
+    run = challenged.step("release")
+    before = scored_until(run)
+    rows = lake.scan(name, [MARCH]).collect()
+    assert rows.height and before == datetime(2024, 4, 1, tzinfo=UTC)
+
+    lake.replace(name, rows.clear(), APRIL)
+    assert scored_until(run) == before
+    lake.replace(name, rows.head(1), APRIL)
+    assert scored_until(run) == datetime(2024, 5, 1, tzinfo=UTC)
+    for month in lake.partitions(name):
+        lake.replace(name, rows.clear(), month)
+    assert scored_until(run) == datetime(1970, 1, 1, tzinfo=UTC)
