@@ -58,14 +58,7 @@ def look(product: Product, trial: Trial) -> Observed:
 def record(
     context: dg.SensorEvaluationContext, trial: Trial, step: Step, observed: Observed, now: datetime
 ) -> dict[str, Any]:
-    """Tell people, and write the decision down; what is now recorded.
-
-    People are told first: a process that dies in between tells them again, and the notifier sends
-    an alert once.
-    """
-    notifier: Notifier = context.resources.notifier
-    if step.action in _ENDS:
-        notifier.notify(alert_on(trial, step))
+    """Write the decision down; what is now recorded."""
     log: DecisionLog = context.resources.decisions
     evidence = {
         "observed": told(observed),
@@ -82,13 +75,22 @@ def record(
 def carry_out(
     context: dg.SensorEvaluationContext, product: Product, trial: Trial, known: Mapping[str, Any]
 ) -> dg.SensorResult:
-    """Have `release` do what was decided; a run that failed is started again, a few times."""
+    """Tell people what is recorded, and have `release` do it; a run that failed is started again,
+    a few times.
+
+    They are told in each tick until it is done, and the notifier sends an alert once: whenever a
+    process dies, people hear of the decision that stands, and of no other.
+    """
+    notifier: Notifier = context.resources.notifier
+    if known["action"] in _ENDS:
+        notifier.notify(alert_on(trial, known))
     name = known["decision_id"]
     runs = context.instance.get_runs(dg.RunsFilter(tags={DECISION_TAG: name}))
     if any(not run.is_finished for run in runs):
         return dg.SensorResult(skip_reason=f"A run carries out: {known['why']}")
     if len(runs) >= MOST_RUNS:
         words = f"{len(runs)} runs have not carried it out, a person must: {known['why']}"
+        notifier.notify(alert_on_stuck(trial, known, words))
         return dg.SensorResult(skip_reason=words)
     request = request_of(product, trial, known, again=len(runs))
     return dg.SensorResult(run_requests=[request])
@@ -119,17 +121,36 @@ def request_of(
     )
 
 
-def alert_on(trial: Trial, step: Step) -> Alert:
+def alert_on(trial: Trial, known: Mapping[str, Any]) -> Alert:
     """A candidate that is taken back is for people to look into; one that takes over is news."""
-    back = step.action == "roll_back"
-    title = f"{trial.candidate} is {'taken back' if back else 'promoted'}"
+    back = known["action"] == "roll_back"
+    title = f"{trial.candidate} is to be {'taken back' if back else 'promoted'}"
     return Alert(
         product=trial.product,
         partition=None,
         kind="rollback" if back else "rollout",
         severity="error" if back else "info",
         title=f"{trial.product}: {title}",
-        words=f"{title} at {trial.split:.0%} of the traffic ({trial.mode}). {step.why}",
-        evidence={"decision": step.decision_id, "cause": step.cause, "stable": trial.stable},
-        key=f"decision/{step.decision_id}",
+        words=f"{title}, at {trial.split:.0%} of the traffic ({trial.mode}). {known['why']}",
+        evidence=_evidence(trial, known),
+        key=f"decision/{known['decision_id']}",
     )
+
+
+def alert_on_stuck(trial: Trial, known: Mapping[str, Any], words: str) -> Alert:
+    """What was decided is not done, and no further run is started."""
+    still = f"{trial.candidate} still gets {trial.split:.0%} of the traffic ({trial.mode})."
+    return Alert(
+        product=trial.product,
+        partition=None,
+        kind="rollback" if known["action"] == "roll_back" else "rollout",
+        severity="error",
+        title=f"{trial.product}: {known['action'].replace('_', ' ')} is not carried out",
+        words=f"{words} {still}",
+        evidence=_evidence(trial, known),
+        key=f"stuck/{known['decision_id']}",
+    )
+
+
+def _evidence(trial: Trial, known: Mapping[str, Any]) -> dict[str, Any]:
+    return {"decision": known["decision_id"], "cause": known["cause"], "stable": trial.stable}

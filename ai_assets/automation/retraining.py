@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -12,7 +12,6 @@ from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.retraining.decide import (
     ACTIONS,
     Costs,
-    Decision,
     Past,
     decide,
     decision_id,
@@ -27,6 +26,8 @@ VERDICTS_A_TICK = 500
 # Each new decision is a commit to the lake, and a tick has a minute.
 MOST_NEW = 10
 MOST_BACK = 1000
+# A decision that is so old was told of, or is no news: a lost cursor must not bring up all of them.
+STILL_NEWS = timedelta(days=1)
 
 
 def tick(
@@ -49,6 +50,8 @@ def tick(
                 break
             if known is not None:
                 before += 1
+                if datetime.now(UTC) - known["recorded_at"] < STILL_NEWS:
+                    tell(context.resources.notifier, verdict, known)
             else:
                 known = decide_anew(context, product, verdict, record, decided)
                 said.append(f"{verdict.partition or 'all'}: {known['action']}. {known['why']}")
@@ -96,10 +99,10 @@ def decide_anew(
     record: dg.EventLogRecord,
     decided: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:
-    """Decide on a verdict that has no decision, tell people, and write the decision down.
+    """Decide on a verdict that has no decision, write the decision down, and tell people.
 
-    People are told first: a process that dies in between tells them again, and the notifier sends
-    an alert once. The other way round nobody would hear of it.
+    They are told of what is recorded: after a process died in between, the verdict comes again,
+    its decision is known, and `tick` tells them. The notifier sends an alert once.
 
     Returns:
         What is now recorded; it is added to `decided`.
@@ -111,11 +114,11 @@ def decide_anew(
         since_trained=age(product, verdict),
         costs=costs(context, product, verdict),
     )
-    tell(context.resources.notifier, verdict, decision)
     log: DecisionLog = context.resources.decisions
     now, evidence = datetime.now(UTC), evidence_of(verdict, record)
     row = log.record(decision, evidence, who=WHO, recorded_at=now)
     decided[decision.decision_id] = row
+    tell(context.resources.notifier, verdict, row)
     return row
 
 
@@ -230,7 +233,7 @@ def request_of(
     )
 
 
-def tell(notifier: Notifier, verdict: Verdict, decision: Decision) -> None:
+def tell(notifier: Notifier, verdict: Verdict, decided: Mapping[str, Any]) -> None:
     """Tell people about what is broken and about what is started."""
-    for alert in alerts_on(verdict, decision):
+    for alert in alerts_on(verdict, decided):
         notifier.notify(alert)

@@ -5,7 +5,7 @@ daemon, in a replay and on the command line alike.
 """
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,7 +42,7 @@ def tell_broken_source(run: StageRun, name: str, problems: list[str]) -> None:
     of = f" of {run.partition}" if run.partition else ""
     times, broken = breaks(run, name)
     times += not broken
-    for alert in alerts_on(verdict, decision):
+    for alert in alerts_on(verdict, asdict(decision)):
         words = f"{alert.words} {name}{of} was not read. {rest}"
         key = f"{alert.key}/{times}"
         run.tools.notifier.notify(replace(alert, words=words, key=key))

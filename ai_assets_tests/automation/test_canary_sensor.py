@@ -12,6 +12,8 @@ from canary_trials import A, B, Trial, skipped
 from ai_assets.automation.canary import WHO
 from ai_assets.automation.sensors import canary_sensor
 from ai_assets.lifecycle.rollout.decide import decision_id
+from ai_assets.resources.decisions import DecisionLog
+from ai_assets.resources.notify import Notifier
 from ai_assets.serving.record.answers import LogError
 from ai_assets.serving.record.sqlite import SqliteStore
 
@@ -62,7 +64,7 @@ def test_the_last_step_promotes_and_people_hear_of_it(trial: Trial) -> None:
     assert asked["end"] == "promote" and "split" not in asked
     (alert,) = trial.alerts()
     assert (alert.kind, alert.severity) == ("rollout", "info")
-    assert alert.title == f"late_orders: {B} is promoted"
+    assert alert.title == f"late_orders: {B} is to be promoted"
 
 
 def test_errors_take_the_candidate_back_at_once_and_people_are_told(trial: Trial) -> None:
@@ -140,6 +142,60 @@ def test_a_run_that_failed_is_started_again_a_few_times(trial: Trial) -> None:
     assert trial.tick().run_requests[0].run_key == f"{request.run_key}/1"
     ended(dg.DagsterRunStatus.STARTED)
     assert skipped(trial.tick()).startswith("A run carries out: 40 requests")
+
+
+def test_what_three_runs_have_not_carried_out_is_for_people_who_are_told_once(
+    trial: Trial,
+) -> None:
+    trial.answer(20)
+    trial.answer(10, status=500)
+    request = trial.tick(trial.began).run_requests[0]
+    for count in range(3):
+        assert (
+            trial.tick(trial.began).run_requests[0].run_key.endswith(f"/{count}" if count else "")
+        )
+        run = dg.DagsterRun(
+            "release", str(uuid4()), tags=request.tags, status=dg.DagsterRunStatus.FAILURE
+        )
+        trial.world.instance.add_run(run)
+
+    for _ in range(2):
+        words = skipped(trial.tick(trial.began))
+        assert words is not None
+        assert words.startswith("3 runs have not carried it out, a person must: 10 of 30 requests")
+
+    back, stuck = trial.alerts()
+    assert (back.title, back.kind) == (f"late_orders: {B} is to be taken back", "rollback")
+    assert (stuck.title, stuck.severity) == (
+        "late_orders: roll back is not carried out",
+        "error",
+    )
+    assert stuck.words.endswith(f"{B} still gets 10% of the traffic (canary).")
+
+
+def test_people_hear_of_the_decision_that_is_recorded_and_of_no_other(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial.release(split=0.5, decision_id="d2", recorded_at=trial.began + timedelta(microseconds=9))
+    trial.answer(12, status=500)
+
+    def dies(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DecisionLog, "record", dies)
+        with pytest.raises(KeyboardInterrupt):
+            trial.tick(trial.began)
+    assert (trial.decisions(), trial.alerts()) == ([], [])
+    trial.answer(2000)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Notifier, "notify", dies)
+        with pytest.raises(KeyboardInterrupt):
+            trial.tick()
+    assert trial.decisions() == [("promote", "limits kept")]
+    assert trial.asked()["end"] == "promote"
+    assert [alert.title for alert in trial.alerts()] == [f"late_orders: {B} is to be promoted"]
 
 
 @pytest.mark.parametrize("mode", ["shadow", "ab", "bandit"])

@@ -176,11 +176,31 @@ def test_the_daemon_dies_before_recording_and_people_hear_of_it_once(
         patched.setattr(DecisionLog, "record", dies)
         with pytest.raises(KeyboardInterrupt):
             loop.tick()
-    assert loop.decided() == []
+    assert (loop.decided(), loop.alerts()) == ([], [])
 
     loop.tick()
 
     assert loop.decided() == [(MARCH, "alert", "broken_data")]
+    assert len(loop.alerts()) == 1
+
+
+def test_the_daemon_dies_after_recording_and_people_hear_of_it_once(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop.conclude(BROKEN)
+
+    def dies(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Notifier, "notify", dies)
+        with pytest.raises(KeyboardInterrupt):
+            loop.tick()
+    assert (len(loop.decided()), loop.alerts()) == (1, [])
+
+    loop.tick(keep_cursor=False)
+    loop.tick()
+
     assert len(loop.alerts()) == 1
 
 

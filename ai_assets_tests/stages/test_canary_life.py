@@ -166,7 +166,7 @@ def test_a_good_candidate_is_widened_and_promoted(
 
     assert steps(world) == [("", 0.0), ("canary", 0.2), ("canary", 0.6), ("", 0.0)]
     assert decisions(world) == [("widen", "limits kept"), ("promote", "limits kept")]
-    assert alerts(world) == [("rollout", f"late_orders: {new} is promoted")]
+    assert alerts(world) == [("rollout", f"late_orders: {new} is to be promoted")]
     assert caller.statuses == {200}
     # Who met the candidate kept it when its share grew, and when it took over.
     for number, tags in caller.by.items():
@@ -204,7 +204,7 @@ def test_a_bad_candidate_is_taken_back_and_no_caller_notices(
 
     assert steps(world) == [("", 0.0), ("canary", 0.2), ("", 0.0)]
     assert decisions(world) == [("roll_back", cause)]
-    assert alerts(world) == [("rollback", f"late_orders: {bad} is taken back")]
+    assert alerts(world) == [("rollback", f"late_orders: {bad} is to be taken back")]
     assert caller.statuses == {200}
     (page,) = pages(tmp_path, world)
     assert (page["stable"], page["candidate"]) == (old, "none")

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from served_entries import ASKED, BUNDLE, PLACED, answered, order, outcome
 from small_product import FEBRUARY, JANUARY, World, finding
@@ -152,6 +152,7 @@ def test_what_was_brought_and_what_is_new_come_together_in_their_order():
     assert together(("ab",), ()) == "ab"
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 60)), st.sets(st.integers(0, 60)), st.integers(1, 9))
 def test_merging_is_the_union_however_it_is_cut(new: set[int], old: set[int], size: int):
     def frames(ids: set[int], column: str) -> list[pl.DataFrame]:
