@@ -7,9 +7,6 @@ bytes that were made before, so that both protocols are measured without a clien
 import argparse
 import http.client
 import json
-import os
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,10 +20,12 @@ import grpc
 import numpy as np
 import polars as pl
 from figures import Figure, report
+from peers import free_port, serving
 from trees_bundle import Trees, trees_bundle
 
 from ai_assets.serving.bundle import Bundle, load_bundle
 from ai_assets.serving.online import OnlineTables
+from ai_assets.serving.place import state_root
 from ai_assets.serving.protocols.inference import inference_pb2 as pb
 from ai_assets.serving.protocols.tensors import Spec, Tensor, to_raw
 from ai_assets.serving.scoring import Scorer
@@ -59,7 +58,7 @@ class Rest:
     """Calls over REST; binary tensors, or JSON."""
 
     def __init__(self, port: int, model: str, tensors: list[Tensor], *, binary: bool) -> None:
-        self._port, self._path = port, f"/v2/models/{model}/infer"
+        self._port, self.path = port, f"/v2/models/{model}/infer"
         heads, raw = [], b""
         for tensor in tensors:
             spec = Spec(tensor.name, tensor.datatype, tensor.shape).content()
@@ -70,7 +69,7 @@ class Rest:
             else:
                 heads.append({**spec, "data": tensor.values.to_list()})
         head = json.dumps({"inputs": heads, "parameters": {"binary_data_output": binary}}).encode()
-        self._body = head + raw
+        self.body = head + raw
         self._headers = {"Inference-Header-Content-Length": str(len(head))} if binary else {}
 
     def caller(self) -> Callable[[], None]:
@@ -78,7 +77,7 @@ class Rest:
         connection = http.client.HTTPConnection("127.0.0.1", self._port)
 
         def call() -> None:
-            connection.request("POST", self._path, self._body, self._headers)
+            connection.request("POST", self.path, self.body, self._headers)
             answer = connection.getresponse()
             content = answer.read()
             if answer.status != 200:
@@ -138,42 +137,23 @@ def calls_of_each(protocols: Sequence[Rest | Grpc]) -> list[float]:
 
 
 @contextmanager
-def serving(payload: Path) -> Iterator[tuple[int, int]]:
-    """The server, with limits that let 10,000 rows through: its ports for REST and gRPC."""
-    with socket.socket() as one, socket.socket() as other:
-        for probe in (one, other):
-            probe.bind(("127.0.0.1", 0))
-        ports = one.getsockname()[1], other.getsockname()[1]
-    command = ["ai_assets.serving", "--bundle", str(payload), "--port", str(ports[0])]
-    limits = {
+def started(trees: Trees, ask: tuple[str, str], folder: Path) -> Iterator[tuple[int, int]]:
+    """The server, with limits that let 10,000 rows through: its ports for REST and gRPC.
+
+    It keeps its record in the folder: what is asked here is no answer to a caller.
+    """
+    port, grpc_port = free_port(), free_port()
+    command = ["-m", "ai_assets.serving", "--bundle", str(trees.payload), "--port", str(port)]
+    environment = {
+        "AI_ASSETS_HOME": str(state_root()),
         "AI_ASSETS_MAX_ROWS": str(MANY),
         "AI_ASSETS_MAX_BODY": "20000000",
         "AI_ASSETS_ACCESS": "open",
+        "AI_ASSETS_LOG": str(folder / "answers.sqlite"),
     }
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *command, "--grpc-port", str(ports[1])],
-            env={**os.environ, **limits},
-            stderr=log,
-        )
-        try:
-            _wait(process, ports[0])
-            yield ports
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
-
-
-def _wait(process: "subprocess.Popen[bytes]", port: int) -> None:
-    for _ in range(600):
-        if process.poll() is not None:
-            sys.exit("The server ended before it was ready.")
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1):
-                return
-        except OSError:
-            time.sleep(0.1)
-    sys.exit("The server was not ready in time.")
+    command += ["--grpc-port", str(grpc_port)]
+    with serving(command, port, ask, folder=folder, environment=environment):
+        yield port, grpc_port
 
 
 def request_rows(bundle: Bundle) -> tuple[pl.DataFrame, np.ndarray]:
@@ -189,21 +169,20 @@ def request_rows(bundle: Bundle) -> tuple[pl.DataFrame, np.ndarray]:
 
 def main() -> int:
     """Measure a bundle; 1 if a goal is missed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--product", default="flight_delay")
-    given = parser.parse_args()
+    argparse.ArgumentParser(description=__doc__).parse_args()
     with tempfile.TemporaryDirectory(prefix="ai_assets_") as folder:
-        return measure(trees_bundle(given.product, Path(folder)))
+        return measure(trees_bundle(Path(folder)), Path(folder))
 
 
-def measure(trees: Trees) -> int:
-    """Print the figures of a bundle whose model is trees."""
+def measure(trees: Trees, folder: Path) -> int:
+    """Print the figures of a bundle whose model is trees; the server writes below the folder."""
     payload, booster = trees.payload, trees.booster
     bundle = load_bundle(payload)
     rows, matrix = request_rows(bundle)
     ready, raw = f"{bundle.product}_vectors", bundle.product
     figures = []
-    with serving(payload) as (port, grpc_port):
+    first = Rest(0, raw, columns(bundle, rows.tail(1)), binary=False)
+    with started(trees, (first.path, first.body.decode()), folder) as (port, grpc_port):
         for name, protocol in (
             ("ready vectors, gRPC", Grpc(grpc_port, ready, vectors(matrix))),
             ("ready vectors, REST binary", Rest(port, ready, vectors(matrix), binary=True)),

@@ -16,7 +16,7 @@ from figures import Figure, report
 from newest_bundle import newest_bundle
 from peers import free_port, serving
 from requests_of import request_bodies
-from wrk import CONNECTIONS, Load, load
+from wrk import CONNECTIONS, Load, load, paced
 
 from ai_assets.serving.place import state_root
 from ai_assets.serving.record.store import read_store
@@ -31,27 +31,20 @@ def resident_mb(pid: int) -> float:
     return sum(p.memory_info().rss for p in (process, *process.children(recursive=True))) / 1e6
 
 
-def paced(port: int, bodies: list[str], most: float) -> tuple[float, Load]:
-    """The pause, in ms, that makes 32 callers ask for that share of `most` answers a second.
-
-    Beside it what was asked to find out.
-    """
-    pause = 1000 * CONNECTIONS / (SHARE * most)
-    found = load(port, "/predict", bodies, seconds=STEP_S, pause_ms=pause, strict=False)
-    # An answer takes its own time too, so the first guess asks too little.
-    return max(1.0, pause * found.rate / (SHARE * most)), found
-
-
 def soaked(
     port: int, pid: int, bodies: list[str], minutes: float
 ) -> tuple[list[Load], list[float]]:
     """What happened in each step of so many minutes, and the memory after it."""
     warm = load(port, "/predict", bodies, seconds=WARM_S, strict=False)
-    pause, first = paced(port, bodies, warm.rate)
+
+    def asked(pause_ms: float) -> Load:
+        return load(port, "/predict", bodies, seconds=STEP_S, pause_ms=pause_ms, strict=False)
+
+    pause, first = paced(asked, warm.rate, SHARE)
     print(f"saturated at {warm.rate:,.0f}/s; a caller waits {pause:.1f} ms", flush=True)
     loads, memory = [warm, first], []
     for step in range(max(4, round(minutes * 60 / STEP_S))):
-        loads.append(load(port, "/predict", bodies, seconds=STEP_S, pause_ms=pause, strict=False))
+        loads.append(asked(pause))
         memory.append(resident_mb(pid))
         if step % 8 == 0:
             found = loads[-1]

@@ -38,6 +38,8 @@ from ai_assets.serving.traffic.releases import payload_of
 
 CALLERS, CHECK_S, PEACE_S, HOLD_S = 8, 1.0, 10.0, 1.0
 MOST_S = CHECK_S + 4.0
+# Of the p99, beside that in peace.
+MOST_SLOWER = 2.0
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,7 @@ def figures(
         ),
         Figure(
             "p99 of eight callers, while releases change and in peace", f"{ours:.1f} ms",
-            f"{others:.1f} ms", ours / others, "", True,
+            f"{others:.1f} ms", ours / others, f"<= {MOST_SLOWER:g}x", ours <= MOST_SLOWER * others,
         ),
     ]  # fmt: skip
 

@@ -27,6 +27,7 @@ class Trees:
     """A model as trees, in a bundle and beside it.
 
     Attributes:
+        product: name of the product.
         payload: folder of the bundle, signed.
         booster: the `lightgbm.Booster`.
         matrix: float32 [n, f]: test rows, encoded as the model sees them.
@@ -36,6 +37,7 @@ class Trees:
         kept: which of them the declared budget would have served.
     """
 
+    product: str
     payload: Path
     booster: Any
     matrix: np.ndarray
@@ -44,14 +46,15 @@ class Trees:
     kept: str
 
 
-def trees_bundle(name: str, folder: Path) -> Trees:
-    """Make it below `folder` from the newest bundle of a product and the lake beside it."""
-    payload = newest_bundle(name)[1]
+def trees_bundle(folder: Path) -> Trees:
+    """Make it below `folder` from the flights' newest bundle and the lake beside it."""
+    declared = product()
+    payload = newest_bundle(declared.name)[1]
     manifest, _ = verified(payload)
     resources = default_resources()
     tools = Tools(**{n: r for n, r in resources.items() if n in Tools.__annotations__})
-    data = load_training_data(StageRun(product(), manifest["partition"], tools))
-    training = product().declaration.training
+    data = load_training_data(StageRun(declared, manifest["partition"], tools))
+    training = declared.declaration.training
     model = LightGbm().fit(
         data.split("train"),
         data.split("validation"),
@@ -67,12 +70,13 @@ def trees_bundle(name: str, folder: Path) -> Trees:
     (made / "trees.txt").write_text(model.text, encoding="utf-8")
     facts = {key: value for key, value in manifest.items() if key not in ("files", "format")}
     tools.signer.sign(made, facts)
-    spec, judged = product().declaration.compression, judge(candidates, model, data)
+    spec, judged = declared.declaration.compression, judge(candidates, model, data)
     student = choose([m for n, m in judged.items() if n.startswith(STUDENT)], spec).name
     graphs = {
         each: candidates[name].onnx for each, name in (("onnx", "onnx"), ("student", student))
     }
     return Trees(
+        declared.name,
         made,
         model.booster,
         data.split("test").x,

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +58,30 @@ class Load:
     def rate(self) -> float:
         """Answers a second."""
         return self.answers / self.seconds
+
+
+def paced(
+    ask: Callable[[float], Load], most: float, share: float, tries: int = 1
+) -> tuple[float, Load]:
+    """The pause, in ms, that makes the callers ask for a share of what a server could answer.
+
+    An answer takes its own time beside the pause, so each guess is mended by what came of it.
+
+    Args:
+        ask: makes load with a pause.
+        most: answers a second without one.
+        share: of them, 0 to 1.
+        tries: how many guesses are tried.
+
+    Returns:
+        The pause as mended last, and what came of the guess before.
+    """
+    cycle_ms = 1000 * CONNECTIONS / (share * most)
+    pause = cycle_ms
+    for _ in range(tries):
+        found = ask(pause)
+        pause = max(1.0, pause + cycle_ms - 1000 * CONNECTIONS / found.rate)
+    return pause, found
 
 
 def load(

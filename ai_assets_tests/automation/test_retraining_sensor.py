@@ -14,6 +14,7 @@ from small_product import APRIL, MARCH, World
 from ai_assets.automation import retraining
 from ai_assets.automation.sensors import LEARNING, retraining_sensor
 from ai_assets.resources.decisions import DecisionLog
+from ai_assets.resources.notify import Notifier
 
 
 @pytest.fixture
