@@ -1,8 +1,8 @@
 """Dagster's run launcher, but it can tell whether a run's process is still alive.
 
 A code server notices a worker that dies before it does. Where both were killed, as by a restart of
-the machine or of the container, nobody did: the run stayed STARTED, kept its pool slots and was not
-retried. The monitoring daemon asks this launcher. `dagster.yaml` names this class.
+the machine or of the container, nobody did: the run stayed STARTED and was not retried. The
+monitoring daemon asks this launcher. `dagster.yaml` names this class.
 
 Dagster tries once to start the retry of a run that failed. Where the code server does not answer at
 that moment, the retry is lost for good, so a run whose code server is away or new is failed later.
@@ -32,6 +32,8 @@ _SECONDS_OFF = 5.0
 # How long a run whose process is gone waits for its code server.
 _MOST_WAIT_S = 120.0
 _ANSWER_S = 2
+# Longer than two looks are apart.
+_FORGOTTEN_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -47,14 +49,27 @@ class Worker:
     seen_at: float
 
 
+@dataclass(frozen=True)
+class Look:
+    """What was seen of a run when it was last asked after.
+
+    Attributes:
+        at: When, on the monotonic clock, in seconds.
+        server: Its code server; None where none answered.
+        gone_since: The look that first found its process gone; None while it is alive.
+    """
+
+    at: float
+    server: str | None
+    gone_since: float | None
+
+
 class RunLauncher(DefaultRunLauncher):
     """Launches runs as Dagster's default does, and tells the monitoring daemon of dead ones."""
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(inst_data)
-        # The code server of each run, as it was at the look before, and since when a run is gone.
-        self._servers: dict[str, str | None] = {}
-        self._gone_since: dict[str, float] = {}
+        self._looks: dict[str, Look] = {}
 
     @property
     def supports_check_run_worker_health(self) -> bool:
@@ -71,29 +86,24 @@ class RunLauncher(DefaultRunLauncher):
         worker = worker_of(self._instance, run.run_id)
         if worker is None:
             return _running("Its process has not told its number.")
-        gone, settled = why_gone(worker), self._is_settled(run)
-        if gone is None:
+        gone, before = why_gone(worker), self._looks.get(run.run_id)
+        now = time.monotonic()
+        since = None
+        if gone is not None:
+            since = before.gone_since if before and before.gone_since is not None else now
+        look = Look(now, self._server_of(run.run_id), since)
+        # Nobody says that a run has ended: what is asked after no more is forgotten.
+        recent = {name: seen for name, seen in self._looks.items() if now - seen.at < _FORGOTTEN_S}
+        self._looks = {**recent, run.run_id: look}
+        if gone is None or since is None:
             return _running(f"Process {worker.pid} is alive.", worker)
-        since = self._gone_since.setdefault(run.run_id, time.monotonic())
         # The daemon asks after runs that have started; after others a sensor does, and its code
         # server answers.
-        waits = run.status == DagsterRunStatus.STARTED and not settled
-        if waits and time.monotonic() - since < _MOST_WAIT_S:
+        waits = run.status == DagsterRunStatus.STARTED and not is_settled(run, before, look)
+        if waits and now - since < _MOST_WAIT_S:
             return _running(f"{gone} Its retry waits for the code server.", worker)
-        self._servers.pop(run.run_id, None)
-        self._gone_since.pop(run.run_id, None)
+        self._looks.pop(run.run_id, None)
         return CheckRunHealthResult(WorkerStatus.FAILED, gone, run_worker_id=str(worker.pid))
-
-    def _is_settled(self, run: DagsterRun) -> bool:
-        """Whether the run's code server answers, and is the one of the look before.
-
-        The daemon needs some seconds to load a location again from a server that is new. Where it
-        starts servers itself, each has a socket of its own, and the new one is not seen here.
-        """
-        known, before = run.run_id in self._servers, self._servers.get(run.run_id)
-        self._servers[run.run_id] = now = self._server_of(run.run_id)
-        own = bool(_told(run).get("socket"))
-        return known and now == before and (own or now is not None)
 
     def _server_of(self, run_id: str) -> str | None:
         """The code server that was asked to start the run; None where none answers there."""
@@ -102,6 +112,16 @@ class RunLauncher(DefaultRunLauncher):
             return None if client is None else str(client.get_server_id(timeout=_ANSWER_S))
         except DagsterUserCodeUnreachableError:
             return None
+
+
+def is_settled(run: DagsterRun, before: Look | None, now: Look) -> bool:
+    """Whether the run's code server answers, and is the one of the look before.
+
+    The daemon needs some seconds to load a location again from a server that is new. Where it
+    starts servers itself, each has a socket of its own, and the new one is not seen here.
+    """
+    own = bool(_told(run).get("socket"))
+    return before is not None and now.server == before.server and (own or now.server is not None)
 
 
 def is_here(run: DagsterRun) -> bool:

@@ -232,3 +232,18 @@ def wait_for_zombie(pid: int) -> None:
     deadline = time.monotonic() + 10
     while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
         time.sleep(0.02)
+
+
+def test_runs_that_nobody_asks_after_any_more_are_forgotten(
+    instance, launcher: RunLauncher, child, settled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [a_run(instance, child.pid, HERE) for _ in range(3)]
+    for run in runs:
+        launcher.check_run_worker_health(run)
+    assert launcher._looks.keys() == {run.run_id for run in runs}
+
+    later = time.monotonic() + 601
+    monkeypatch.setattr("ai_assets.launcher.time.monotonic", lambda: later)
+    launcher.check_run_worker_health(runs[0])
+
+    assert launcher._looks.keys() == {runs[0].run_id}
