@@ -3,6 +3,9 @@
 Batch predictions say what the rows of a partition look like; a server may be asked of others, often
 of some and never of most. Measured are answers that callers got of the stable bundle: a candidate
 got a share of them, and a shadow scored the same rows again.
+
+It is to look at. Callers come and go, and a new one that asks of other rows is no reason to train:
+verdict and retraining stand on whole partitions.
 """
 
 from typing import Any

@@ -52,7 +52,7 @@ def served_drift_stage(product: Product) -> Stage:
         stage="served_drift",
         asset="served_drift",
         description="How far features and scores of what callers asked lie from what the bundle "
-        "that answered most of it learned from.",
+        "that answered most of it learned from. To look at; no verdict stands on it.",
         compute=work("served_drift:measure_served"),
         kinds=frozenset({"polars", "deltalake"}),
         upstream=[Upstream("served")],
