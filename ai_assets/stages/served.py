@@ -17,8 +17,8 @@ from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.scores import SCORES
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.lifecycle.sources.spool import Spool
+from ai_assets.resources.batches import batches
 from ai_assets.resources.lake import WHOLE as UNCUT
-from ai_assets.resources.lake import batches
 from ai_assets.serving.columns import ColumnCheck
 from ai_assets.serving.record.answers import Told
 from ai_assets.serving.record.decode import Row, features_text, moment, rows_of
