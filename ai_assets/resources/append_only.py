@@ -9,6 +9,9 @@ This holds on object stores too, where no lock does.
 A commit is a file, and reading thousands of small ones takes seconds. Every so many of them they
 are put together into one; that changes no record, so Delta allows it of an append-only table.
 
+Who decides by what is there may say so: then the record is written only as the next one after what
+was read. Two that read the same cannot both be next.
+
 A column that was declared after the table was made is added by the first record that is written
 since; in records from before it is null, or what `before` says.
 """
@@ -36,6 +39,10 @@ _TYPES: dict[str, Any] = {
 }
 
 
+class OutrunError(DataError):
+    """Another record has come since the table was read, so nothing was written."""
+
+
 @dataclass(frozen=True)
 class AppendOnly:
     """One such table.
@@ -59,17 +66,27 @@ class AppendOnly:
         """The columns as polars has them."""
         return pl.Schema({name: _TYPES[kind] for name, kind in self.columns.items()})
 
-    def append(self, record: Mapping[str, Any]) -> dict[str, Any]:
+    def append(self, record: Mapping[str, Any], after: int | None = None) -> dict[str, Any]:
         """Write the record and return it; or return what is already there under its id.
 
+        Args:
+            record: its columns.
+            after: how many records there were when it was decided on; None where that is all one.
+
         Raises:
+            OutrunError: there are others by now, and none of them has its id.
             DataError: Other writers left no gap in many attempts.
         """
         for attempt in range(_ATTEMPTS):
             table = self._open() or self._create()
             if known := self._known(table, record[self.key]):
                 return known
-            if self._commit(table, record):
+            if after is not None and (count := self._count(table)) != after:
+                raise OutrunError(
+                    f"{self.name.path} has {count} records, where {after} were read before this "
+                    "one was decided on. Read again, and decide anew."
+                )
+            if self._commit(table, record, after):
                 _put_together(table)
                 return dict(record)
             time.sleep(0.01 * (attempt + 1))
@@ -136,13 +153,18 @@ class AppendOnly:
         found = self._rows(table).filter(pl.col(self.key) == key).collect()
         return found.row(0, named=True) if found.height else None
 
-    def _commit(self, table: Any, record: Mapping[str, Any]) -> bool:
-        """Whether it was written; not so when another writer wrote its id meanwhile."""
+    def _count(self, table: Any) -> int:
+        return int(self._rows(table).select(pl.len()).collect().item())
+
+    def _commit(self, table: Any, record: Mapping[str, Any], after: int | None = None) -> bool:
+        """Whether it was written; not so when another writer wrote its id, or the record after
+        those, meanwhile."""
         from deltalake import CommitProperties, Transaction, write_deltalake
         from deltalake.exceptions import CommitFailedError
 
         rows = pl.DataFrame([dict(record)], schema=self.schema)
-        once = CommitProperties(app_transactions=[Transaction(str(record[self.key]), 1)])
+        names = [str(record[self.key]), *([] if after is None else [f"after/{after}"])]
+        once = CommitProperties(app_transactions=[Transaction(name, 1) for name in names])
         widens = not _columns(table).issuperset(self.columns)
         try:
             write_deltalake(

@@ -101,13 +101,18 @@ class ReleaseLedger(dg.ConfigurableResource):
 
     lake: Lake
 
-    def append(self, entry: Entry) -> Entry:
+    def append(self, entry: Entry, after: int | None = None) -> Entry:
         """Record the entry and return it; or return what is already recorded of its decision.
 
+        Args:
+            entry: The release.
+            after: How many entries the history had that it was decided by; None: whatever is there.
+
         Raises:
+            OutrunError: There are others by now.
             DataError: Other writers left no gap in many attempts.
         """
-        return Entry(**self._records(entry.product).append(dataclasses.asdict(entry)))
+        return Entry(**self._records(entry.product).append(dataclasses.asdict(entry), after))
 
     def as_of(
         self, product: str, moment: datetime, recorded_before: datetime | None = None

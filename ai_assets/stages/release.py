@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from ai_assets.resources.append_only import OutrunError
 from ai_assets.resources.ledger import Entry
 from ai_assets.resources.notify import Alert
 from ai_assets.stages import shown
@@ -25,6 +26,7 @@ from ai_assets.stages.trial import begin_trial, cause_of, change_trial
 _SHOWN = (
     "effective_from", "stable", "candidate", "mode", "split", "cause", "who", "why", "decision_id",
 )  # fmt: skip
+_TRIES = 5
 _RULE: dict[str, Any] = {
     "rule": pl.String, "allows": pl.Boolean, "value": pl.Float64, "limit": pl.Float64,
     "words": pl.String,
@@ -38,11 +40,7 @@ def append_release(run: StageRun) -> Outcome:
         DataError: no such bundle was built, or it did not pass its gate and no decision asked.
     """
     config = run.config or ReleaseConfig()
-    history = run.tools.ledger.history(run.product.name)
-    if config.of_a_trial():
-        said = change_trial(run, config, history)
-    else:
-        said = take_over(run, config, history)
+    said = decided(run, config)
     history = run.tools.ledger.history(run.product.name)
     newest = history.row(-1, named=True) if history.height else None
     if newest is not None:
@@ -57,6 +55,23 @@ def append_release(run: StageRun) -> Outcome:
             "history": shown.table(history.select(*_SHOWN)),
         },
     )
+
+
+def decided(run: StageRun, config: ReleaseConfig) -> str:
+    """Do what is asked for by what the ledger says, and anew where another run came in between.
+
+    Raises:
+        OutrunError: others came in between each time.
+    """
+    change = change_trial if config.of_a_trial() else take_over
+    for _ in range(_TRIES):
+        history = run.tools.ledger.history(run.product.name)
+        try:
+            return change(run, config, history)
+        except OutrunError as error:
+            outrun = error
+            run.say("Another release came in between; this one is decided on anew.")
+    raise outrun
 
 
 def take_over(run: StageRun, config: ReleaseConfig, history: pl.DataFrame) -> str:
@@ -75,7 +90,9 @@ def take_over(run: StageRun, config: ReleaseConfig, history: pl.DataFrame) -> st
     if not config.names_one() and before is not None and before.candidate == bundle:
         return f"{bundle} is tried beside {before.stable} already. To end that, set end: promote."
     if before is None or before.stable != bundle:
-        entry = ledger.append(_entry(run, config, bundle, effective, before, gate))
+        entry = ledger.append(
+            _entry(run, config, bundle, effective, before, gate), after=history.height
+        )
         kept = why_not_anew(entry, bundle, ledger.history(product))
     return kept or f"{bundle} is in production."
 

@@ -74,7 +74,7 @@ def change_trial(run: StageRun, config: ReleaseConfig, history: pl.DataFrame) ->
         return f"Nothing to change: {asked.words()}"
     # Dropping a candidate must not need any bundle to be readable.
     new = asked.candidate or (asked.stable if config.end == "promote" else None)
-    return record(run, config, asked, takes_effect(run, new, history), newest)
+    return record(run, config, asked, takes_effect(run, new, history), history)
 
 
 def begin_trial(
@@ -107,7 +107,7 @@ def begin_trial(
         return f"Nothing to change: {_now(newest).words()}"
     split = rollout.first_split(rollout.mode)
     asked = Asked(newest["stable"], bundle, rollout.mode, split, gate)
-    return record(run, config, asked, effective, newest)
+    return record(run, config, asked, effective, history)
 
 
 def ended(
@@ -168,9 +168,14 @@ def record(
     config: ReleaseConfig,
     asked: Asked,
     effective: datetime,
-    newest: dict[str, Any],
+    history: pl.DataFrame,
 ) -> str:
-    """Append the entry; what is so now."""
+    """Append the entry after those that it was decided by; what is so now.
+
+    Raises:
+        OutrunError: there are others by now.
+    """
+    newest = history.row(-1, named=True)
     told = [run.product.name, asked.stable, str(asked.candidate), asked.mode, str(asked.split)]
     overridden = config.override_gate and asked.gate is not None and not asked.gate.get("passed")
     run.tools.ledger.append(
@@ -187,7 +192,8 @@ def record(
             who=config.who,
             why=f"{config.why} (gate overridden)" if overridden else config.why,
             gate=json.dumps(asked.gate, sort_keys=True) if asked.gate else "",
-        )
+        ),
+        after=history.height,
     )
     return asked.words()
 

@@ -14,7 +14,7 @@ from deltalake.exceptions import DeltaError
 
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.naming import AssetName
-from ai_assets.resources.append_only import AppendOnly
+from ai_assets.resources.append_only import AppendOnly, OutrunError
 from ai_assets.resources.lake import Lake
 from ai_assets.resources.ledger import COLUMNS, Entry, ReleaseLedger
 
@@ -177,6 +177,26 @@ def test_a_commit_is_refused_when_its_decision_was_recorded_since_the_table_was_
     assert records._commit(third, asdict(_entry(3, "d3", "p:c")))
 
     assert ledger.history("flight_delay")["decision_id"].to_list() == ["d1", "d2", "d3"]
+
+
+def test_of_two_that_were_decided_by_the_same_history_one_is_recorded(
+    ledger: ReleaseLedger, tmp_path: Path
+) -> None:
+    ledger.append(_entry(1, "d1", "p:a"))
+    uri = str(tmp_path / "lake" / "flight_delay" / "release")
+    records = AppendOnly(ledger.lake, AssetName("flight_delay", "release"), SCHEMA, "decision_id")
+    first, second = DeltaTable(uri), DeltaTable(uri)
+
+    assert records._commit(first, asdict(_entry(2, "d2", "p:b")), after=1)
+    assert not records._commit(second, asdict(_entry(3, "d3", "p:c")), after=1)
+    with pytest.raises(OutrunError, match="has 2 records, where 1 were read before"):
+        ledger.append(_entry(3, "d3", "p:c"), after=1)
+    # What is recorded already is returned, whatever came since.
+    assert ledger.append(_entry(2, "d2", "p:b"), after=1).stable == "p:b"
+    assert ledger.append(_entry(1, "d4", "p:c"), after=2).stable == "p:c"
+    assert ledger.append(_entry(1, "d5", "p:c"), after=3).decision_id == "d5"
+
+    assert ledger.history("flight_delay").height == 4
 
 
 def test_a_ledger_from_before_there_were_modes_is_read_and_appended_to(

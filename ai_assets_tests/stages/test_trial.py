@@ -1,11 +1,15 @@
 """A candidate beside the release: begun, changed, promoted, dropped, each an entry of its own."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from challengers import APRILS_START, STEEP, UNDER, of_release, release, tag
 from small_product import APRIL, FEBRUARY, MARCH, World, failure
+
+from ai_assets.resources.append_only import AppendOnly
+from ai_assets.resources.ledger import Entry
 
 CANARY = {"mode": "canary", "steps": [0.1, 0.5]}
 
@@ -194,3 +198,52 @@ def test_a_step_decided_on_another_entry_is_not_taken(challenged: World) -> None
         challenged, None, split=0.5, decision="d7", expects=entry(challenged).release_id
     )
     assert (taken["split"], taken["decision"]) == (0.5, "d7")
+
+
+def test_what_another_run_promoted_meanwhile_stays_promoted(
+    challenged: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = challenged.declared(rollout=CANARY)
+    old, new = tag(world, FEBRUARY), tag(world, MARCH)
+    release(world, None, candidate=new, mode="canary", split=0.5, who="ada", why="a look")
+    told = promoted_meanwhile(world, monkeypatch)
+
+    late = refused(world, split=0.7, who="ada", why="faster")
+
+    assert len(told) == 1
+    assert (entry(world).stable, entry(world).candidate) == (new, None)
+    assert world.tools.ledger.history("late_orders")["stable"].to_list() == [old, old, new]
+    assert f"{new} is alone in production" in late
+
+
+def test_a_release_that_another_run_outran_is_decided_on_anew(
+    challenged: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = challenged.declared(rollout=CANARY)
+    new = tag(world, MARCH)
+    release(world, None, candidate=new, mode="canary", split=0.5, who="ada", why="a look")
+    promoted_meanwhile(world, monkeypatch)
+
+    told = release(world, **UNDER)
+
+    assert (
+        told["outcome"] == f"Nothing to change: {new} is in production, and no candidate beside it."
+    )
+    assert (entry(world).stable, entry(world).candidate) == (new, None)
+
+
+def promoted_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
+    """Let the canary sensor's run promote the candidate just before the next entry is written."""
+    told: list[Entry] = []
+    append = AppendOnly.append
+
+    def outrun(self: AppendOnly, *given: Any, **more: Any) -> dict[str, Any]:
+        if self.name.asset == "release" and not told:
+            tried = entry(world)
+            ended = {"candidate": None, "mode": "", "split": 0.0, "release_id": ""}
+            told.append(replace(tried, stable=tried.candidate, decision_id="cc", **ended))
+            world.tools.ledger.append(told[0])
+        return append(self, *given, **more)
+
+    monkeypatch.setattr(AppendOnly, "append", outrun)
+    return told
