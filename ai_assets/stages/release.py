@@ -21,7 +21,7 @@ from ai_assets.stages.releasable import (
 )
 from ai_assets.stages.release_config import ReleaseConfig
 from ai_assets.stages.training_data import artifact, read_json
-from ai_assets.stages.trial import begin_trial, cause_of, change_trial
+from ai_assets.stages.trial import begin_trial, cause_of, change_trial, why_waits
 
 _SHOWN = (
     "effective_from", "stable", "candidate", "mode", "split", "cause", "who", "why", "decision_id",
@@ -80,21 +80,26 @@ def take_over(run: StageRun, config: ReleaseConfig, history: pl.DataFrame) -> st
     bundle = asked_bundle(run, config, history)
     effective = effective_from(run, config, bundle, history)
     before = ledger.as_of(product, effective)
-    kept = why_kept(run, config, bundle)
+    kept = why_kept(run, config, bundle) or why_not_again(config, bundle, history)
     if kept is not None:
         return kept
     gate = check_releasable(run, bundle, history["stable"].to_list(), config.override_gate)
-    stepwise = run.product.declaration.rollout.mode != "direct"
-    if stepwise and config.decision is not None and before is not None:
-        return begin_trial(run, config, bundle, effective, history, gate)
-    if not config.names_one() and before is not None and before.candidate == bundle:
+    if config.decision is not None and before is not None:
+        if why := why_waits(run, config, bundle, history):
+            return why
+        if run.product.declaration.rollout.mode != "direct":
+            return begin_trial(run, config, bundle, effective, history, gate)
+    tried = before.candidate if before else None
+    if not config.names_one() and before is not None and tried == bundle:
         return f"{bundle} is tried beside {before.stable} already. To end that, set end: promote."
-    if before is None or before.stable != bundle:
+    # Who names what is in production wants it to answer alone.
+    if before is None or before.stable != bundle or (config.names_one() and tried):
         entry = ledger.append(
             _entry(run, config, bundle, effective, before, gate), after=history.height
         )
         kept = why_not_anew(entry, bundle, ledger.history(product))
-    return kept or f"{bundle} is in production."
+    ended = f" The trial of {tried} has ended." if tried not in (None, bundle) else ""
+    return kept or f"{bundle} is in production.{ended}"
 
 
 def told_of(newest: dict[str, Any] | None) -> dict[str, Any]:
@@ -158,6 +163,25 @@ def why_kept(run: StageRun, config: ReleaseConfig, bundle: str) -> str | None:
     if run.product.declaration.retrain.approval == "manual":
         return ask_for_approval(run, config.decision, bundle)
     return None
+
+
+def why_not_again(config: ReleaseConfig, bundle: str, history: pl.DataFrame) -> str | None:
+    """Why a bundle that was taken back is not released by a run that names none; None if it was
+    not taken back, or is asked for."""
+    if config.names_one() or config.decision is not None:
+        return None
+    entries = history.with_row_index("place")
+    tried = entries.filter(pl.col("candidate") == bundle)["place"].max()
+    if tried is None or bundle in entries.filter(pl.col("place") > tried)["stable"].to_list():
+        return None
+    after = entries.filter(pl.col("place") > tried)
+    if after.is_empty():
+        return None
+    by = after.row(0, named=True)
+    return (
+        f"{bundle} was taken back by {by['who']}: {by['why']} To release it all the same, name it "
+        "as bundle."
+    )
 
 
 def ask_for_approval(run: StageRun, decision: str, bundle: str) -> str:

@@ -14,6 +14,7 @@ import polars as pl
 
 from ai_assets.lifecycle.errors import DataError, must_be
 from ai_assets.resources.ledger import Entry, Mode
+from ai_assets.resources.notify import Alert
 from ai_assets.stages.binding import StageRun, digest
 from ai_assets.stages.releasable import (
     check_built,
@@ -108,6 +109,41 @@ def begin_trial(
     split = rollout.first_split(rollout.mode)
     asked = Asked(newest["stable"], bundle, rollout.mode, split, gate)
     return record(run, config, asked, effective, history)
+
+
+def why_waits(
+    run: StageRun, config: ReleaseConfig, bundle: str, history: pl.DataFrame
+) -> str | None:
+    """Why a decision's challenger waits for the trial of another bundle, of which people are told
+    once; None where none runs.
+
+    A trial that began, by whomever, comes to its end: otherwise one that retrains oftener than a
+    canary takes would never see one through.
+    """
+    newest = history.row(-1, named=True)
+    if newest["candidate"] in (None, bundle) or config.decision is None:
+        return None
+    if config.decision in history["decision_id"].to_list():
+        return None
+    direct = run.product.declaration.rollout.mode == "direct"
+    words = (
+        f"{bundle} passed its gate and waits: {_now(newest).words()} When that has ended, "
+        f"materialize {run.product.name}/release with {'bundle' if direct else 'candidate'}: "
+        f"{bundle}, who and why; or the next retraining brings another."
+    )
+    run.tools.notifier.notify(
+        Alert(
+            product=run.product.name,
+            partition=run.partition,
+            kind="approval",
+            severity="info",
+            title=f"{run.product.name}: a challenger waits for the end of a trial",
+            words=words,
+            evidence={"decision": config.decision, "bundle": bundle},
+            key=f"waits/{config.decision}",
+        )
+    )
+    return words
 
 
 def ended(

@@ -200,6 +200,59 @@ def test_a_step_decided_on_another_entry_is_not_taken(challenged: World) -> None
     assert (taken["split"], taken["decision"]) == (0.5, "d7")
 
 
+def test_a_candidate_that_was_taken_back_comes_again_only_where_it_is_named(
+    challenged: World,
+) -> None:
+    world = challenged.declared(rollout=CANARY)
+    old, new = tag(world, FEBRUARY), tag(world, MARCH)
+    release(world, **UNDER)
+    release(world, None, end="drop", who="canary sensor", why="10 of 40 requests failed.")
+
+    kept = [release(world, None)["outcome"], release(world, MARCH)["outcome"]]
+
+    words = f"{new} was taken back by canary sensor: 10 of 40 requests failed. "
+    assert kept == 2 * [f"{words}To release it all the same, name it as bundle."]
+    assert (entry(world).stable, entry(world).candidate) == (old, None)
+    assert release(world, None, bundle=new, who="ada", why="mended")["stable"] == new
+    release(world, None, bundle=old, who="ada", why="back")
+    assert release(world, None)["stable"] == new  # it was in production since
+
+
+def test_a_challenger_waits_for_the_end_of_another_bundles_trial(challenged: World) -> None:
+    for mode in ("canary", "direct"):
+        world = challenged.declared(rollout={"mode": mode, "steps": [0.1]})
+        old, new = tag(world, FEBRUARY), tag(world, MARCH)
+        other = f"{new[:-1]}{'0' if new[-1] != '0' else '1'}"
+        tried = replace(
+            entry(world), candidate=other, mode="ab", split=0.5, decision_id=f"by hand {mode}",
+            release_id="", who="ada",
+        )  # fmt: skip
+        world.tools.ledger.append(tried)
+
+        for _ in range(2):
+            told = release(world, **{**UNDER, "decision": f"decision of {mode}"})
+
+        assert told["outcome"].startswith(
+            f"{new} passed its gate and waits: {other} is tried beside {old} as ab with 0.5 of "
+        )
+        assert entry(world).decision_id == f"by hand {mode}"
+    alerts = (challenged.home / "alerts.jsonl").read_text("utf-8").splitlines()
+    assert sum("waits for the end of a trial" in line for line in alerts) == 2
+
+
+def test_who_names_the_bundle_in_production_ends_the_trial_beside_it(challenged: World) -> None:
+    old, new = tag(challenged, FEBRUARY), tag(challenged, MARCH)
+    release(challenged, None, candidate=new, split=0.5, who="ada", why="a look")
+
+    told = release(challenged, None, bundle=old, who="ada", why="stop it")
+
+    assert told["outcome"] == f"{old} is in production. The trial of {new} has ended."
+    assert (entry(challenged).stable, entry(challenged).candidate) == (old, None)
+    assert entry(challenged).why == "stop it"
+    again = release(challenged, None, bundle=old, who="ada", why="stop it")
+    assert (again["releases"], again["outcome"]) == (3, f"{old} is in production.")
+
+
 def test_what_another_run_promoted_meanwhile_stays_promoted(
     challenged: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
