@@ -17,6 +17,7 @@ from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun, digest
 from ai_assets.stages.declared.releasing import MAX_BYTES, SMALL, VERIFIED
 from ai_assets.stages.evaluation import scores_of_test_rows
+from ai_assets.stages.learnable import WINDOW, learned_partitions
 from ai_assets.stages.monitoring import FILE, watched
 from ai_assets.stages.training_data import (
     TrainingData,
@@ -96,6 +97,7 @@ def write_payload(
     write_json(folder, "online.json", online)
     write_json(folder, "background.json", typical_row(data.features("train")))
     write_json(folder, "data_versions.json", versions)
+    write_json(folder, WINDOW, {"keys": learned_partitions(run)})
     (folder / "lookups").mkdir()
     for name in product.lookups:
         rows = run.lake.scan(run.name(f"cleaned/{name}")).sort("_row_id").collect()

@@ -74,6 +74,17 @@ def learned_partitions(run: StageRun) -> list[str] | None:
     return keys
 
 
+def learned_by(run: StageRun) -> list[str]:
+    """The bundles, oldest first, that say they learned from the run's partition."""
+    found = []
+    for tag in run.tools.bundles.tags(run.product.name):
+        file = run.tools.bundles.payload(tag) / WINDOW
+        keys = json.loads(file.read_text(encoding="utf-8"))["keys"] if file.is_file() else None
+        if keys is not None and run.partition in keys:
+            found.append(tag)
+    return found
+
+
 def broken_words(run: StageRun, key: str) -> str:
     """What the verdict says that stands on a partition, if it is broken data; else nothing."""
     try:

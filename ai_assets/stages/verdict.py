@@ -15,12 +15,13 @@ from ai_assets.lifecycle.verdict.concept import Labelled, labelled
 from ai_assets.lifecycle.verdict.decide import Signals, decide_cause
 from ai_assets.lifecycle.verdict.evidence import Verdict
 from ai_assets.resources.ledger import Entry
+from ai_assets.resources.notify import Alert
 from ai_assets.stages import shown
 from ai_assets.stages.anomalies import versions_after
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.watching import AS_LEARNED, SOUND
 from ai_assets.stages.drift import scored_features
-from ai_assets.stages.learnable import content_of, write_verdict
+from ai_assets.stages.learnable import content_of, learned_by, write_verdict
 from ai_assets.stages.monitoring import FILE, Watched, code_versions, read_watched, timezone
 from ai_assets.stages.outcomes import Outcomes, arrived_outcomes
 from ai_assets.stages.predictions import release_at_start
@@ -33,6 +34,8 @@ def conclude(run: StageRun) -> Outcome:
     verdict = judged(run, entry) if entry else _unwatched(run, "", "Nothing was in production.")
     told = json.loads(verdict.to_json())
     version = save_folder(run, "verdict", partial(write_verdict, verdict, content_of(run)))
+    learned = learned_by(run) if verdict.cause == "broken_data" else []
+    tell_who_learned(run, verdict, learned)
     return Outcome(
         version,
         {
@@ -43,10 +46,35 @@ def conclude(run: StageRun) -> Outcome:
             "verdict": shown.json(told),
             "evidence": shown.table(evidence_frame(verdict)),
             "labelled": verdict.labelled,
+            **({"learned_by": ", ".join(learned)} if learned else {}),
             **shown.numbers({"severity": verdict.severity}),
         },
         {SOUND.name: sound(verdict), AS_LEARNED.name: as_learned(verdict)},
     )
+
+
+def tell_who_learned(run: StageRun, verdict: Verdict, learned: list[str]) -> None:
+    """Tell people where what answers now learned from data that has turned out broken.
+
+    Nothing else would: a training set reads verdicts without an edge, since one would close a
+    circle by way of predictions and release, so no asset grows stale by it.
+    """
+    history = run.tools.ledger.history(run.product.name)
+    newest = history.row(-1, named=True) if history.height else {"stable": "", "candidate": None}
+    for tag in {newest["stable"], newest["candidate"]} & set(learned):
+        run.tools.notifier.notify(
+            Alert(
+                product=run.product.name,
+                partition=run.partition,
+                kind="broken_data",
+                severity="error",
+                title=f"{run.product.name}: what answers learned from broken data",
+                words=f"{tag} learned from {run.partition}, of which is now said: {verdict.words} "
+                "Train it anew without, or release an earlier one.",
+                evidence={"bundle": tag, "verdict": verdict_id(verdict)},
+                key=f"learned/{run.partition}/{tag}",
+            )
+        )
 
 
 def judged(run: StageRun, entry: Entry) -> Verdict:

@@ -184,7 +184,7 @@ def test_of_two_that_were_decided_by_the_same_history_one_is_recorded(
 ) -> None:
     ledger.append(_entry(1, "d1", "p:a"))
     uri = str(tmp_path / "lake" / "flight_delay" / "release")
-    records = AppendOnly(ledger.lake, AssetName("flight_delay", "release"), SCHEMA, "decision_id")
+    records = AppendOnly(ledger.lake, AssetName("flight_delay", "release"), COLUMNS, "decision_id")
     first, second = DeltaTable(uri), DeltaTable(uri)
 
     assert records._commit(first, asdict(_entry(2, "d2", "p:b")), after=1)

@@ -34,6 +34,7 @@ PAYLOAD = {
     "sbom.cdx.json",
     "signature.json",
     "tables.json",
+    "window.json",
 }
 BY_BENTOML = {
     "README.md",

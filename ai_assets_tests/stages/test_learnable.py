@@ -6,8 +6,9 @@ from dataclasses import replace
 import polars as pl
 import pytest
 from pydantic import ValidationError
-from small_product import APRIL, FEBRUARY, GOOD_ROWS, LEARNING, MARCH, World, failure
+from small_product import APRIL, FEBRUARY, GOOD_ROWS, JANUARY, LEARNING, MARCH, World, failure
 
+from ai_assets.automation.why import Records
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.verdict.evidence import Verdict
 from ai_assets.stages.backtest import of_newest
@@ -17,11 +18,13 @@ from ai_assets.stages.learnable import (
     QUERY,
     content_of,
     learnable,
+    learned_by,
     learned_partitions,
     write_verdict,
 )
 from ai_assets.stages.monitoring import sketch_of_window
 from ai_assets.stages.training_data import save_folder, write_json
+from ai_assets.stages.verdict import tell_who_learned
 
 DATA = ("raw/orders", "raw/visits", "cleaned/orders", "cleaned/visits", "rejected/orders")
 WORDS = "The data is broken: orders.weight is missing in 40% of the rows."
@@ -283,3 +286,43 @@ def test_a_backtest_that_learns_always_does_not_take_a_model_that_left_a_month_o
 class _Scores:
     def score(self, rows: pl.DataFrame) -> None:
         return None
+
+
+def test_what_a_bundle_learned_from_is_what_it_says_and_not_what_one_would_learn_from_now(
+    copied: World,
+) -> None:
+    tools = copied.tools
+    records = Records(copied.product, tools.lake, tools.bundles, tools.ledger, tools.decisions)
+    stable = records.releases()[-1]["stable"]
+    learned = [JANUARY, FEBRUARY]
+    assert records.bundle_facts(stable)["learned_from"] == learned
+
+    judge(copied, JANUARY)
+    copied.run("training_set", partition=FEBRUARY)
+
+    assert learned_partitions(copied.step("training_set", FEBRUARY)) == [FEBRUARY]
+    assert records.bundle_facts(stable)["learned_from"] == learned
+    assert [learned_by(copied.step("verdict", m)) for m in (JANUARY, FEBRUARY, MARCH)] == [
+        [stable], [stable], [],
+    ]  # fmt: skip
+
+
+def test_people_are_told_where_what_answers_learned_from_data_that_turned_out_broken(
+    copied: World,
+) -> None:
+    run = copied.step("verdict", JANUARY)
+    stable = copied.tools.ledger.history(copied.product.name)["stable"][-1]
+    broken = Verdict(copied.product.name, JANUARY, "b:1", "broken_data", 1.0, WORDS, [], True)
+    file = copied.home / "alerts.jsonl"
+
+    tell_who_learned(run, broken, ["late_orders:another"])
+    assert not file.exists()
+    for _ in range(2):
+        tell_who_learned(run, broken, ["late_orders:another", stable])
+
+    (line,) = file.read_text("utf-8").splitlines()
+    alert = json.loads(line)
+    assert (alert["kind"], alert["severity"]) == ("broken_data", "error")
+    assert alert["words"].startswith(
+        f"{stable} learned from {JANUARY}, of which is now said: {WORDS}"
+    )

@@ -225,7 +225,7 @@ def test_a_challenger_waits_for_the_end_of_another_bundles_trial(challenged: Wor
         other = f"{new[:-1]}{'0' if new[-1] != '0' else '1'}"
         tried = replace(
             entry(world), candidate=other, mode="ab", split=0.5, decision_id=f"by hand {mode}",
-            release_id="", who="ada",
+            release_id="", who="ada", recorded_at=datetime.now(UTC),
         )  # fmt: skip
         world.tools.ledger.append(tried)
 
@@ -274,8 +274,7 @@ def test_a_release_that_another_run_outran_is_decided_on_anew(
 ) -> None:
     world = challenged.declared(rollout=CANARY)
     new = tag(world, MARCH)
-    release(world, None, candidate=new, mode="canary", split=0.5, who="ada", why="a look")
-    promoted_meanwhile(world, monkeypatch)
+    promoted_meanwhile(world, monkeypatch, new)
 
     told = release(world, **UNDER)
 
@@ -285,8 +284,10 @@ def test_a_release_that_another_run_outran_is_decided_on_anew(
     assert (entry(world).stable, entry(world).candidate) == (new, None)
 
 
-def promoted_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
-    """Let the canary sensor's run promote the candidate just before the next entry is written."""
+def promoted_meanwhile(
+    world: World, monkeypatch: pytest.MonkeyPatch, bundle: str = ""
+) -> list[Entry]:
+    """Let another run promote the candidate, or that bundle, just before an entry is written."""
     told: list[Entry] = []
     append = AppendOnly.append
 
@@ -294,7 +295,8 @@ def promoted_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> list[En
         if self.name.asset == "release" and not told:
             tried = entry(world)
             ended = {"candidate": None, "mode": "", "split": 0.0, "release_id": ""}
-            told.append(replace(tried, stable=tried.candidate, decision_id="cc", **ended))
+            now = {"decision_id": "cc", "recorded_at": datetime.now(UTC)}
+            told.append(replace(tried, stable=bundle or tried.candidate, **ended, **now))
             world.tools.ledger.append(told[0])
         return append(self, *given, **more)
 

@@ -86,11 +86,17 @@ class Records:
             return None
         return path if path.is_file() else None
 
-    def learned_from(self, partition: str | None) -> list[str] | None:
-        """The partitions that the training set was made of; None without partitions."""
-        file = self.file_of("training_set", partition, WINDOW)
-        if file is None:
-            return self.product.window(partition)
+    def learned_from(self, payload: Path, partition: str | None) -> list[str] | None:
+        """The partitions that a bundle says it learned from; None without partitions.
+
+        One from before bundles said so: those of the training set as it is now.
+        """
+        file = payload / WINDOW
+        if not file.is_file():
+            found = self.file_of("training_set", partition, WINDOW)
+            if found is None:
+                return self.product.window(partition)
+            file = found
         keys: list[str] | None = _read(file)["keys"]
         return keys
 
@@ -107,7 +113,7 @@ class Records:
         return {
             "tag": tag,
             "as_of": bundle.partition,
-            "learned_from": self.learned_from(bundle.partition),
+            "learned_from": self.learned_from(payload, bundle.partition),
             "data_versions": _read(payload / "data_versions.json"),
             "code_versions": _read(watched).get("code", {}) if watched.is_file() else {},
             "path": str(self.bundles.path(tag)),
