@@ -23,6 +23,8 @@ from ai_assets.stages.learnable import (
     write_verdict,
 )
 from ai_assets.stages.monitoring import sketch_of_window
+from ai_assets.stages.operations import told_by_metric
+from ai_assets.stages.performance import told_so_far
 from ai_assets.stages.training_data import save_folder, write_json
 from ai_assets.stages.verdict import tell_who_learned
 
@@ -326,3 +328,24 @@ def test_people_are_told_where_what_answers_learned_from_data_that_turned_out_br
     assert alert["words"].startswith(
         f"{stable} learned from {JANUARY}, of which is now said: {WORDS}"
     )
+
+
+@pytest.mark.parametrize(("cause", "valid"), [("concept_drift", False), ("none", True)])
+def test_an_estimate_cannot_hold_where_the_concept_has_changed(
+    copied: World, cause: str, valid: bool
+) -> None:
+    judge(copied, MARCH, cause)
+
+    told = told_by_metric(copied.step("operations"))
+
+    assert {one.partition: one.valid for one in told["log_loss"]} == {MARCH: valid}
+
+
+def test_a_months_performance_shows_no_later_month(copied: World) -> None:
+    later = copied.rows("performance", MARCH)
+    copied.tools.lake.replace(copied.product.asset("performance"), later, APRIL)
+
+    told = [told_so_far(copied.step("performance", month)) for month in (MARCH, APRIL)]
+
+    assert [one.partition for one in told[0]["log_loss"]] == [MARCH]
+    assert [one.partition for one in told[1]["log_loss"]] == [MARCH, APRIL]
