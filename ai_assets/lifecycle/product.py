@@ -117,6 +117,11 @@ class TabularDeclaration(Section):
         column = self.tables[self.request].columns.get(label.sql.strip().strip('"'))
         return tuple(word_of(value) for value in (column and column.allowed) or ())
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Words of several classes in the order of their numbers; none of another task."""
+        return self.answers if self.label.task == "multiclass" else ()
+
     def number_of(self, outcome: str | float) -> float | None:
         """The label of an outcome: 0 or 1, the number of the class, or the value of a regression.
 

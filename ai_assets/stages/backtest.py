@@ -31,8 +31,8 @@ def replay_policies(run: StageRun) -> Outcome:
     if missing:
         run.say(missing)
     frame = rows.clear() if missing else rows
-    several = run.product.declaration.label.task == "multiclass"
-    nothing = np.empty((0, len(run.product.declaration.answers)) if several else 0)
+    classes = run.product.declaration.classes
+    nothing = np.empty((0, len(classes)) if classes else 0)
     frame = frame.select("_row_id", "event_time", "label").with_columns(
         series_of(name, answers.get(name, nothing)) for name in LINES
     )

@@ -69,7 +69,7 @@ def scored_features(run: StageRun, bundle: Bundle) -> pl.DataFrame:
 
 def scored_columns(product: Product) -> dict[str, pl.Expr]:
     """What is watched of the answers: the score, and of several classes which one was answered."""
-    several = product.declaration.label.task == "multiclass"
+    several = bool(product.declaration.classes)
     watched = dict(zip(SCORED, (pl.col(SCORE), pl.col("predicted")), strict=True))
     return watched if several else {SCORED[0]: watched[SCORED[0]]}
 

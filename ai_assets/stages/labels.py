@@ -29,7 +29,7 @@ def compute_labels(run: StageRun) -> Outcome:
         declared.label.sql,
         run.product.request_table.time,
         declared.label.arrives_after,
-        declared.answers if declared.label.task == "multiclass" else (),
+        declared.classes,
     )
     labels, from_callers = _with_told(run, labels)
     written = run.lake.replace(run.name("labels"), labels, run.partition)

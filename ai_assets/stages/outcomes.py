@@ -74,7 +74,7 @@ def _scored_labels(run: StageRun, keys: list[str] | None) -> pl.DataFrame:
 
     A row that batch and server scored with the same bundle counts once.
     """
-    several = run.product.declaration.label.task == "multiclass"
+    several = bool(run.product.declaration.classes)
     columns = ["_row_id", SCORE, *([SCORES] if several else []), "bundle"]
     batch = _there(run, "predictions", keys, columns)
     online = _there(run, "served", keys, columns)

@@ -68,11 +68,10 @@ def features_for(run: StageRun, bundle: Bundle) -> pl.DataFrame:
 
 def schema_of(product: Product) -> dict[str, Any]:
     """The columns of predictions: of several classes all probabilities, in the classes' order."""
-    several = product.declaration.label.task == "multiclass"
     return {
         "_row_id": pl.Int64,
         SCORE: pl.Float64,
-        **({SCORES: pl.List(pl.Float64)} if several else {}),
+        **({SCORES: pl.List(pl.Float64)} if product.declaration.classes else {}),
         "predicted": pl.String,
         "release_id": pl.String,
         "bundle": pl.String,

@@ -54,7 +54,7 @@ def bring_answers(run: StageRun) -> Outcome:
     name, key = run.name("served"), run.partition or UNCUT
     rows = iter(()) if store is None else rows_of(store.answers(span), store.descriptions(), span)
     declared = run.product.declaration
-    classes = len(declared.answers) if declared.label.task == "multiclass" else 0
+    classes = len(declared.classes)
     as_frame = partial(served_frame, table=run.product.request_table, classes=classes)
     logged = Spool(pl.Schema({"prediction_id": pl.String}))
 

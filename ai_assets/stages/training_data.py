@@ -51,7 +51,7 @@ def load_training_data(run: StageRun) -> TrainingData:
     )
     y = rows["label"].to_numpy().astype(np.float64)
     declared = run.product.declaration
-    classes = len(declared.answers) if declared.label.task == "multiclass" else None
+    classes = len(declared.classes) or None
     whole = Dataset(encoding.transform(rows), y, None, encoding, classes)
     return TrainingData(rows, encoding, whole, run.lake.digest(asset, run.partition))
 

@@ -107,10 +107,8 @@ def _check_split_labels(rows: pl.DataFrame, run: StageRun) -> None:
 def _check_every_class(rows: pl.DataFrame, run: StageRun) -> None:
     """A class that no row to train on has would never be answered."""
     declared = run.product.declaration
-    if declared.label.task != "multiclass":
-        return
     there = set(rows.filter(pl.col("split") == "train")["label"].to_list())
-    lacking = [word for number, word in enumerate(declared.answers) if number not in there]
+    lacking = [word for number, word in enumerate(declared.classes) if number not in there]
     if lacking:
         raise DataError(
             f"{_where(run)} has no train rows of {', '.join(map(repr, lacking[:10]))}, which "

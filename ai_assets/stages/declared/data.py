@@ -108,7 +108,7 @@ def labels_stage(product: Product) -> Stage:
 
 def of_the_classes(product: Product) -> Guard:
     """The check of labels that suits the product's task."""
-    return EVERY_CLASS if product.declaration.label.task == "multiclass" else BOTH_CLASSES
+    return EVERY_CLASS if product.declaration.classes else BOTH_CLASSES
 
 
 NO_LATE_COLUMNS = Guard(
