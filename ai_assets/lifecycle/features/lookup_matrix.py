@@ -34,13 +34,15 @@ class LookupMatrix:
     ) -> None:
         self.encoding = encoding
         by_name = {output.name: output for output in outputs}
-        self._computed: list[tuple[int, EncodedColumn]] = []
+        self._computed: list[tuple[slice, EncodedColumn]] = []
         found: dict[int, list[int]] = {}
         self.is_whole = True
-        for place, column in enumerate(encoding.columns):
+        for place, column in zip(encoding.places, encoding.columns, strict=True):
             output = by_name.get(column.name)
             if output is not None and output.lookup is not None:
-                found.setdefault(output.lookup, []).append(place)
+                # Images and texts of a lookup would be kept encoded, all of them.
+                self.is_whole = self.is_whole and not column.shape
+                found.setdefault(output.lookup, []).append(place.start)
             elif output is not None and column.takes_plain(computed.get(column.name)):
                 self._computed.append((place, column))
             else:
@@ -63,11 +65,12 @@ class LookupMatrix:
         """
         import numpy as np
 
-        matrix = np.empty((rows, len(self.encoding.columns)), dtype=np.float32)
+        matrix = np.empty((rows, self.encoding.width), dtype=np.float32)
         for place, column in self._computed:
-            matrix[:, place] = column.encode_plain(computed[column.name])
-        for lookup, columns, encoded in self._found:
-            matrix[:, columns] = encoded[np.asarray(places[lookup], dtype=np.intp)]
+            encoded = column.encode_plain(computed[column.name])
+            matrix[:, place] = encoded if column.shape else encoded[:, None]
+        for lookup, columns, shown in self._found:
+            matrix[:, columns] = shown[np.asarray(places[lookup], dtype=np.intp)]
         return matrix
 
 
@@ -77,5 +80,5 @@ def _encoded(
     import numpy as np
 
     columns = {series.name: series for series in shown}
-    chosen = [encoding.columns[place] for place in places]
+    chosen = [encoding.slots[place] for place in places]
     return np.column_stack([column.encode(columns[column.name]) for column in chosen])

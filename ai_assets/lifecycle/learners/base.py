@@ -35,7 +35,7 @@ class Dataset:
     classes: int | None = None
 
     def __post_init__(self) -> None:
-        columns = len(self.encoding.columns)
+        columns = self.encoding.width
         if self.x.ndim != 2 or self.x.shape[1] != columns:
             raise DataError(f"x must be [n, {columns}] like its encoding, but got {self.x.shape}.")
         for name, values in (("y", self.y), ("weight", self.weight)):

@@ -78,9 +78,11 @@ def fit_preparation(train: Dataset, *, limit: float = 8.0) -> Preparation:
         limit: scaled numbers are clipped here, in standard deviations: one absurd value must not
             decide a prediction.
     """
-    columns = train.encoding.columns
-    numeric = np.array([i for i, c in enumerate(columns) if c.kind == "numeric"], dtype=np.int64)
-    other = np.array([i for i, c in enumerate(columns) if c.kind != "numeric"], dtype=np.int64)
+    columns = train.encoding.slots
+    numeric = np.array(
+        [i for i, c in enumerate(columns) if c.kind != "categorical"], dtype=np.int64
+    )
+    other = np.array(train.encoding.categorical, dtype=np.int64)
     numbers = train.x[:, numeric].astype(np.float64)
     missing = ~np.isfinite(numbers)
     median = np.array([_median(numbers[~missing[:, j], j]) for j in range(len(numeric))])

@@ -6,7 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ai_assets.lifecycle.errors import did_you_mean
 
-ColumnType = Literal["string", "int64", "float64", "bool", "datetime", "date"]
+ColumnType = Literal["string", "int64", "float64", "bool", "datetime", "date", "image", "text"]
+ITEMS = ("image", "text")
+"""Types whose values a model reads as a whole: pictures and language."""
+_TOKENS = 64
 
 
 class Section(BaseModel):
@@ -27,12 +30,19 @@ class Section(BaseModel):
 class Column(Section):
     """The contract of one column. A row that breaks it goes to `rejected/<table>`."""
 
-    type: ColumnType = Field(description="Type of the values. datetime is an instant in UTC.")
+    type: ColumnType = Field(
+        description="Type of the values. datetime is an instant in UTC; image is a picture (PNG, "
+        "JPEG or numbers), brought to `size`; text is language, read token by token."
+    )
     description: str = Field("", description="What the column holds, for people.")
     unit: str | None = Field(None, description="Unit of the values, such as minute or mile.")
     nullable: bool = Field(True, description="Whether a value may be missing. Keys never may.")
     min: float | None = Field(None, description="Smallest allowed value, in the column's unit.")
-    max: float | None = Field(None, description="Largest allowed value, in the column's unit.")
+    max: float | None = Field(
+        None,
+        description="Largest allowed value, in the column's unit. Of an image given as numbers: "
+        "the number that is white; default 255.",
+    )
     allowed: list[Any] | None = Field(None, description="The only allowed values.")
     pattern: str | None = Field(
         None, description="Regular expression that a text must match as a whole."
@@ -50,6 +60,39 @@ class Column(Section):
     )
     personal: bool = Field(False, description="Personal data: never shown, logged or exported.")
     sensitive: bool = Field(False, description="A group for which fairness is measured.")
+    size: tuple[int, int] | None = Field(
+        None, description="Of an image: [height, width] in pixels that models see."
+    )
+    channels: Literal[1, 3] | None = Field(
+        None, description="Of an image: 1 is grey, which is the default, 3 is red-green-blue."
+    )
+    tokens: int | None = Field(
+        None,
+        ge=4,
+        le=512,
+        description="Of a text: how many tokens models see; the rest is cut off. Default: 64.",
+    )
+
+    @model_validator(mode="after")
+    def _of_its_type(self) -> "Column":
+        owners = {"size": "image", "channels": "image", "tokens": "text"}
+        for field, owner in owners.items():
+            if getattr(self, field) is not None and self.type != owner:
+                raise ValueError(f"{field} belongs to type '{owner}', but type is '{self.type}'.")
+        if self.type == "image" and (self.size is None or min(self.size) < 1):
+            raise ValueError(
+                "size must be [height, width] in pixels of an image, each at least 1, but got "
+                f"{self.size and list(self.size)}."
+            )
+        return self
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """What a model sees of a value: [height, width, channels], [tokens], or one number."""
+        if self.type == "image":
+            assert self.size is not None
+            return (*self.size, self.channels or 1)
+        return (self.tokens or _TOKENS,) if self.type == "text" else ()
 
 
 class SqlSource(Section):

@@ -38,15 +38,16 @@ def learnable(data: Dataset, family: str, training: Training, task: Task) -> Dat
     Raises:
         DeclarationError: an ignored feature does not exist.
     """
-    names, x, ignored = data.encoding.names, data.x, training.ignored_by(family)
+    names = [column.name for column in data.encoding.columns]
+    x, ignored = data.x, training.ignored_by(family)
     for name in ignored:
         if name not in names:
             raise DeclarationError(must_be("ignore_features", names, name))
     if ignored:
         x = x.copy()
-        for position, column in enumerate(data.encoding.columns):
+        for position, column in enumerate(data.encoding.slots):
             if column.name in ignored:
-                x[:, position] = 0.0 if column.kind == "numeric" else UNSEEN
+                x[:, position] = UNSEEN if column.kind == "categorical" else 0.0
     return weighted(replace(data, x=x), training, task)
 
 

@@ -166,9 +166,9 @@ class VectorModel(Model):
     def __init__(self, bundle: Bundle, max_rows: int) -> None:
         self._encoding: Encoding = bundle.encoding
         self._categorical = np.array(self._encoding.categorical, np.intp)
-        sizes = [len(self._encoding.columns[c].categories) for c in self._encoding.categorical]
+        sizes = [len(self._encoding.slots[c].categories) for c in self._encoding.categorical]
         self._last_code = np.array(sizes, np.float32) - 1
-        inputs = [Spec(VECTORS, "FP32", (-1, len(bundle.encoding.columns)))]
+        inputs = [Spec(VECTORS, "FP32", (-1, bundle.encoding.width))]
         super().__init__(f"{bundle.product}_vectors", bundle, inputs, max_rows)
 
     def metadata(self) -> dict[str, Any]:
@@ -180,7 +180,7 @@ class VectorModel(Model):
     @timed("validate")
     def part(self, tensors: Sequence[Tensor]) -> "Part":
         """The matrix [n, f], float32 and contiguous."""
-        width = len(self._encoding.columns)
+        width = self._encoding.width
         names = [tensor.name for tensor in tensors]
         if names != [VECTORS]:
             raise Refused(400, f"There must be one input, '{VECTORS}', but got {names[:20]}.")

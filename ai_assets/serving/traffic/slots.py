@@ -146,7 +146,7 @@ class Slot:
             Refused: it declares rows otherwise, and these are none of its own.
         """
         if isinstance(part, np.ndarray):
-            width = len(self.bundle.encoding.columns)
+            width = self.bundle.encoding.width
             if part.shape[1] != width:
                 raise Refused(400, f"The features must be [n, {width}].")
             return part
