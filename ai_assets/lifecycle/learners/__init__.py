@@ -9,6 +9,14 @@ if TYPE_CHECKING:
     from ai_assets.lifecycle.learners.base import Family
 
 FAMILIES: tuple[str, ...] = ("linear", "lightgbm", "mlp")
+"""Of tables."""
+FAMILIES_OF: dict[str, tuple[str, ...]] = {
+    "tabular": FAMILIES,
+    "image": ("cnn",),
+    "text": ("probe", "encoder"),
+}
+"""By the kind of product."""
+ALL_FAMILIES: tuple[str, ...] = tuple(name for names in FAMILIES_OF.values() for name in names)
 
 
 def get_family(name: str) -> "Family":
@@ -17,7 +25,7 @@ def get_family(name: str) -> "Family":
     Raises:
         DeclarationError: there is none; the nearest name is offered.
     """
-    if name not in FAMILIES:
-        raise DeclarationError(must_be("family", FAMILIES, name))
+    if name not in ALL_FAMILIES:
+        raise DeclarationError(must_be("family", ALL_FAMILIES, name))
     family: Family = import_module(f"{__name__}.{name}").FAMILY
     return family

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ai_assets.lifecycle.errors import DeclarationError, must_be
-from ai_assets.lifecycle.learners import FAMILIES, get_family
+from ai_assets.lifecycle.learners import ALL_FAMILIES, FAMILIES, FAMILIES_OF, get_family
 from ai_assets.lifecycle.schema.durations import Duration
 from ai_assets.lifecycle.schema.tables import Section
 from ai_assets.lifecycle.training.names import METRICS_OF_TASK, metric_names
@@ -94,7 +94,9 @@ class Training(Section):
     families: list[str] = Field(
         default_factory=lambda: list(FAMILIES),
         min_length=1,
-        description=f"Families that compete: {', '.join(FAMILIES)}.",
+        description="Families that compete. Allowed, and the default: "
+        + "; ".join(f"{kind}: {', '.join(names)}" for kind, names in FAMILIES_OF.items())
+        + ".",
     )
     blend: bool = Field(
         True,
@@ -160,8 +162,8 @@ class Training(Section):
     @classmethod
     def _families_exist(cls, given: list[str]) -> list[str]:
         for name in given:
-            if name not in FAMILIES:
-                raise ValueError(must_be("family", FAMILIES, name))
+            if name not in ALL_FAMILIES:
+                raise ValueError(must_be("family", ALL_FAMILIES, name))
         if len(set(given)) < len(given):
             raise ValueError(f"families must be named once each, but got {given}.")
         return given
@@ -170,8 +172,8 @@ class Training(Section):
     @classmethod
     def _parameters_exist(cls, given: dict[str, Any]) -> dict[str, Any]:
         for name in given:
-            if name not in FAMILIES:
-                raise ValueError(must_be("a family in parameters", FAMILIES, name))
+            if name not in ALL_FAMILIES:
+                raise ValueError(must_be("a family in parameters", ALL_FAMILIES, name))
             allowed = list(get_family(name).defaults())
             for parameter in given[name]:
                 if parameter not in allowed:
@@ -182,8 +184,8 @@ class Training(Section):
     @classmethod
     def _families_ignore(cls, given: Any) -> Any:
         for name in given if isinstance(given, dict) else ():
-            if name not in FAMILIES:
-                raise ValueError(must_be("a family in ignore_features", FAMILIES, name))
+            if name not in ALL_FAMILIES:
+                raise ValueError(must_be("a family in ignore_features", ALL_FAMILIES, name))
         return given
 
     @field_validator("metric")
