@@ -269,3 +269,13 @@ def test_a_stage_that_is_imported_where_it_is_declared_is_caught(tmp_path):
     loaded = heavy_modules_loaded_by(code, folder=tmp_path, path=PACKAGE.parent)
 
     assert {"numpy", "polars"} <= loaded
+
+
+def test_rows_with_texts_are_digested_without_a_slow_library(tmp_path):
+    code = (
+        "import polars as pl\n"
+        "from ai_assets.lifecycle.cleaning.identity import Digest\n"
+        "Digest().add(pl.DataFrame({'carrier': ['UA', None, 'UA'], 'n': [1, 2, 3]}))"
+    )
+
+    assert HEAVY.isdisjoint(heavy_modules_loaded_by(code, folder=tmp_path, path=PACKAGE.parent))

