@@ -1,14 +1,12 @@
 """The training loop of the neural network: the only place of the family that needs torch."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from ai_assets.lifecycle.errors import must_be
 from ai_assets.lifecycle.learners.base import Dataset, OnStep, Task, link, loss
 from ai_assets.lifecycle.learners.preparation import Preparation
+from ai_assets.lifecycle.learners.torch_runs import choose_device, reproducible
 
 BATCH_ROWS = (32, 2048)
 BATCHES = 32
@@ -40,7 +38,7 @@ def train_network(
 
     where = choose_device(device)
     shift, scale = _target_scale(task, train.y)
-    with _reproducible(seed, threads):
+    with reproducible(seed, threads):
         network = _Network(preparation, settings, outputs).to(where)
         rows = _Rows(preparation, train, (train.y - shift) / scale, where)
         watch = None if validation is None else _Rows(preparation, validation, validation.y, where)
@@ -70,23 +68,6 @@ def train_network(
         if state is not None:
             network.load_state_dict(state)
     return _arrays(network, shift, scale) | {"iterations": best_epoch, "curve": curve}
-
-
-def choose_device(wanted: str) -> str:
-    """`auto` is a GPU where there is one.
-
-    Raises:
-        ValueError: the name is not known, or there is no GPU and one was asked for.
-    """
-    import torch
-
-    if wanted not in ("auto", "cpu", "cuda"):
-        raise ValueError(must_be("device", ("auto", "cpu", "cuda"), wanted))
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device must be 'cpu' or 'auto' here: this machine has no usable GPU.")
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return wanted
 
 
 class _Network:
@@ -182,20 +163,3 @@ def _arrays(network: Any, shift: float, scale: float) -> dict[str, Any]:
     biases[-1] = (biases[-1] * scale + shift).astype(np.float32)
     embedding = network["embedding"].weight.detach().cpu().numpy().copy()
     return {"embedding": embedding, "weights": weights, "biases": biases}
-
-
-@contextmanager
-def _reproducible(seed: int, threads: int) -> Iterator[None]:
-    """Seed torch and set its threads, and leave the process as it was."""
-    import os
-
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or os.cpu_count() or 1)
-    try:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            yield
-    finally:
-        torch.set_num_threads(before)
