@@ -109,7 +109,7 @@ def graph(last: str, folder: str = "") -> dict[str, float]:
     from ai_assets.lifecycle.schema.tables import Source
     from ai_assets.resources import default_resources
     from ai_assets.resources.lake import Lake
-    from ai_assets.stages import tabular_stages
+    from ai_assets.stages import stages_of
     from ai_assets.stages.binding import bind
 
     flights = product()
@@ -119,7 +119,7 @@ def graph(last: str, folder: str = "") -> dict[str, float]:
         tables["flights"] = tables["flights"].model_copy(update={"source": source, "ignore": []})
         declared = flights.declaration.model_copy(update={"tables": tables})
         flights = Product(flights.name, flights.folder, declared)
-    stages = [stage for stage in tabular_stages(flights) if stage.stage in STAGES]
+    stages = [stage for stage in stages_of(flights) if stage.stage in STAGES]
     with own_state() as state, shipped_instance(state) as instance:
         definitions = dg.Definitions(
             assets=[bind(flights, stage) for stage in stages], resources=default_resources()

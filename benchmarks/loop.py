@@ -41,7 +41,7 @@ from ai_assets.resources.append_only import AppendOnly
 from ai_assets.resources.decisions import COLUMNS, DecisionLog
 from ai_assets.resources.lake import Lake
 from ai_assets.resources.notify import Notifier
-from ai_assets.stages import tabular_stages
+from ai_assets.stages import stages_of
 from ai_assets.stages.binding import bind
 
 VERDICTS, ONE_BY_ONE, TICKS, GOAL = 10_000, 100, 9, 1.0
@@ -173,7 +173,7 @@ def main() -> int:
     warnings.filterwarnings("ignore")
     logging.disable(logging.INFO)
     flights = hourly()
-    graph = flights, learning_keys([bind(flights, stage) for stage in tabular_stages(flights)])
+    graph = flights, learning_keys([bind(flights, stage) for stage in stages_of(flights)])
     with world() as (instance, log, notifier):
         lay_down_verdicts(instance, flights.name)
         lay_down_decisions(instance, log, flights)

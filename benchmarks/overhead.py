@@ -22,7 +22,7 @@ from flights import product
 
 from ai_assets.lifecycle.product import Product
 from ai_assets.resources import default_resources
-from ai_assets.stages import tabular_stages
+from ai_assets.stages import stages_of
 from ai_assets.stages.binding import Stage, StageRun, Tools, bind
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,7 +48,7 @@ def own_state() -> Iterator[Path]:
 
 def ordered(flights: Product) -> list[Stage]:
     """The stages of this benchmark, each after those that it reads."""
-    chosen = [stage for stage in tabular_stages(flights) if stage.stage in STAGES]
+    chosen = [stage for stage in stages_of(flights) if stage.stage in STAGES]
     return sorted(chosen, key=lambda stage: STAGES.index(stage.stage))
 
 

@@ -1,8 +1,9 @@
-"""A tabular product as declared: the parts of the YAML put together, and what follows from them."""
+"""A product as declared: the parts of the YAML put together, and what follows from them."""
 
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, ClassVar
 
 import yaml
 from pydantic import Field, model_validator
@@ -11,6 +12,7 @@ from ai_assets.lifecycle.compression.spec import Compression
 from ai_assets.lifecycle.drift.spec import Drift
 from ai_assets.lifecycle.errors import DeclarationError, did_you_mean, must_be
 from ai_assets.lifecycle.gate.spec import Gate
+from ai_assets.lifecycle.learners import FAMILIES_OF, allowed_families
 from ai_assets.lifecycle.naming import AssetName, check_product_name
 from ai_assets.lifecycle.operations.spec import Backtest
 from ai_assets.lifecycle.partitions import Partitions
@@ -27,6 +29,8 @@ from ai_assets.lifecycle.verdict.spec import Causes
 class TabularDeclaration(Section):
     """One tabular AI product, from its tables to what may be released."""
 
+    kind: ClassVar[str] = "tabular"
+
     description: str = Field(description="The question that the product answers, in one sentence.")
     owners: list[str] = Field(
         default_factory=list, description="E-mail addresses, or team:<name>, shown on every asset."
@@ -36,7 +40,7 @@ class TabularDeclaration(Section):
     )
     request: str = Field(description="The table whose rows are scored.")
     tables: dict[str, Table] = Field(description="The tables of the product, by name.")
-    features: str = Field(
+    features: str | None = Field(
         "features.sql", description="File with the feature query, beside the YAML."
     )
     horizon: Duration = Field(
@@ -72,6 +76,22 @@ class TabularDeclaration(Section):
         default_factory=Backtest, description="What the loop is compared with."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _families_of_the_kind(cls, given: Any) -> Any:
+        training = (given.get("training") or {}) if isinstance(given, dict) else None
+        if isinstance(training, dict) and "families" not in training:
+            return given | {"training": training | {"families": list(FAMILIES_OF[cls.kind])}}
+        return given
+
+    @model_validator(mode="after")
+    def _families_read_the_kind(self) -> "TabularDeclaration":
+        for name in self.training.families:
+            if name not in allowed_families(self.kind):
+                allowed = allowed_families(self.kind)
+                raise ValueError(must_be(f"family of a product of {self.kind}s", allowed, name))
+        return self
+
     @model_validator(mode="after")
     def _names_exist(self) -> "TabularDeclaration":
         if self.request not in self.tables:
@@ -80,18 +100,25 @@ class TabularDeclaration(Section):
             if self.partitions is None or not self.partitions.is_key(key):
                 raise ValueError(must_be("training.accept", "keys of partitions", key))
         columns = self.tables[self.request].columns
-        for name in self.slices:
+        named = [("slices", name) for name in self.slices]
+        named += [("training.split.group", name) for name in self.training.split.group]
+        for field, name in named:
             if name not in columns:
                 raise ValueError(
-                    f"slices must name columns of '{self.request}', but got '{name}'."
+                    f"{field} must name columns of '{self.request}', but got '{name}'."
                     f"{did_you_mean(name, columns)}"
                 )
+        if self.partitions is not None and self.training.split.group:
+            raise ValueError(
+                "training.split.group is for products without partitions, whose parts time does "
+                f"not keep apart, but got {self.training.split.group}."
+            )
         if self.partitions is not None and self.tables[self.request].time is None:
             raise ValueError(
                 f"tables.{self.request}.time must name the event time, since the product has "
                 "partitions, but got none."
             )
-        if not self.tables[self.request].key:
+        if not self.tables[self.request].key and self.kind == "tabular":
             raise ValueError(
                 f"tables.{self.request}.key must name the columns that identify a row."
             )
@@ -132,6 +159,49 @@ class TabularDeclaration(Section):
         if self.label.task == "binary":
             return float(outcome == self.label.positive)
         return float(self.answers.index(outcome)) if outcome in self.answers else None
+
+
+class ItemDeclaration(TabularDeclaration):
+    """A product whose model reads one item of each row as a whole."""
+
+    features: str | None = Field(
+        None,
+        description="File with the feature query, beside the YAML. Default: the item as it is.",
+    )
+
+    @model_validator(mode="after")
+    def _one_item(self) -> "ItemDeclaration":
+        found = [n for n, c in self.tables[self.request].columns.items() if c.type == self.kind]
+        if len(found) != 1:
+            raise ValueError(
+                f"tables.{self.request}.columns must have one column of type '{self.kind}', which "
+                f"is what the model reads, but got {found or 'none'}."
+            )
+        return self
+
+    @property
+    def item(self) -> str:
+        """The column of the request that the model reads."""
+        columns = self.tables[self.request].columns
+        return next(name for name, column in columns.items() if column.type == self.kind)
+
+
+class ImageDeclaration(ItemDeclaration):
+    """One AI product over images: tables with a column of type image, and what is seen on it."""
+
+    kind: ClassVar[str] = "image"
+
+
+class TextDeclaration(ItemDeclaration):
+    """One AI product over texts: tables with a column of type text, and what it is about."""
+
+    kind: ClassVar[str] = "text"
+
+
+DECLARATIONS: dict[str, type[TabularDeclaration]] = {
+    declared.kind: declared for declared in (TabularDeclaration, ImageDeclaration, TextDeclaration)
+}
+"""What a product declares, by its kind."""
 
 
 @dataclass(frozen=True)
@@ -187,23 +257,25 @@ class Product:
         return self.partitions.window(partition, self.declaration.training.window)
 
     @cached_property
-    def features_path(self) -> Path:
-        return self.folder / self.declaration.features
-
-    @cached_property
     def features_sql(self) -> str:
         """The text of the feature query.
 
         Raises:
             DeclarationError: the file is missing.
         """
-        if not self.features_path.is_file():
+        name = self.declaration.features
+        if name is None:
+            assert isinstance(self.declaration, ItemDeclaration)
+            item = self.declaration.item.replace('"', '""')
+            return f'SELECT r._row_id, r."{item}" FROM request AS r\n'
+        file = self.folder / name
+        if not file.is_file():
             here = [p.name for p in self.folder.glob("*.sql")]
             raise DeclarationError(
                 f"features must name a file in the folder of '{self.name}', but got "
-                f"'{self.declaration.features}'.{did_you_mean(self.declaration.features, here)}"
+                f"'{name}'.{did_you_mean(name, here)}"
             )
-        return self.features_path.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8")
 
 
 def read_product(folder: Path) -> Product:
@@ -216,4 +288,8 @@ def read_product(folder: Path) -> Product:
     if not file.is_file():
         raise DeclarationError(f"A product is a folder with a defs.yaml, but {file} is missing.")
     content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return Product(folder.name, folder, TabularDeclaration.model_validate(content["attributes"]))
+    kind = str(content.get("type", "")).rpartition(".")[2].removesuffix("Product").lower()
+    if kind not in DECLARATIONS:
+        components = [f"ai_assets.components.{name.title()}Product" for name in DECLARATIONS]
+        raise DeclarationError(must_be(f"type in {file}", components, content.get("type")))
+    return Product(folder.name, folder, DECLARATIONS[kind].model_validate(content["attributes"]))

@@ -1,13 +1,15 @@
 """The bundle store: payloads become Bentos under the state root, once for each content."""
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 BENTOFILE = "bentofile.yaml"
 PAYLOAD = "product"
 _LONGEST_BUILD_S = 600
+_READERS = {"image": "pillow", "text": "tokenizers"}
+"""What a server needs beside, for requests with columns of such a type."""
 
 
 def project_root() -> Path:
@@ -58,9 +62,9 @@ class BundleStore(dg.ConfigurableResource):
         """The BENTOML_HOME of the store."""
         return Path(self.home).absolute() if self.home else state_root() / "bentoml"
 
-    def requirements(self) -> list[str]:
-        """The packages that a bundle installs."""
-        return list(bentofile(self._project())["python"]["packages"])
+    def requirements(self, types: Iterable[str] = ()) -> list[str]:
+        """The packages that a bundle installs whose request has columns of these types."""
+        return list(bentofile(self._project())["python"]["packages"]) + readers(types)
 
     def build(self, payload: Path) -> str:
         """Build a Bento around a signed payload and return its tag.
@@ -152,13 +156,29 @@ def stage_context(project: Path, payload: Path, context: Path) -> None:
 
     The included files are all that is there, so a build also proves that they suffice.
     """
-    for pattern in bentofile(project)["include"]:
+    import yaml
+
+    said = bentofile(project)
+    for pattern in said["include"]:
         for path in _matching(project, pattern):
             target = context / path.relative_to(project)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
-    shutil.copyfile(project / BENTOFILE, context / BENTOFILE)
+    said["python"]["packages"] += readers(_types_asked(payload))
+    (context / BENTOFILE).write_text(yaml.safe_dump(said, sort_keys=False), encoding="utf-8")
     shutil.copytree(payload, context / PAYLOAD)
+
+
+def readers(types: Iterable[str]) -> list[str]:
+    """The packages that read columns of these types, at the version installed here."""
+    names = sorted({_READERS[kind] for kind in types if kind in _READERS})
+    return [f"{name}=={version(name)}" for name in names]
+
+
+def _types_asked(payload: Path) -> set[str]:
+    """The types of the columns that a payload's requests have."""
+    table = json.loads((payload / "request.json").read_text(encoding="utf-8"))["table"]
+    return {column["type"] for column in table["columns"].values()}
 
 
 def run_bentoml(context: Path, home: Path, tag: str) -> None:

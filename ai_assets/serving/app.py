@@ -36,6 +36,7 @@ from ai_assets.serving.settings import Settings
 from ai_assets.serving.start import Start
 from ai_assets.serving.text import as_json
 from ai_assets.serving.traffic.begin import first_router, follower
+from ai_assets.serving.uploads import as_json_body
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -223,7 +224,7 @@ class Server:
     async def predict(self, request: Request) -> dict[str, Any]:
         """Score one row, a list of rows, or `{"rows": [...]}`."""
         began = time.perf_counter()
-        body = await self.body(request)
+        body = await self.row_body(request)
         asked = Asked("predict", began, key_id(request), body)
         scored = await self.score(self.reader.rows(body), asked)
         return self.content(scored)
@@ -261,7 +262,7 @@ class Server:
 
     async def explain(self, request: Request) -> dict[str, Any]:
         """Say how much each feature contributed to the answer to a row."""
-        return await self.explained(self.reader.rows(await self.body(request)))
+        return await self.explained(self.reader.rows(await self.row_body(request)))
 
     async def explained(self, rows: "list[BaseModel]") -> dict[str, Any]:
         """The contributions to the answers to checked rows, as JSON shows them.
@@ -349,6 +350,15 @@ class Server:
                 "request": self.reader.model.model_json_schema(),
             }
         )
+
+    async def row_body(self, request: Request) -> bytes:
+        """The body of a request for rows as JSON, whether it came so or as a file.
+
+        Raises:
+            Refused: as `body`; with 415, where no file of that type can be the whole request.
+        """
+        given = request.headers.get("content-type", "")
+        return as_json_body(await self.body(request), given, self.reader.table)
 
     async def body(self, request: Request) -> bytes:
         """The whole body of a request.

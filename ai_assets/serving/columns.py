@@ -10,12 +10,14 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from ai_assets.lifecycle.errors import did_you_mean
+from ai_assets.lifecycle.errors import DataError, did_you_mean
+from ai_assets.lifecycle.features.images import canonical
+from ai_assets.lifecycle.features.tokens import normal_text
 from ai_assets.lifecycle.schema.tables import Column
 
 Check = Callable[[Any], Any]
 _INT64 = 2**63
-_JSON_TYPES = {
+_JSON_TYPES: dict[str, dict[str, Any]] = {
     "string": {"type": "string"},
     "int64": {"type": "integer", "format": "int64"},
     "float64": {"type": "number"},
@@ -27,8 +29,11 @@ _JSON_TYPES = {
         "pattern": r"^(?!0001-01-01.*\+|9999-12-31.*-\d\d:)",
     },
     "date": {"type": "string", "format": "date"},
+    "image": {"type": ["string", "array"], "contentEncoding": "base64"},
+    "text": {"type": "string"},
 }
-_KINDS: Any = {"string": str, "int64": int, "float64": (int, float), "bool": bool}
+_KINDS: Any = {"string": str, "int64": int, "float64": (int, float), "bool": bool,
+               "text": str}  # fmt: skip
 _WORDS = {
     "string": "a text",
     "int64": "a whole number",
@@ -36,7 +41,11 @@ _WORDS = {
     "bool": "true or false",
     "datetime": "an ISO 8601 instant with its UTC offset, such as 2013-04-10T21:00:00Z",
     "date": "an ISO 8601 date, such as 2013-04-10",
+    "image": "a PNG or JPEG file as Base64, or rows of numbers",
+    "text": "a text",
 }
+_BOUNDS = dict.fromkeys(("string", "text"), ("minLength", "maxLength"))
+_SHOWN_OF_IMAGE = 40
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,8 @@ class ColumnCheck:
                 raise self._wrong("not_null", self.column.allowed or _WORDS[self.column.type], None)
             return None
         typed = self._typed(value)
+        if typed == "" and self.column.type == "text":
+            return self(None)  # nothing was said
         if self.column.allowed is not None and typed not in self.column.allowed:
             raise self._wrong("not_allowed", self.column.allowed, value)
         self._check_range(typed, value)
@@ -72,16 +83,20 @@ class ColumnCheck:
         column = self.column
         schema: dict[str, Any] = dict(_JSON_TYPES[column.type])
         if not self.required:
-            schema["type"] = [schema["type"], "null"]
+            given = schema["type"]
+            schema["type"] = [*(given if isinstance(given, list) else [given]), "null"]
         if column.allowed is not None:
             schema["enum"] = [*column.allowed, *([] if self.required else [None])]
         if column.pattern is not None:
             schema["pattern"] = f"^(?:{column.pattern})$"
         low, high = (-_INT64, _INT64 - 1) if column.type == "int64" else (None, None)
+        least, most = _BOUNDS.get(column.type, ("minimum", "maximum"))
         bounds = {
-            "minimum": low if column.min is None else column.min,
-            "maximum": high if column.max is None else column.max,
+            least: low if column.min is None else column.min,
+            most: high if column.max is None else column.max,
         }
+        if column.type == "image":  # what is given may be a file, whose numbers are not these
+            bounds.clear()
         schema |= {k: _number(v) for k, v in bounds.items() if v is not None}
         words = column.description
         if column.unit:
@@ -97,6 +112,8 @@ class ColumnCheck:
         kind = self.column.type
         if kind in ("datetime", "date"):
             return self._moment(value)
+        if kind == "image":
+            return self._image(value)
         # To JSON Schema, and to clients that know only one kind of number, 3.0 is a whole number.
         if kind == "int64" and isinstance(value, float) and value.is_integer():
             value = int(value)
@@ -105,6 +122,8 @@ class ColumnCheck:
             raise self._wrong("wrong_type", _WORDS[kind], value)
         if kind == "int64" and not -_INT64 <= value < _INT64:
             raise self._wrong("out_of_range", "a whole number of 64 bits", value)
+        if kind == "text":
+            return normal_text(value)
         if kind != "float64":
             return value
         try:
@@ -114,6 +133,13 @@ class ColumnCheck:
         if not math.isfinite(number):
             raise self._wrong("not_finite", "a finite number", value)
         return number
+
+    def _image(self, value: Any) -> bytes:
+        try:
+            return canonical(value, self.column)
+        except DataError as error:
+            shown = repr(value)[:_SHOWN_OF_IMAGE]
+            raise self._wrong("unreadable_image", f"{_WORDS['image']} ({error})", shown) from None
 
     def _moment(self, value: Any) -> datetime | date:
         allowed = _WORDS[self.column.type]
@@ -146,6 +172,10 @@ class ColumnCheck:
     def _check_text(self, typed: Any, value: Any) -> None:
         if not isinstance(typed, str):
             return
+        if self._is_long_or_short(typed):
+            low, high = _number(self.column.min or 0), _number(self.column.max)
+            words = f"at least {low}" if high is None else f"{low} to {high}"
+            raise self._wrong("out_of_range", f"a text of {words} characters", value)
         pattern = self.column.pattern
         if pattern is not None and not re.fullmatch(pattern, typed):
             raise self._wrong("no_match", f"a text that matches {pattern}", value)
@@ -155,6 +185,10 @@ class ColumnCheck:
             typed.encode()
         except UnicodeEncodeError:
             raise self._wrong("wrong_type", "a text of valid Unicode", value) from None
+
+    def _is_long_or_short(self, text: str) -> bool:
+        low, high = self.column.min, self.column.max
+        return (low is not None and len(text) < low) or (high is not None and len(text) > high)
 
     def _wrong(self, kind: str, allowed: Any, given: Any) -> PydanticCustomError:
         if isinstance(allowed, str):

@@ -100,6 +100,8 @@ class ColumnReader:
         if given.dtype.is_float():
             given = given.fill_nan(None)
         series = typed(given, check.column.type, dtype, from_text=self._from_text)
+        if check.column.type == "image":
+            return _images(check, given, most)
         rows = suspects(check, given, series).arg_true().to_list()
         details: list[Detail] = []
         mended: list[Any] = []
@@ -119,6 +121,21 @@ class ColumnReader:
         if mended:
             series = series.clone().scatter(rows[: len(mended)], pl.Series(mended, dtype=dtype))
         return series, details
+
+
+def _images(
+    check: ColumnCheck, given: pl.Series, most: int | None
+) -> tuple[pl.Series, list[Detail]]:
+    """A column of pictures, each put to the check, which reads it."""
+    read: list[bytes | None] = []
+    details: list[Detail] = []
+    for row, value in enumerate(given.to_list()):
+        answer = _asked(check, value)
+        refused = isinstance(answer, PydanticCustomError)
+        read.append(None if refused else answer)
+        if refused and (most is None or len(details) < most):
+            details.append(_detail(row, check.name, answer))
+    return pl.Series(check.name, read, pl.Binary), details
 
 
 def _is_plain(value: Any) -> bool:

@@ -78,17 +78,9 @@ class RequestReader:
     @cached_property
     def schema(self) -> dict[str, "pl.DataType"]:
         """The types of the frame's columns."""
-        import polars as pl
+        from ai_assets.lifecycle.features.types import TYPES
 
-        types = {
-            "string": pl.String(),
-            "int64": pl.Int64(),
-            "float64": pl.Float64(),
-            "bool": pl.Boolean(),
-            "datetime": pl.Datetime("us", "UTC"),
-            "date": pl.Date(),
-        }
-        return {name: types[c.type] for name, c in self.table.columns.items()}
+        return {name: TYPES[c.type] for name, c in self.table.columns.items()}
 
     def example(self) -> dict[str, Any]:
         """A row made of the declared examples."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from ai_assets.lifecycle.features.tokens import normal_text
+from ai_assets.lifecycle.schema.tables import ITEMS
 from ai_assets.serving.columns import ColumnCheck
 
 # What polars reads exactly as Python's `fromisoformat` does; other forms are left to the check.
@@ -29,14 +31,14 @@ def typed(given: pl.Series, kind: str, dtype: pl.DataType, *, from_text: bool) -
         dtype: the declared type.
         from_text: numbers and truth values may be texts.
     """
-    if given.dtype == dtype:
+    if given.dtype == dtype and kind not in ITEMS:
         return given
     nothing = pl.Series(given.name, [None], dtype).new_from_index(0, len(given))
     if given.dtype == pl.Null:
         return nothing
     if given.dtype in (pl.Categorical, pl.Enum):
         given = given.cast(pl.String)
-    if given.dtype == pl.String and kind not in ("datetime", "date", "string") and not from_text:
+    if given.dtype == pl.String and kind not in _FROM_TEXT and not from_text:
         return nothing
     return _CASTS[kind](given, dtype, nothing)
 
@@ -85,9 +87,23 @@ def _day(given: pl.Series, _: pl.DataType, nothing: pl.Series) -> pl.Series:
     return _where(given, given.str.contains(_DAY)).str.to_date("%Y-%m-%d", strict=False)
 
 
+def _words(given: pl.Series, dtype: pl.DataType, nothing: pl.Series) -> pl.Series:
+    """Texts in one form; an empty one is missing."""
+    if given.dtype != pl.String:
+        return nothing
+    texts = [None if v is None else normal_text(v) or None for v in given.to_list()]
+    return pl.Series(given.name, texts, dtype)
+
+
+def _unread(given: pl.Series, _: pl.DataType, nothing: pl.Series) -> pl.Series:
+    """Each picture is put to the check, which reads it."""
+    return nothing
+
+
+_FROM_TEXT = ("datetime", "date", "string", *ITEMS)
 _CASTS = {
     "string": _text, "int64": _integer, "float64": _number, "bool": _truth, "datetime": _instant,
-    "date": _day,
+    "date": _day, "text": _words, "image": _unread,
 }  # fmt: skip
 
 
@@ -110,6 +126,11 @@ def suspects(check: ColumnCheck, given: pl.Series, series: pl.Series) -> pl.Seri
             found |= _true(series > column.max)
     if column.type == "float64":
         found |= _true(series.is_infinite())
+    if column.type in ("string", "text"):
+        if column.min is not None:
+            found |= _true(series.str.len_chars() < column.min)
+        if column.max is not None:
+            found |= _true(series.str.len_chars() > column.max)
     if column.allowed is not None or column.pattern is not None or check.known is not None:
         found |= _among(series, [v for v in series.unique().to_list() if not _passes(check, v)])
     return found

@@ -44,8 +44,8 @@ from ai_assets.stages.declared.watching import (
 )
 
 
-def tabular_stages(product: Product) -> Iterator[Stage]:
-    """Every stage of a tabular product's life, in its order."""
+def stages_of(product: Product) -> Iterator[Stage]:
+    """Every stage of a product's life, in its order."""
     for name, table in product.declaration.tables.items():
         yield raw_stage(product, name, table)
         yield cleaned_stage(product, name, table)

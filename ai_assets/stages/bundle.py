@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import polars as pl
 
 from ai_assets.lifecycle.drift.profile import Profile, profile
 from ai_assets.lifecycle.errors import BundleError
+from ai_assets.lifecycle.features.items import described, items_of
 from ai_assets.lifecycle.schema.scores import SCORED, confidence
 from ai_assets.resources.bundles import BundleStore, project_root
 from ai_assets.serving.bundle import manifest_facts, plan_file, schema_files
@@ -82,20 +84,23 @@ def write_payload(
     shutil.copy(artifact(run, "model_card") / "model_card.md", folder)
     shutil.copy(project_root() / "LICENSE", folder)
     importances = read_json(artifact(run, "model"), "importances.json")
+    types = (column.type for column in product.request_table.columns.values())
+    needed = run.tools.bundles.requirements(types)
     texts = {
         "encoding.json": data.encoding.to_json(),
         "features.sql": product.features_sql,
         "plan.json": plan_file(product.features_sql),
         "reference.json": drift_reference(run, data).to_json(),
         FILE: watched(run, importances, *scores_of_test_rows(run, data)).to_json(),
-        "sbom.cdx.json": sbom(run.tools.bundles.requirements(), product.name, run.partition or "1"),
+        "sbom.cdx.json": sbom(needed, product.name, run.partition or "1"),
         **schema_files(product.declaration.tables, product.declaration.request),
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     online = {name: {"path": run.name(f"online/{name}").path} for name in product.history}
     write_json(folder, "online.json", online)
-    write_json(folder, "background.json", typical_row(data.features("train")))
+    items = items_of(product.request_table.columns)
+    write_json(folder, "background.json", typical_row(data.features("train"), items))
     write_json(folder, "data_versions.json", versions)
     write_json(folder, WINDOW, {"keys": learned_partitions(run)})
     (folder / "lookups").mkdir()
@@ -132,7 +137,9 @@ def data_versions(run: StageRun) -> dict[str, int]:
 
 def drift_reference(run: StageRun, data: TrainingData) -> Profile:
     """Profile of the features learned from, and of the scores that test rows got."""
-    features = profile(data.features("train", "validation", "test"))
+    features = profile(
+        described(data.features("train", "validation", "test"), run.product.request_table.columns)
+    )
     _, scores = scores_of_test_rows(run, data)
     watched: dict[str, Any] = {SCORED[0]: confidence(scores)}
     if scores.ndim == 2:
@@ -141,12 +148,17 @@ def drift_reference(run: StageRun, data: TrainingData) -> Profile:
     return features.with_columns(profile(pl.DataFrame(watched)))
 
 
-def typical_row(features: pl.DataFrame) -> dict[str, Any]:
-    """The median of each number and the commonest text: what explanations measure against."""
+def typical_row(features: pl.DataFrame, items: Collection[str] = ()) -> dict[str, Any]:
+    """The median of each number and the commonest text: what explanations measure against.
+
+    Of images and texts there is nothing in the middle: none stands for them, black or empty.
+    """
     row: dict[str, Any] = {}
     for name in features.columns:
         values = features[name].drop_nulls()
-        if values.dtype.is_numeric():
+        if name in items:
+            row[name] = None
+        elif values.dtype.is_numeric():
             row[name] = values.median()
         else:
             row[name] = values.mode().sort()[0] if values.len() else None

@@ -10,6 +10,7 @@ from ai_assets.lifecycle.drift.numbers import SCHEMA, JointDrift, drift_numbers,
 from ai_assets.lifecycle.drift.profile import Profile
 from ai_assets.lifecycle.drift.report import drift_report_html
 from ai_assets.lifecycle.evaluation import plots
+from ai_assets.lifecycle.features.items import described
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.scores import SCORE, SCORED
 from ai_assets.serving.bundle import Bundle
@@ -64,7 +65,8 @@ def scored_features(run: StageRun, bundle: Bundle) -> pl.DataFrame:
     scores = run.lake.scan(run.name("predictions"), own).select(
         "_row_id", **scored_columns(run.product)
     )
-    return features_for(run, bundle).join(scores.collect(), on="_row_id", how="left")
+    features = described(features_for(run, bundle), run.product.request_table.columns)
+    return features.join(scores.collect(), on="_row_id", how="left")
 
 
 def scored_columns(product: Product) -> dict[str, pl.Expr]:
@@ -115,6 +117,7 @@ def draw_report(run: StageRun) -> Outcome:
     trained_on = [bundle.partition] if bundle.partition else None
     reference = run.lake.scan(run.name("training_set"), trained_on).collect()
     reference = _sample(reference.drop(ROW_COLUMNS, strict=False), spec.sample, spec.seed)
+    reference = described(reference, run.product.request_table.columns)
     current = scored_features(run, bundle).drop("_row_id", *SCORED, strict=False)
     current = _sample(current, spec.sample, spec.seed)
     said: list[str] = []

@@ -30,7 +30,7 @@ def compute_features(runs: Sequence[StageRun]) -> list[Outcome]:
         declared.tables,
         declared.request,
         declared.horizon,
-        declared.features,
+        declared.features or "the feature query",
     )
     stored = lake.replacing(product.asset("features"), list(parts))
     leaks = features_of_partitions(query, parts, stored.add)

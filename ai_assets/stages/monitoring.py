@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.errors import BundleError, must_be
+from ai_assets.lifecycle.features.items import described, described_table
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.verdict.concept import Calibrated, calibrated, labelled
 from ai_assets.lifecycle.verdict.sketch import TableSketch, table_sketch
@@ -102,9 +103,10 @@ def sketch_of_window(run: StageRun, name: str) -> TableSketch:
         run.lake.scan(run.name(f"{kind}/{name}"), keys).select(pl.len()).collect().item()
         for kind in ("rejected", "raw")
     )
+    table = product.declaration.tables[name]
     return table_sketch(
-        rows,
-        product.declaration.tables[name],
+        described(rows, table.columns),
+        described_table(table),
         timezone=timezone(product),
         rejected=rejected / max(raw, 1),
         duplicates=(raw - rejected - rows.height) / max(raw, 1),

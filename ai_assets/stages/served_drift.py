@@ -85,6 +85,7 @@ def features_of(rows: pl.DataFrame, encoding: Encoding) -> pl.DataFrame:
     kinds: dict[str, Any] = {
         column.name: pl.String if column.kind == "categorical" else pl.Float64
         for column in encoding.columns
+        if not column.shape
     }
     seen = rows["features"].str.json_decode(pl.Struct(kinds)).struct.unnest()
     numeric = [name for name, kind in kinds.items() if kind == pl.Float64]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from ai_assets.lifecycle.cleaning.identity import row_hashes, row_ids
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.partitions import missing_partitions
@@ -15,7 +16,7 @@ from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.learning import SPLIT_ONCE
 from ai_assets.stages.learnable import Window, learnable
 
-ROW_COLUMNS = ("_row_id", "event_time", "known_at", "label", "split")
+ROW_COLUMNS = ("_row_id", "_group", "event_time", "known_at", "label", "split")
 SPLITS = ("train", "validation", "test")
 
 
@@ -26,7 +27,9 @@ def gather(run: StageRun) -> Outcome:
     _check_split_labels(rows, run)
     written = run.lake.replace(run.name("training_set"), rows, run.partition)
     train = rows.filter(pl.col("split") == "train")
-    encoding = Encoding.fit(train.drop(ROW_COLUMNS, strict=False))
+    encoding = Encoding.fit(
+        train.drop(ROW_COLUMNS, strict=False), run.product.request_table.columns
+    )
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "encoding.json").write_text(encoding.to_json(), encoding="utf-8")
         window.write(Path(folder))
@@ -64,7 +67,18 @@ def labelled_features(run: StageRun, window: Window) -> pl.DataFrame:
         labels = labels.filter(pl.col("known_at") <= run.span.end)
     rows = labels.join(features, on="_row_id", how="inner").sort("_row_id").collect()
     _check_labels(rows, run)
-    return rows
+    return _with_groups(run, rows)
+
+
+def _with_groups(run: StageRun, rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with the number of the group that each belongs to, where groups are declared."""
+    names = run.product.declaration.training.split.group
+    if not names:
+        return rows
+    request = run.lake.scan(run.name(f"cleaned/{run.product.declaration.request}"))
+    told = request.select("_row_id", *names).collect()
+    numbers = row_ids(row_hashes(told, names)).alias("_group")
+    return rows.join(told.select("_row_id", numbers), on="_row_id", how="left")
 
 
 def _check_window(run: StageRun, window: list[str]) -> None:
@@ -135,8 +149,13 @@ def split_training_rows(run: StageRun, rows: pl.DataFrame) -> pl.DataFrame:
     """Say of each row whether it is to train on, to validate with or to test on."""
     split = run.product.declaration.training.split
     times = rows["event_time"].to_numpy() if run.product.partitions is not None else None
-    names = split_rows(times, rows["_row_id"].to_numpy(), split.validation, split.test)
+    names = split_rows(times, shared_ids(rows).to_numpy(), split.validation, split.test)
     return rows.with_columns(pl.Series("split", names, dtype=pl.String))
+
+
+def shared_ids(rows: pl.DataFrame) -> pl.Series:
+    """What decides where a row goes when there is no time: its group's number, else its id."""
+    return rows["_group" if "_group" in rows.columns else "_row_id"]
 
 
 def splits_apart(rows: pl.DataFrame, *, by_time: bool) -> Finding:
@@ -148,8 +167,18 @@ def splits_apart(rows: pl.DataFrame, *, by_time: bool) -> Finding:
         return Finding(False, f"There are no rows in {', '.join(absent)}.")
     if by_time and _overlap(rows):
         return Finding(False, "A split begins before the one before it has ended.")
+    if "_group" in rows.columns and (torn := _torn_groups(rows)):
+        return Finding(False, f"{torn:,} groups have rows in more than one split.")
     order = "in order of time" if by_time else "by hash of their id"
+    if "_group" in rows.columns:
+        order = f"by hash of their {rows['_group'].n_unique():,} groups"
     return Finding(True, f"{rows.height:,} rows, each in one split, {order}.")
+
+
+def _torn_groups(rows: pl.DataFrame) -> int:
+    return (
+        rows.group_by("_group").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1).height
+    )
 
 
 def _overlap(rows: pl.DataFrame) -> bool:

@@ -21,6 +21,7 @@ from ai_assets.stages.training_data import (
     save_folder,
     write_json,
 )
+from ai_assets.stages.training_set import shared_ids
 
 HELD_OUT = "held_out.npz"
 MADE = "made.json"
@@ -92,7 +93,7 @@ def tune_family(run: StageRun, data: TrainingData, family: str) -> Study:
     times = None
     if run.product.partitions is not None:
         times = data.rows["event_time"].to_numpy()[mask]
-    row_ids = data.rows["_row_id"].to_numpy()[mask]
+    row_ids = shared_ids(data.rows).to_numpy()[mask]
     name = f"tuning/{family}/{run.partition or 'all'}"
     with run.tools.tracker.run(
         run.name("tuning").experiment, name, run_tags(run, "tuning", data)

@@ -8,6 +8,7 @@ import polars as pl
 from ai_assets.lifecycle.cleaning import CleaningCounts
 from ai_assets.lifecycle.drift.numbers import joint_drift
 from ai_assets.lifecycle.drift.profile import Profile
+from ai_assets.lifecycle.features.items import described, described_table
 from ai_assets.lifecycle.retraining.decide import verdict_id
 from ai_assets.lifecycle.schema.scores import SCORED
 from ai_assets.lifecycle.verdict.broken import Observed
@@ -119,7 +120,9 @@ def observed(run: StageRun, name: str, known: Watched) -> Observed:
     """One table of the partition, with the account of its cleaning."""
     cut = run.product.is_partitioned(name)
     keys = [run.partition] if cut and run.partition else None
-    frame = run.lake.scan(run.name(f"cleaned/{name}"), keys).collect()
+    table = run.product.declaration.tables[name]
+    cleaned = run.lake.scan(run.name(f"cleaned/{name}"), keys).collect()
+    frame = described(cleaned, table.columns)
     broken = run.lake.scan(run.name(f"rejected/{name}"), keys).select("_rule").collect()
     raw = run.lake.scan(run.name(f"raw/{name}"), keys).select(pl.len()).collect().item()
     counts = CleaningCounts(
@@ -130,8 +133,7 @@ def observed(run: StageRun, name: str, known: Watched) -> Observed:
         by_rule=dict(broken.group_by("_rule").len().sort("_rule").iter_rows()),
     )
     span = (run.span.start, run.span.end) if cut and run.span else None
-    table = run.product.declaration.tables[name]
-    return Observed(table, known.sketches.get(name), frame, counts, span=span)
+    return Observed(described_table(table), known.sketches.get(name), frame, counts, span=span)
 
 
 def labelled_rows(run: StageRun, entry: Entry, features: pl.DataFrame) -> Labelled | None:

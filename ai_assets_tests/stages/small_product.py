@@ -21,7 +21,7 @@ from ai_assets.resources.ledger import ReleaseLedger
 from ai_assets.resources.notify import Notifier
 from ai_assets.resources.signer import Signer
 from ai_assets.resources.tracking import ExperimentTracker
-from ai_assets.stages import tabular_stages
+from ai_assets.stages import stages_of
 from ai_assets.stages.binding import DECISION_TAG, Stage, StageRun, Tools, bind
 
 NAME = "late_orders"
@@ -186,7 +186,7 @@ class World:
 
     @cached_property
     def stages(self) -> dict[str, Stage]:
-        return {stage.asset: stage for stage in tabular_stages(self.product)}
+        return {stage.asset: stage for stage in stages_of(self.product)}
 
     @cached_property
     def assets(self) -> list[dg.AssetsDefinition]:

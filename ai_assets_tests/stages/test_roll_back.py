@@ -31,12 +31,12 @@ from pathlib import Path
 import dagster as dg
 from ai_assets.lifecycle.product import read_product
 from ai_assets.resources import default_resources
-from ai_assets.stages import tabular_stages
+from ai_assets.stages import stages_of
 from ai_assets.stages.binding import bind
 
 product = read_product(Path("{folder}"))
 defs = dg.Definitions(
-    [bind(product, stage) for stage in tabular_stages(product)],
+    [bind(product, stage) for stage in stages_of(product)],
     resources=default_resources(), executor=dg.in_process_executor,
 )
 """

@@ -8,14 +8,14 @@ import pytest
 
 import ai_assets.products
 from ai_assets.lifecycle.product import read_product
-from ai_assets.stages import tabular_stages
+from ai_assets.stages import stages_of
 from ai_assets.stages.work import Work, work
 
 
 def test_every_stage_names_a_function_that_takes_the_run_and_what_is_given():
     flights = read_product(Path(ai_assets.products.__file__).parent / "flight_delay")
 
-    for stage in tabular_stages(flights):
+    for stage in stages_of(flights):
         named = stage.together or stage.compute
 
         assert isinstance(named, Work), stage.asset

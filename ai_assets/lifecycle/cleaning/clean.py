@@ -13,12 +13,13 @@ import polars as pl
 
 from ai_assets.lifecycle.cleaning.identity import occurrences, row_hashes, row_ids
 from ai_assets.lifecycle.cleaning.rules import (
-    TYPES,
     Rule,
     cast_columns,
+    is_cast,
     raw_name,
     table_rules,
 )
+from ai_assets.lifecycle.features.types import TYPES
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.lifecycle.sources.spool import Frames, Spool
 
@@ -81,7 +82,7 @@ class _Sieve:
         self.given = given
         self.casts = cast_columns(given, table)
         self.rules = table_rules(given, table)
-        cast_ones = [n for n in self.names if given[n] != TYPES[table.columns[n].type]]
+        cast_ones = [n for n in self.names if is_cast(table.columns[n], given[n])]
         self.aside = [_raw(n, given[n]) for n in cast_ones]
         self.good = Spool(pl.Schema({n: TYPES[c.type] for n, c in table.columns.items()}))
         text = {n: pl.String() for n in self.names}

@@ -1,19 +1,16 @@
 """The rules of a column as polars expressions, each with the words that people read."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
+from ai_assets.lifecycle.errors import DataError
+from ai_assets.lifecycle.features.images import canonical
+from ai_assets.lifecycle.features.tokens import normal_text
+from ai_assets.lifecycle.features.types import TYPES
 from ai_assets.lifecycle.schema.tables import Column, Table
 
-TYPES: dict[str, pl.DataType] = {
-    "string": pl.String(),
-    "int64": pl.Int64(),
-    "float64": pl.Float64(),
-    "bool": pl.Boolean(),
-    "datetime": pl.Datetime("us", "UTC"),
-    "date": pl.Date(),
-}
 _INSTANT = (
     r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(:\d{2})?(\.\d{1,9})?)?"
     r"\s*(?:Z|z|UTC|([+-])(\d{2}):?(\d{2})?)?$"
@@ -37,7 +34,33 @@ def raw_name(name: str) -> str:
 
 def cast_columns(schema: pl.Schema, table: Table) -> list[pl.Expr]:
     """Expressions over the raw columns that give the declared types; null where impossible."""
-    return [cast(name, schema[name], column.type) for name, column in table.columns.items()]
+    return [
+        cast_image(name, column)
+        if column.type == "image"
+        else cast(name, schema[name], column.type)
+        for name, column in table.columns.items()
+    ]
+
+
+def is_cast(column: Column, given: pl.DataType) -> bool:
+    """Whether the raw values travel beside the cast ones, to tell a bad value from none."""
+    return given != TYPES[column.type] or column.type == "image"
+
+
+def cast_image(name: str, column: Column) -> pl.Expr:
+    """A column of pictures, a byte a pixel; null where one cannot be read."""
+
+    def read(given: pl.Series) -> pl.Series:
+        return pl.Series(given.name, [_readable(v, column) for v in given.to_list()], pl.Binary)
+
+    return pl.col(name).map_batches(read, return_dtype=pl.Binary).alias(name)
+
+
+def _readable(value: Any, column: Column) -> bytes | None:
+    try:
+        return None if value is None else canonical(value, column)
+    except DataError:
+        return None
 
 
 def cast(name: str, given: pl.DataType, wanted: str) -> pl.Expr:
@@ -47,9 +70,20 @@ def cast(name: str, given: pl.DataType, wanted: str) -> pl.Expr:
         return value.fill_nan(None) if wanted == "float64" else value
     if given == pl.Null:
         return value.cast(TYPES[wanted]).alias(name)
+    if wanted == "text":
+        return value.cast(pl.String, strict=False).map_batches(_normal, return_dtype=pl.String)
     if given == pl.String and wanted != "string":
         return _from_text(value.str.strip_chars(), wanted).alias(name)
     return _from_native(value, given, wanted).alias(name)
+
+
+def _normal(given: pl.Series) -> pl.Series:
+    """Texts in one form; what holds nothing is missing."""
+    return pl.Series(
+        given.name,
+        [None if v is None else normal_text(v) or None for v in given.to_list()],
+        pl.String,
+    )
 
 
 def table_rules(schema: pl.Schema, table: Table) -> list[Rule]:
@@ -65,12 +99,15 @@ def column_rules(name: str, column: Column, given: pl.DataType, *, is_key: bool)
     """The rules of one column; a missing value breaks only the rule that it must not be."""
     value, raw = pl.col(name), pl.col(raw_name(name))
     rules = []
-    if given != TYPES[column.type]:
+    if column.type == "image":
+        words = f"{name} cannot be read as a picture"
+        rules.append(Rule(words, raw.is_not_null() & value.is_null()))
+    elif given != TYPES[column.type]:
         article = "an" if column.type == "int64" else "a"
         words = f"{name} is not {article} {column.type}"
         rules.append(Rule(words, raw.is_not_null() & value.is_null()))
     if is_key or not column.nullable:
-        missing = raw.is_null() if given != TYPES[column.type] else value.is_null()
+        missing = raw.is_null() if is_cast(column, given) else value.is_null()
         reason = " (it is part of the key)" if is_key else ""
         rules.append(Rule(f"{name} is missing{reason}", missing))
     if column.type == "float64":
@@ -79,9 +116,11 @@ def column_rules(name: str, column: Column, given: pl.DataType, *, is_key: bool)
 
 
 def _limit_rules(name: str, column: Column) -> list[Rule]:
+    if column.type == "image":
+        return []
     value, number = pl.col(name), _number(pl.col(name), column)
     unit = f" {column.unit}" if column.unit else ""
-    is_text = column.type == "string"
+    is_text = column.type in ("string", "text")
     low, high = ("is shorter than", "is longer than") if is_text else ("is below", "is above")
     rules = []
     if column.min is not None:
@@ -98,14 +137,14 @@ def _limit_rules(name: str, column: Column) -> list[Rule]:
         rules.append(Rule(f"{name} is not one of {shown}{more}", ~value.is_in(values.implode())))
     if column.pattern is not None:
         whole = rf"\A(?:{column.pattern})\z"
-        text = value if column.type == "string" else value.cast(pl.String)
+        text = value if is_text else value.cast(pl.String)
         rules.append(Rule(f"{name} does not match {column.pattern}", ~text.str.contains(whole)))
     return rules
 
 
 def _number(value: pl.Expr, column: Column) -> pl.Expr:
     """What min and max are compared with: numbers as they are, times in seconds, texts' length."""
-    if column.type == "string":
+    if column.type in ("string", "text"):
         return value.str.len_chars()
     if column.type == "datetime":
         return value.dt.epoch("s")

@@ -9,6 +9,7 @@ import polars as pl
 
 from ai_assets.lifecycle.errors import DataError, DeclarationError, did_you_mean
 from ai_assets.lifecycle.features.duck import Streamed, connect
+from ai_assets.lifecycle.features.types import TYPES
 from ai_assets.lifecycle.schema.tables import Table
 
 if TYPE_CHECKING:
@@ -20,14 +21,6 @@ Frame = pl.DataFrame | pl.LazyFrame
 KNOWN_AT = "known_at"
 PREDICTION_TIME = "prediction_time"
 INSTANT = pl.Datetime("us", "UTC")
-_TYPES: dict[str, pl.DataType] = {
-    "string": pl.String(),
-    "int64": pl.Int64(),
-    "float64": pl.Float64(),
-    "bool": pl.Boolean(),
-    "datetime": INSTANT,
-    "date": pl.Date(),
-}
 
 
 def with_moments(
@@ -78,10 +71,10 @@ class RequestMoments:
 
     def __init__(self, table: Table, horizon: timedelta, extra: pl.Series) -> None:
         late = table.late_columns
-        self._asked = {n: _TYPES[c.type] for n, c in table.columns.items() if n not in late}
+        self._asked = {n: TYPES[c.type] for n, c in table.columns.items() if n not in late}
         self._asked[extra.name] = extra.dtype
         self._order = list(self._asked)
-        self._absent = {name: _TYPES[table.columns[name].type] for name in late}
+        self._absent = {name: TYPES[table.columns[name].type] for name in late}
         self._absent |= {f"{name}_{KNOWN_AT}": INSTANT for name in late}
         self._time = table.time if table.known_at is None else None
         self._horizon = pl.Series([horizon], dtype=pl.Duration("us"))
@@ -124,7 +117,7 @@ def _with_absent_late_columns(frame: Frame, table: Table) -> Frame:
     """A payload has no late columns: they are null, and become known never."""
     have = set(frame.collect_schema().names())
     absent = [name for name in table.late_columns if name not in have]
-    nulls = [pl.lit(None, _TYPES[table.columns[name].type]).alias(name) for name in absent]
+    nulls = [pl.lit(None, TYPES[table.columns[name].type]).alias(name) for name in absent]
     nevers = [
         pl.lit(None, INSTANT).alias(f"{name}_{KNOWN_AT}")
         for name in absent
@@ -141,8 +134,8 @@ def _as_declared(frame: Frame, table: Table) -> Frame:
         if isinstance(dtype, pl.Datetime) and dtype.time_zone is None:
             raise DataError(f"column '{name}' must hold instants in UTC, but has no time zone.")
         declared = table.columns.get(name)
-        if declared is not None and dtype != _TYPES[declared.type]:
-            casts.append(pl.col(name).cast(_TYPES[declared.type]))
+        if declared is not None and dtype != TYPES[declared.type]:
+            casts.append(pl.col(name).cast(TYPES[declared.type]))
         elif isinstance(dtype, pl.Datetime) and dtype != INSTANT:
             casts.append(pl.col(name).cast(INSTANT))
     return frame.with_columns(casts) if casts else frame

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from ai_assets.lifecycle.cleaning.rules import TYPES, cast
+from ai_assets.lifecycle.cleaning.rules import cast
 from ai_assets.lifecycle.errors import DataError
+from ai_assets.lifecycle.features.types import TYPES
 from ai_assets.lifecycle.product import TabularDeclaration
 from ai_assets.lifecycle.schema.tables import Column, Table
 

@@ -16,7 +16,14 @@ FAMILIES_OF: dict[str, tuple[str, ...]] = {
     "text": ("probe", "encoder"),
 }
 """By the kind of product."""
+_ANY_NUMBERS: dict[str, tuple[str, ...]] = {"image": FAMILIES}
+"""Families that read a kind too, pixels as numbers; to compare with."""
 ALL_FAMILIES: tuple[str, ...] = tuple(name for names in FAMILIES_OF.values() for name in names)
+
+
+def allowed_families(kind: str) -> tuple[str, ...]:
+    """The families that a product of the kind may declare."""
+    return FAMILIES_OF[kind] + _ANY_NUMBERS.get(kind, ())
 
 
 def get_family(name: str) -> "Family":

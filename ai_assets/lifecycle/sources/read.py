@@ -5,7 +5,8 @@ from pathlib import Path
 
 import polars as pl
 
-from ai_assets.lifecycle.cleaning.rules import TYPES, cast
+from ai_assets.lifecycle.cleaning.rules import cast
+from ai_assets.lifecycle.features.types import TYPES
 from ai_assets.lifecycle.partitions import Span
 from ai_assets.lifecycle.schema.tables import Source, Table
 from ai_assets.lifecycle.sources.delta import read_delta

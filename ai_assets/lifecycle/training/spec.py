@@ -29,6 +29,12 @@ class Split(Section):
         0.15,
         description="Share, or time, for evaluation and gate, used for nothing else.",
     )
+    group: list[str] = Field(
+        default_factory=list,
+        description="Columns of the request whose rows belong together, such as translations of "
+        "one question or pictures of one person: rows alike in them share a part and a fold. Only "
+        "without partitions; with them time keeps parts apart.",
+    )
 
     @model_validator(mode="after")
     def _leave_rows_to_train(self) -> "Split":

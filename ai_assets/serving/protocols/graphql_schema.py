@@ -66,6 +66,8 @@ _SCALARS = {
     "bool": GraphQLBoolean,
     "datetime": MOMENT,
     "date": DAY,
+    "image": GraphQLString,
+    "text": GraphQLString,
 }
 
 

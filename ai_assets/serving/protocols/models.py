@@ -31,7 +31,7 @@ BUNDLE = "bundle"
 EACH = "probabilities"
 _DATATYPES = {
     "string": BYTES, "int64": "INT64", "float64": "FP64", "bool": "BOOL", "datetime": BYTES,
-    "date": BYTES,
+    "date": BYTES, "image": BYTES, "text": BYTES,
 }  # fmt: skip
 _NUMBERS = tuple(name for name in NUMPY if name != "BOOL")
 # What a column may be sent as. A float may say by NaN that a whole number is missing.

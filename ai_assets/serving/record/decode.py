@@ -69,7 +69,10 @@ def keys_of_rows(entry: Answered, table: Table) -> list[str]:
 def features_by_name(seen: np.ndarray, encoding: Encoding) -> dict[str, Any]:
     """What the model saw of a row, float32 [F], as numbers and texts; None is missing or unseen."""
     found: dict[str, Any] = {}
-    for column, value in zip(encoding.columns, seen.tolist(), strict=True):
+    for column, place in zip(encoding.columns, encoding.places, strict=True):
+        if column.shape:
+            continue  # the row as it was given says more than its pixels or tokens
+        value = float(seen[place.start])
         if column.kind == "categorical":
             found[column.name] = column.categories[int(value)] if value >= 0 else None
         else:

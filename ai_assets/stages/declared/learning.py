@@ -54,7 +54,14 @@ def search_settings(product: Product) -> str:
     )
 
 
-_KINDS = {"linear": "scikitlearn", "lightgbm": "lightgbm", "mlp": "pytorch"}
+_KINDS = {
+    "linear": "scikitlearn",
+    "lightgbm": "lightgbm",
+    "mlp": "pytorch",
+    "cnn": "pytorch",
+    "probe": "scikitlearn",
+    "encoder": "pytorch",
+}
 
 
 def family_stage(product: Product, family: str) -> Stage:

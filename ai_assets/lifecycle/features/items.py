@@ -1,0 +1,61 @@
+"""Images and texts in numbers that people can read: what is watched of them.
+
+A histogram of pixels or of token numbers says nothing to anybody. Brightness, size, length and the
+mix of languages do, and they have reference values, drift and causes as any other column.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ai_assets.lifecycle.features import image_numbers, text_numbers
+from ai_assets.lifecycle.schema.tables import ITEMS, Column, Table
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_NUMBERS = {"image": image_numbers.NUMBERS, "text": text_numbers.NUMBERS}
+_WORDS: dict[str, dict[str, str]] = {"image": {}, "text": text_numbers.WORDS}
+
+
+def items_of(columns: Mapping[str, Column]) -> dict[str, Column]:
+    """The columns that are images or texts."""
+    return {name: column for name, column in columns.items() if column.type in ITEMS}
+
+
+def described(frame: "pl.DataFrame", columns: Mapping[str, Column]) -> "pl.DataFrame":
+    """The frame with each image or text in it replaced by numbers about it.
+
+    Args:
+        frame: rows [n]; items as they are cleaned.
+        columns: the declared columns, by name.
+
+    Returns:
+        The other columns as they are, then for an image `photo` such as `photo_brightness`.
+    """
+    import polars as pl
+
+    found = {name: c for name, c in items_of(columns).items() if name in frame.columns}
+    parts = [frame.drop(list(found))]
+    for name, column in found.items():
+        values = frame[name].to_list()
+        numbers = (
+            image_numbers.describe(values, column.shape)
+            if column.type == "image"
+            else text_numbers.describe(values)
+        )
+        parts.append(pl.DataFrame({f"{name}_{of}": told for of, told in numbers.items()}))
+    return pl.concat(parts, how="horizontal") if found else frame
+
+
+def described_table(table: Table) -> Table:
+    """The declaration of what `described` makes of a table's rows."""
+    columns: dict[str, Column] = {}
+    for name, column in table.columns.items():
+        if column.type not in ITEMS:
+            columns[name] = column
+            continue
+        for of, words in _NUMBERS[column.type].items():
+            columns[f"{name}_{of}"] = Column(type="float64", description=f"{name}: {words}")
+        for of, words in _WORDS[column.type].items():
+            columns[f"{name}_{of}"] = Column(type="string", description=f"{name}: {words}")
+    return table.model_copy(update={"columns": columns})

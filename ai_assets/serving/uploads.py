@@ -1,0 +1,38 @@
+"""A file as the whole body of a request: a picture or a text in place of JSON."""
+
+import base64
+import json
+
+from ai_assets.lifecycle.schema.tables import ITEMS, Table
+from ai_assets.serving.problems import Refused
+
+_OF_TYPE = {"image": "image/", "text": "text/plain"}
+
+
+def as_json_body(body: bytes, content_type: str, table: Table) -> bytes:
+    """The body as JSON: `image/png` or `text/plain` becomes the row that has nothing else.
+
+    Args:
+        body: as it came.
+        content_type: what the caller says it is.
+        table: the request table.
+
+    Raises:
+        Refused: with 415; the request has no one column of such a type.
+    """
+    asked = next((kind for kind in ITEMS if content_type.startswith(_OF_TYPE[kind])), None)
+    if asked is None:
+        return body
+    names = [name for name, column in table.columns.items() if column.type == asked]
+    if len(names) != 1:
+        raise Refused(
+            415, f"{content_type} is for products of one {asked} a request; send JSON instead."
+        )
+    if asked == "image":
+        given = base64.b64encode(body).decode()
+    else:
+        try:
+            given = body.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise Refused(400, f"The text must be UTF-8, but {error}.") from error
+    return json.dumps({names[0]: given}, ensure_ascii=False).encode()
