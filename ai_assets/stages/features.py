@@ -33,10 +33,17 @@ def compute_features(runs: Sequence[StageRun]) -> list[Outcome]:
         declared.features or "the feature query",
     )
     stored = lake.replacing(product.asset("features"), list(parts))
-    leaks = features_of_partitions(query, parts, stored.add)
+    columns = schemas(product)
+
+    def write(key: str, batch: pl.DataFrame) -> None:
+        stored.add(key, batch)
+        # Beside the next partitions. Not before: what DuckDB says of a typo names its line and
+        # nearest column.
+        column_lineage(product.features_sql, columns)
+
+    leaks = features_of_partitions(query, parts, write)
     written = stored.commit()
-    # After the query has run: what DuckDB says of a typo names its line and nearest column.
-    lineage = column_lineage(product.features_sql, schemas(product))
+    lineage = column_lineage(product.features_sql, columns)
     schema = lake.scan(product.asset("features"), []).collect_schema()
     about = about_the_query(product, lineage, schema)
     timely = no_late_columns(late_features(lineage, list(product.request_table.late_columns)))

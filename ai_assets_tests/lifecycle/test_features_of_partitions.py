@@ -1,13 +1,15 @@
 """Several partitions in one go: each as it would be alone, small ones side by side."""
 
+from functools import partial
+
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
 from ai_assets.lifecycle.errors import DeclarationError
-from ai_assets.lifecycle.features import partitions
+from ai_assets.lifecycle.features import history, partitions
 from ai_assets.lifecycle.features.partitions import Part, Query, features_of_partitions
-from ai_assets.lifecycle.features.query import run_features
+from ai_assets.lifecycle.features.query import batched_features, run_features
 from ai_assets_tests.lifecycle.feature_worlds import (
     HORIZON,
     HOURS,
@@ -42,22 +44,62 @@ def features(sql: str) -> tuple[dict[str, pl.DataFrame], dict[str, list[str]]]:
     return {key: pl.concat(batches) for key, batches in written.items()}, found
 
 
-@pytest.mark.parametrize(
-    ("many", "groups"),
-    [(48, [["night", "day", "evening"]]), (30, [["night", "day"], ["evening"]]), (5, None)],
-)
-def test_each_partition_is_as_it_would_be_alone(monkeypatch, many, groups):
+@pytest.mark.parametrize("many", [48, 30, 5])
+def test_each_partition_is_as_it_would_be_alone(monkeypatch, many):
     monkeypatch.setattr(partitions, "MANY_ROWS", many)
     parts = {key: part(*hours) for key, hours in CUTS.items()}
 
     written, leaks = features(WEATHER_KNOWN)
 
-    assert list(partitions._groups(parts)) == (groups or [[key] for key in CUTS])
     assert leaks == {key: [] for key in CUTS}
     assert list(written) == list(CUTS)
     for key, alone in parts.items():
         expected = run_features(WEATHER_KNOWN, alone.request, alone.tables, **NAMES)
         assert_frame_equal(written[key], expected)
+
+
+@pytest.mark.parametrize(
+    ("many", "held"), [(48, {"night", "day", "evening"}), (17, {"night"}), (5, set())]
+)
+def test_only_small_partitions_are_held_and_as_few_rows_as_said(monkeypatch, many, held):
+    """Their rows are 12, 18 and 18."""
+    monkeypatch.setattr(partitions, "MANY_ROWS", many)
+    most, begun = [0], []
+    begin = partitions._Beside.begin
+
+    def watched(self, key, part, rows):
+        begin(self, key, part, rows)
+        begun.append(key)
+        most.append(sum(rows for _, rows, _ in self._waiting))
+
+    monkeypatch.setattr(partitions._Beside, "begin", watched)
+
+    features(WEATHER_KNOWN)
+
+    assert set(begun) == held
+    assert max(most) <= many
+
+
+def test_nothing_of_a_partition_is_left_for_the_next(monkeypatch):
+    """One session makes all of them; what depends on history alone is a table in it meanwhile."""
+    monkeypatch.setattr(partitions, "SIDE_BY_SIDE", 1)
+    monkeypatch.setattr(partitions, "batched_features", partial(batched_features, batch_rows=5))
+    left, load = [], history.load_history
+
+    def watched(own, *rest):
+        left.append(names(own))
+        load(own, *rest)
+
+    monkeypatch.setattr(partitions, "load_history", watched)
+
+    written, _ = features(WEATHER_KNOWN)
+
+    assert left == [[], [], []]
+    assert [rows.height for rows in written.values()] == [12, 18, 18]
+
+
+def names(connection):
+    return [name for (name,) in connection.execute("SHOW TABLES").fetchall()]
 
 
 @pytest.mark.parametrize("many", [48, 5])

@@ -76,3 +76,15 @@ def test_many_rows_lie_in_a_file_and_give_the_same(monkeypatch, tmp_path):
     assert pl.concat([first, *parts]).equals(expected)
     assert not list(tmp_path.glob("*/*.duckdb"))
     assert leaking_features(*query, SPECS, "trips", HORIZON) == []
+
+
+def test_of_several_moments_the_wrong_one_is_named():
+    columns = {
+        "due": Column(type="datetime"),
+        "place": Column(type="string", known_at="due + INTERVAL 1 HOUR"),
+        "delay": Column(type="int64", known_at="due + dealy"),
+    }
+    table = SPECS["trips"].model_copy(update={"columns": columns})
+
+    with pytest.raises(DeclarationError, match=r"delay_known_at must be SQL .*'due \+ dealy'"):
+        with_moments(trips(), table, is_request=True, horizon=HORIZON)

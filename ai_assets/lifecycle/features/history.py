@@ -46,9 +46,26 @@ def open_history(
     """
     rows = request.lazy().select(pl.len()).collect(engine="streaming").item()
     with session(memory_limit, spill, threads, on_disk=rows > MANY_ROWS) as connection:
-        for name, frame in {request_table: request, **tables}.items():
-            _load(connection, name, frame, specs[name], ahead=name == request_table)
+        load_history(connection, tables, request, specs, request_table)
         yield connection
+
+
+def load_history(
+    connection: "duckdb.DuckDBPyConnection",
+    tables: Mapping[str, Frame],
+    request: Frame,
+    specs: Mapping[str, Table],
+    request_table: str,
+) -> None:
+    """As `open_history`, in a session that has no tables."""
+    for name, frame in {request_table: request, **tables}.items():
+        _load(connection, name, frame, specs[name], ahead=name == request_table)
+
+
+def clear(connection: "duckdb.DuckDBPyConnection") -> None:
+    """Remove all tables, so that the session is as it was before anything was loaded."""
+    for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+        connection.execute(f'DROP TABLE "{name}"')
 
 
 def stretch(

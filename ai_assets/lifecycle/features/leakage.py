@@ -206,7 +206,8 @@ def _cut_moments(rows: pl.DataFrame, cuts: int) -> list[datetime]:
 
 def _nearest(rows: pl.DataFrame, cut: datetime, limit: int) -> pl.DataFrame:
     past = rows.filter(pl.col(PREDICTION_TIME) <= pl.lit(cut, INSTANT))
-    return past.sort([PREDICTION_TIME, ROW_ID], descending=[True, False]).head(limit)
+    last = past.top_k(limit, by=[PREDICTION_TIME, ROW_ID], reverse=[False, True])
+    return last.sort([PREDICTION_TIME, ROW_ID], descending=[True, False])
 
 
 def _changed_after(

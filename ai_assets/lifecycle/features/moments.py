@@ -149,20 +149,35 @@ def _evaluated(
 
     rows = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
     connection.register("rows", Streamed(rows))
-    found = []
     try:
-        for name, sql in moments.items():
-            try:
-                query = f'SELECT CAST(({sql}) AS TIMESTAMPTZ) AS "{name}" FROM "rows"'
-                found.append(pl.DataFrame(connection.sql(query))[name].cast(INSTANT))
-            except duckdb.Error as error:
-                first = str(error).split("\n")[0]
-                raise DeclarationError(
-                    f"{name} must be SQL over the row's own columns, but '{sql}' is not: {first}"
-                ) from error
+        found = _selected(connection, moments)
+    except duckdb.Error:
+        _name_the_wrong_one(connection, moments)
+        raise
     finally:
         connection.unregister("rows")
     return rows.with_columns(found)
+
+
+def _name_the_wrong_one(
+    connection: "duckdb.DuckDBPyConnection", moments: Mapping[str, str]
+) -> None:
+    import duckdb
+
+    for name, sql in moments.items():
+        try:
+            _selected(connection, {name: sql})
+        except duckdb.Error as error:
+            first = str(error).split("\n")[0]
+            raise DeclarationError(
+                f"{name} must be SQL over the row's own columns, but '{sql}' is not: {first}"
+            ) from error
+
+
+def _selected(connection: "duckdb.DuckDBPyConnection", moments: Mapping[str, str]) -> pl.DataFrame:
+    columns = (f'CAST(({sql}) AS TIMESTAMPTZ) AS "{name}"' for name, sql in moments.items())
+    found = pl.DataFrame(connection.sql(f'SELECT {", ".join(columns)} FROM "rows"'))
+    return found.cast(dict.fromkeys(moments, INSTANT))
 
 
 def _connection() -> "duckdb.DuckDBPyConnection":

@@ -6,19 +6,33 @@ time, and a large one alone, streamed, with all cores.
 """
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Self
 
 import polars as pl
 
-from ai_assets.lifecycle.features.history import MANY_ROWS, open_history
+from ai_assets.lifecycle.features.duck import session
+from ai_assets.lifecycle.features.history import (
+    HELD,
+    MANY_ROWS,
+    clear,
+    load_history,
+    open_history,
+)
 from ai_assets.lifecycle.features.leakage import Leak, asked_at_cuts, leaks_in, row_ids_of
 from ai_assets.lifecycle.features.moments import Frame
 from ai_assets.lifecycle.features.query import ROW_ID, batched_features
 from ai_assets.lifecycle.schema.tables import Table
+
+if TYPE_CHECKING:
+    import duckdb
 
 SIDE_BY_SIDE = 2
 CUTS = 4
@@ -64,43 +78,87 @@ def features_of_partitions(
         DataError: a table is not as declared.
     """
     cuts = -(-CUTS // max(len(parts), 1))
-    leaks = {}
-    with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="features") as pool:
-        for group in _groups(parts):
-            if len(group) == 1:
-                leaks[group[0]] = _stream(
-                    query, parts[group[0]], cuts, partial(write, group[0]), None
-                )
+    leaks: dict[str, list[Leak]] = {}
+    beside = _Beside(query, cuts)
+
+    def take(key: str, held: "_Held") -> None:
+        batches, leaks[key] = held
+        for batch in batches:
+            write(key, batch)
+
+    with beside:
+        for key, part in parts.items():
+            rows = part.request.lazy().select(pl.len()).collect().item()
+            for done in beside.those_before(rows):
+                take(*done)
+            if rows <= MANY_ROWS:
+                beside.begin(key, part, rows)
                 continue
-            held = pool.map(partial(_hold, query, cuts), [parts[key] for key in group])
-            for key, (batches, found) in zip(group, held, strict=True):
-                leaks[key] = found
-                for batch in batches:
-                    write(key, batch)
+            with open_history(part.tables, part.request, query.specs, query.request_table) as own:
+                leaks[key] = _stream(query, part, cuts, partial(write, key), own)
+        for done in beside.those_before(None):
+            take(*done)
     return leaks
 
 
-def _groups(parts: Mapping[str, Part]) -> Iterator[list[str]]:
-    """Neighbours that together are small enough to be held in memory; a large one is alone."""
-    group: list[str] = []
-    rows = 0
-    for key, part in parts.items():
-        height = part.request.lazy().select(pl.len()).collect().item()
-        if group and rows + height > MANY_ROWS:
-            yield group
-            group, rows = [], 0
-        group.append(key)
-        rows += height
-    if group:
-        yield group
+_Held = tuple[list[pl.DataFrame], list[Leak]]
 
 
-def _hold(query: Query, cuts: int, part: Part) -> tuple[list[pl.DataFrame], list[Leak]]:
-    """The same of a small partition, whose request is read once and whose features are kept."""
-    part = Part(part.request.lazy().collect(), part.tables)
-    batches: list[pl.DataFrame] = []
-    threads = max(1, (os.cpu_count() or 1) // SIDE_BY_SIDE)
-    return batches, _stream(query, part, cuts, batches.append, threads)
+class _Beside:
+    """Small partitions that are being worked on, in order, while others are being written.
+
+    Each thread keeps its session: to open one takes as long as to load a month into it. Of one
+    partition nothing is left in it when the next is loaded.
+    """
+
+    def __init__(self, query: Query, cuts: int) -> None:
+        self._query, self._cuts = query, cuts
+        self._waiting: deque[tuple[str, int, Future[_Held]]] = deque()
+        self._sessions: SimpleQueue[duckdb.DuckDBPyConnection] = SimpleQueue()
+        self._opened = 0
+        self._closing = ExitStack()
+        self._pool = ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="features")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)  # its threads use the sessions
+        self._closing.close()
+
+    def begin(self, key: str, part: Part, rows: int) -> None:
+        """Work on a partition of so many rows."""
+        if self._opened < SIDE_BY_SIDE:
+            threads = max(1, (os.cpu_count() or 1) // SIDE_BY_SIDE)
+            self._sessions.put(self._closing.enter_context(session(HELD, threads=threads)))
+            self._opened += 1
+        self._waiting.append((key, rows, self._pool.submit(self._hold, part)))
+
+    def those_before(self, rows: int | None) -> Iterator[tuple[str, _Held]]:
+        """What must be written before one of so many rows is begun; all that is left for None.
+
+        So what is held has never more than `MANY_ROWS` rows, nor is more of it ready than the
+        threads need to go on.
+        """
+        while self._waiting and not self._has_room(rows):
+            key, _, held = self._waiting.popleft()
+            yield key, held.result()
+
+    def _has_room(self, rows: int | None) -> bool:
+        held = sum(rows for _, rows, _ in self._waiting)
+        return rows is not None and len(self._waiting) <= SIDE_BY_SIDE and held + rows <= MANY_ROWS
+
+    def _hold(self, part: Part) -> _Held:
+        """The features of a partition and its leaks; its request is read once."""
+        part = Part(part.request.lazy().collect(), part.tables)
+        batches: list[pl.DataFrame] = []
+        query, own = self._query, self._sessions.get()
+        try:
+            load_history(own, part.tables, part.request, query.specs, query.request_table)
+            return batches, _stream(query, part, self._cuts, batches.append, own)
+        finally:
+            clear(own)
+            self._sessions.put(own)
 
 
 def _stream(
@@ -108,18 +166,24 @@ def _stream(
     part: Part,
     cuts: int,
     write: Callable[[pl.DataFrame], None],
-    threads: int | None,
+    history: "duckdb.DuckDBPyConnection",
 ) -> list[Leak]:
     """The features of a partition, batch by batch, then the trial over the same history."""
-    names = (query.specs, query.request_table)
     table = query.specs[query.request_table]
     asked = asked_at_cuts(part.request, table, query.horizon, cuts)
     ids = row_ids_of(rows[ROW_ID] for rows in asked.values())
     honest = []
-    with open_history(part.tables, part.request, *names, threads=threads) as history:
-        for batch in batched_features(
-            history, query.sql, part.request, table, query.horizon, query.file
-        ):
-            write(batch)
-            honest.append(batch.filter(pl.col(ROW_ID).is_in(ids.implode())))
-        return leaks_in(history, query.sql, asked, *names, query.horizon, honest=pl.concat(honest))
+    for batch in batched_features(
+        history, query.sql, part.request, table, query.horizon, query.file
+    ):
+        write(batch)
+        honest.append(batch.filter(pl.col(ROW_ID).is_in(ids.implode())))
+    return leaks_in(
+        history,
+        query.sql,
+        asked,
+        query.specs,
+        query.request_table,
+        query.horizon,
+        honest=pl.concat(honest),
+    )

@@ -102,7 +102,7 @@ def batched_features(
     """The features of the request rows, batch by batch, over a history that is loaded already."""
     from ai_assets.lifecycle.features.hoist import hoist
 
-    check_one_select(sql, file)
+    check_one_select(sql, file, connection)
     seen: list[pl.Series] = []
     parts = batches(request, batch_rows)
     first, second, query = next(parts), next(parts, None), sql
