@@ -87,3 +87,8 @@ def keys(base: Path) -> list[str]:
     if not pointers.is_dir():
         return []
     return [unquote(p.name) for p in pointers.iterdir() if not p.name.startswith(".")]
+
+
+def unfinished(base: Path, key: str) -> Path:
+    """The file beside a key's artifact that work on the next one may keep its state in."""
+    return base / "unfinished" / quote(key, safe="")

@@ -214,6 +214,10 @@ class Lake(dg.ConfigurableResource):
         """The keys of the partitions that have an artifact, sorted."""
         return sorted(k for k in artifacts.keys(self._artifact_base(name)) if k != WHOLE)
 
+    def unfinished(self, name: AssetName, partition: str | None = None) -> Path:
+        """A file for the state of work on an artifact, so that it goes on after a kill."""
+        return artifacts.unfinished(self._artifact_base(name), partition or WHOLE)
+
     def uri(self, name: AssetName) -> str:
         """Where the table lies: a path, or a URL below a remote root."""
         return f"{self._base()}/{name.path}"

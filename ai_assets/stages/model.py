@@ -52,6 +52,7 @@ def fit_family(run: StageRun, family: str) -> Outcome:
             training=training,
             task=task,
             on_step=say,
+            checkpoint=run.lake.unfinished(run.name(f"model/{family}"), run.partition),
         )
         scores = model.predict(validation.x)
         # Families compete as they would be served: calibrated.

@@ -8,6 +8,8 @@ import numpy as np
 from ai_assets.lifecycle.errors import DataError
 
 BATCH_ROWS = 8192
+BATCH_NUMBERS = 1 << 22
+"""Of images fewer rows at once: their inner maps are larger than they are."""
 WARM_UP = 20
 
 
@@ -37,8 +39,9 @@ def open_session(model: bytes, *, threads: int = 1) -> Any:
 def run_session(session: Any, x: np.ndarray) -> np.ndarray:
     """Predictions float64 [n, K] for a float32 matrix [n, F], piece by piece."""
     x = np.ascontiguousarray(x, dtype=np.float32)
-    starts = range(0, max(len(x), 1), BATCH_ROWS)
-    parts = [session.run(["y"], {"x": x[start : start + BATCH_ROWS]})[0] for start in starts]
+    rows = max(1, min(BATCH_ROWS, BATCH_NUMBERS // max(x.shape[1], 1)))
+    starts = range(0, max(len(x), 1), rows)
+    parts = [session.run(["y"], {"x": x[start : start + rows]})[0] for start in starts]
     return np.concatenate(parts).astype(np.float64)
 
 

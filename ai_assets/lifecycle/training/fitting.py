@@ -15,12 +15,22 @@ from ai_assets.lifecycle.learners.blend import BlendModel, load_blend
 from ai_assets.lifecycle.training.spec import Training
 
 
-def declared_family(name: str, training: Training) -> Family:
-    """The family of that name, on the declared device."""
+def declared_family(name: str, training: Training, checkpoint: Path | None = None) -> Family:
+    """The family of that name, on the declared device.
+
+    Args:
+        name: of the family.
+        training: the declaration.
+        checkpoint: where a family that can keeps the state of a fit, to go on after a kill.
+    """
     if name == "mlp" and training.device != "auto":
         from ai_assets.lifecycle.learners.mlp import Mlp
 
         return Mlp(training.device)
+    if name == "cnn":
+        from ai_assets.lifecycle.learners.cnn import Cnn
+
+        return Cnn(training.device, checkpoint)
     return get_family(name)
 
 
@@ -74,9 +84,10 @@ def fit_model(
     training: Training,
     task: Task,
     on_step: OnStep | None = None,
+    checkpoint: Path | None = None,
 ) -> Model:
     """Fit on train rows; validation rows, never weighted by class, say when to stop."""
-    return declared_family(family, training).fit(
+    return declared_family(family, training, checkpoint).fit(
         learnable(train, family, training, task),
         validation,
         params,

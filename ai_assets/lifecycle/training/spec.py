@@ -109,7 +109,7 @@ class Training(Section):
         description="Whether a weighted mean of the families competes with them. It wins only "
         "where it is clearly better than the best of them: it costs the server all of them.",
     )
-    parameters: dict[str, dict[str, float | int | bool]] = Field(
+    parameters: dict[str, dict[str, float | int | bool | str]] = Field(
         default_factory=dict,
         description="Parameters by family that replace the family's own and are not searched, for "
         "example `lightgbm: {min_child_samples: 1000}`.",
@@ -180,10 +180,13 @@ class Training(Section):
         for name in given:
             if name not in ALL_FAMILIES:
                 raise ValueError(must_be("a family in parameters", ALL_FAMILIES, name))
-            allowed = list(get_family(name).defaults())
-            for parameter in given[name]:
-                if parameter not in allowed:
-                    raise ValueError(must_be(f"a parameter of {name}", allowed, parameter))
+            defaults = get_family(name).defaults()
+            for parameter, value in given[name].items():
+                if parameter not in defaults:
+                    raise ValueError(must_be(f"a parameter of {name}", list(defaults), parameter))
+                if isinstance(value, str) != isinstance(defaults[parameter], str):
+                    wanted = "a text" if isinstance(defaults[parameter], str) else "a number"
+                    raise ValueError(must_be(f"{parameter} of {name}", wanted, value))
         return given
 
     @field_validator("ignore_features")

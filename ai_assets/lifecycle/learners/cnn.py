@@ -1,0 +1,246 @@
+"""A small residual network of convolutions, for images."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ai_assets.lifecycle.errors import DataError, must_be
+from ai_assets.lifecycle.features.encoding import EncodedColumn, Encoding
+from ai_assets.lifecycle.learners.base import (
+    Dataset,
+    OnStep,
+    Task,
+    class_count,
+    read_json,
+    write_json,
+)
+from ai_assets.lifecycle.learners.checkpoints import Checkpoint
+from ai_assets.lifecycle.learners.cnn_graph import features_to_onnx, to_onnx
+from ai_assets.lifecycle.learners.cnn_network import Architecture, Weights, design, started
+
+PATIENCE = 10
+WEIGHTS = "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class CnnModel:
+    """The network's numbers; predicting needs onnxruntime alone.
+
+    Attributes:
+        task: what is predicted.
+        weights: float32 arrays by the names that torch gives them, and what they belong to.
+        features: the columns of the encoding.
+        image: name of the image that it reads.
+        place: where that lies among the matrix's columns.
+        columns: width of the matrix.
+    """
+
+    task: Task
+    weights: Weights
+    features: list[str]
+    image: str
+    place: tuple[int, int]
+    columns: int
+    iterations: int
+    curve: list[dict[str, float]]
+    family: str = "cnn"
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """float64 [n, K]."""
+        return _run(self._session, x)
+
+    def embed(self, x: np.ndarray) -> np.ndarray:
+        """What the last layer reads of each image, float32 [n, D]."""
+        return _run(self._feature_session, x).astype(np.float32)
+
+    def importances(self) -> dict[str, float]:
+        """All that it knows, it knows from the image."""
+        return {name: float(name == self.image) for name in self.features}
+
+    def to_onnx(self) -> bytes:
+        """Convolutions with their normalisations folded in; the very graph that `predict` runs."""
+        return to_onnx(self.weights, self.task, slice(*self.place), self.columns)
+
+    def save(self, folder: Path) -> None:
+        """Write `model.json` and `weights.safetensors`, which another fit can start from."""
+        from safetensors.numpy import save
+
+        about: dict[str, Any] = {"family": self.family, "task": self.task, "image": self.image}
+        about |= {"features": self.features, "place": self.place, "columns": self.columns}
+        about |= {"architecture": self.weights.architecture.to_json()}
+        about |= {"iterations": self.iterations, "curve": self.curve}
+        write_json(folder / "model.json", about)
+        (folder / WEIGHTS).write_bytes(save(self.weights.arrays))
+
+    @cached_property
+    def _session(self) -> Any:
+        return _opened(self.to_onnx())
+
+    @cached_property
+    def _feature_session(self) -> Any:
+        return _opened(features_to_onnx(self.weights, slice(*self.place), self.columns))
+
+
+class Cnn:
+    """A residual network: AdamW, a cosine schedule with warm-up, early stopping on validation.
+
+    Args:
+        device: `cpu`, `cuda`, or `auto` for a GPU where there is one, which computes in bfloat16
+            where that is exact enough. Equal bytes are promised on the CPU only.
+        checkpoint: a file for the state of a fit that goes on; a killed one then continues.
+    """
+
+    name = "cnn"
+
+    def __init__(self, device: str = "auto", checkpoint: Path | None = None) -> None:
+        self.device, self.checkpoint = device, checkpoint
+
+    def defaults(self) -> dict[str, Any]:
+        """A network of some tens of thousands of weights, and images changed a little."""
+        return {
+            "width": 16,
+            "stages": 3,
+            "blocks": 1,
+            "stem_stride": 1,
+            "epochs": 30,
+            "batch": 64,
+            "learning_rate": 1e-2,
+            "warm_up": 0.1,
+            "weight_decay": 5e-2,
+            "label_smoothing": 0.05,
+            "dropout": 0.1,
+            "average": 0.99,
+            "shift": 0.1,
+            "rotation": 10.0,
+            "scale": 0.1,
+            "brightness": 0.05,
+            "contrast": 0.1,
+            "erase": 0.1,
+            "weights": "",
+        }
+
+    def suggest(self, trial: Any) -> dict[str, Any]:
+        """Size, step, regularisation, and how far images are changed."""
+        return {
+            "width": trial.suggest_categorical("width", [16, 24, 32]),
+            "blocks": trial.suggest_int("blocks", 1, 2),
+            "learning_rate": trial.suggest_float("learning_rate", 2e-3, 3e-2, log=True),
+            "weight_decay": trial.suggest_float("weight_decay", 1e-3, 0.3, log=True),
+            "dropout": trial.suggest_float("dropout", 0.0, 0.4),
+            "shift": trial.suggest_float("shift", 0.0, 0.15),
+            "rotation": trial.suggest_float("rotation", 0.0, 20.0),
+        }
+
+    def fit(
+        self,
+        train: Dataset,
+        validation: Dataset | None,
+        params: dict[str, Any],
+        *,
+        task: Task,
+        seed: int,
+        threads: int,
+        on_step: OnStep | None = None,
+    ) -> CnnModel:
+        """See `Family.fit`. An iteration is an epoch; a refit of fewer epochs than the schedule was
+        made for walks the same path and stops where validation had stopped."""
+        from ai_assets.lifecycle.learners.cnn_training import Course, train_cnn
+
+        settings = self.defaults() | params
+        column, place = image_of(train.encoding)
+        sizes = {name: int(settings[name]) for name in ("width", "stages", "blocks", "stem_stride")}
+        architecture = design(column.shape, class_count(task, train), **sizes)
+        start, fresh = Weights(architecture, {}), True
+        if settings["weights"]:
+            start, fresh = started(architecture, Path(settings["weights"])), False
+        stop_early = "iterations" not in params and validation is not None
+        course = Course(
+            task=task,
+            settings=settings,
+            seed=seed,
+            threads=threads,
+            device=self.device,
+            iterations=settings.get("iterations"),
+            patience=PATIENCE if stop_early else None,
+        )
+        kept = None
+        if self.checkpoint is not None:
+            kept = Checkpoint(
+                self.checkpoint, _run_of(start, settings, task, seed, train, validation)
+            )
+        trained = train_cnn(
+            start, train, validation, place, course, fresh=fresh, checkpoint=kept, on_step=on_step
+        )
+        return CnnModel(
+            task=task,
+            weights=trained.weights,
+            features=[column.name for column in train.encoding.columns],
+            image=column.name,
+            place=(place.start, place.stop),
+            columns=train.encoding.width,
+            iterations=trained.iterations,
+            curve=trained.curve,
+        )
+
+    def load(self, folder: Path) -> CnnModel:
+        """Read what `CnnModel.save` wrote."""
+        from safetensors.numpy import load_file
+
+        about = read_json(folder / "model.json")
+        architecture = Architecture.from_json(about.pop("architecture"))
+        about["place"] = tuple(about["place"])
+        return CnnModel(weights=Weights(architecture, load_file(folder / WEIGHTS)), **about)
+
+
+def image_of(encoding: Encoding) -> tuple[EncodedColumn, slice]:
+    """The first image among the features, and where it lies in the matrix.
+
+    Raises:
+        DataError: there is none.
+    """
+    for column, place in zip(encoding.columns, encoding.places, strict=True):
+        if column.kind == "image":
+            return column, place
+    given = ", ".join(f"{column.name} ({column.kind})" for column in encoding.columns)
+    raise DataError(must_be("one of the features", "an image", given or "nothing"))
+
+
+def _run_of(
+    start: Weights,
+    settings: dict[str, Any],
+    task: Task,
+    seed: int,
+    train: Dataset,
+    validation: Dataset | None,
+) -> str:
+    """Digest of all that a fit depends on: only the same one goes on from a checkpoint."""
+    told = {"architecture": start.architecture.to_json(), "settings": settings}
+    found = hashlib.sha256(json.dumps([told, task, seed], sort_keys=True).encode())
+    arrays = [start.arrays[name] for name in sorted(start.arrays)]
+    for data in (train, validation):
+        arrays += [] if data is None else [data.x, data.y]
+        arrays += [] if data is None or data.weight is None else [data.weight]
+    for array in arrays:
+        found.update(str(array.shape).encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
+
+
+def _opened(graph: bytes) -> Any:
+    from ai_assets.lifecycle.compression.onnx_session import open_session
+
+    return open_session(graph)
+
+
+def _run(session: Any, x: np.ndarray) -> np.ndarray:
+    from ai_assets.lifecycle.compression.onnx_session import run_session
+
+    return run_session(session, x)
+
+
+FAMILY = Cnn()
