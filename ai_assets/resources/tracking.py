@@ -23,6 +23,7 @@ import dagster as dg
 from pydantic import Field
 
 from ai_assets.lifecycle.errors import DeclarationError, must_be
+from ai_assets.resources.events import events_root, write_events
 from ai_assets.serving.place import state_root
 
 # MLflow's own limits: a longer value is refused by some stores, a larger batch by all.
@@ -43,8 +44,11 @@ def _truncated(value: object, longest: int) -> str:
 class TrackedRun:
     """An MLflow run that is open. It is ended by `ExperimentTracker.run`."""
 
-    def __init__(self, client: Any, run_id: str, experiment_id: str) -> None:
+    def __init__(
+        self, client: Any, run_id: str, experiment_id: str, events: Path | None = None
+    ) -> None:
         self._client = client
+        self._events = events
         self.run_id = run_id
         self.experiment_id = experiment_id
 
@@ -59,10 +63,18 @@ class TrackedRun:
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Record numbers at a step."""
-        self.log_curve([{"step": step, **metrics}])
+        self._log([{"step": step, **metrics}])
 
     def log_curve(self, curve: Sequence[Mapping[str, float]]) -> None:
-        """Record many steps at once, a mapping a step with `step` (default: its position)."""
+        """Record many steps at once, a mapping a step with `step` (default: its position).
+
+        TensorBoard gets them too.
+        """
+        if self._events is not None and curve:
+            write_events(self._events, curve)
+        self._log(curve)
+
+    def _log(self, curve: Sequence[Mapping[str, float]]) -> None:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
@@ -159,7 +171,8 @@ class ExperimentTracker(dg.ConfigurableResource):
         run_id = client.create_run(experiment_id, run_name=name).info.run_id
         status = "FAILED"
         try:
-            tracked = TrackedRun(client, run_id, experiment_id)
+            events = events_root() / experiment / name / run_id
+            tracked = TrackedRun(client, run_id, experiment_id, events)
             tracked.set_tags(tags or {})
             yield tracked
             status = "FINISHED"

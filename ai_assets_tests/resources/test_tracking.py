@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 
 from ai_assets.lifecycle.errors import DeclarationError
+from ai_assets.resources.events import events_root
 from ai_assets.resources.tracking import ExperimentTracker
 
 
@@ -55,6 +56,8 @@ def test_a_run_keeps_what_is_logged_and_ends_finished(tracker: ExperimentTracker
     assert found.data.tags["stage"] == "model"
     history = tracker.client().get_metric_history(run.run_id, "validation")
     assert [(point.step, point.value) for point in history] == [(1, 0.9), (2, 0.8)]
+    events = list((events_root() / "flight_delay" / "model" / run.run_id).glob("events.*"))
+    assert len(events) == 1, "the curve is there for TensorBoard too"
     kept = Path(found.info.artifact_uri.removeprefix("file://"))
     assert (kept / "card.md").read_text(encoding="utf-8") == "# Card"
     assert (kept / "plots" / "roc.png").read_bytes() == b"\x89PNG"
