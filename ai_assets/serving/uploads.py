@@ -20,7 +20,9 @@ def as_json_body(body: bytes, content_type: str, table: Table) -> bytes:
     Raises:
         Refused: with 415; the request has no one column of such a type.
     """
-    asked = next((kind for kind in ITEMS if content_type.startswith(_OF_TYPE[kind])), None)
+    # Names of media types have no case (RFC 9110, 8.3.1).
+    media = content_type.strip().lower()
+    asked = next((kind for kind in ITEMS if media.startswith(_OF_TYPE[kind])), None)
     if asked is None:
         return body
     names = [name for name, column in table.columns.items() if column.type == asked]

@@ -66,12 +66,12 @@ def _readable(value: Any, column: Column) -> bytes | None:
 def cast(name: str, given: pl.DataType, wanted: str) -> pl.Expr:
     """A column as the declared type; a value that cannot be one becomes null."""
     value = pl.col(name)
-    if given == TYPES[wanted]:
-        return value.fill_nan(None) if wanted == "float64" else value
     if given == pl.Null:
         return value.cast(TYPES[wanted]).alias(name)
     if wanted == "text":
         return value.cast(pl.String, strict=False).map_batches(_normal, return_dtype=pl.String)
+    if given == TYPES[wanted]:
+        return value.fill_nan(None) if wanted == "float64" else value
     if given == pl.String and wanted != "string":
         return _from_text(value.str.strip_chars(), wanted).alias(name)
     return _from_native(value, given, wanted).alias(name)

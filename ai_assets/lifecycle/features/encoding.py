@@ -279,9 +279,11 @@ def _pixels(column: EncodedColumn, values: "pl.Series") -> "np.ndarray":
     black = bytes(column.width)
     given = [black if value is None else value for value in values.to_list()]
     if any(len(value) != column.width for value in given):
-        words = f"images of {'x'.join(map(str, column.shape))} bytes"
         found = next(len(value) for value in given if len(value) != column.width)
-        raise DataError(must_be(f"feature '{column.name}'", words, f"one of {found} bytes"))
+        shape = "x".join(map(str, column.shape))
+        raise DataError(
+            f"feature '{column.name}' must be images of {shape} bytes, but got {found}."
+        )
     pixels = np.frombuffer(b"".join(given), dtype=np.uint8).reshape(len(given), column.width)
     return pixels.astype(np.float32) / _WHITE
 
