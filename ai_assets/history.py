@@ -131,15 +131,21 @@ class EventLogs(SqliteEventLogStorage):
             super().store_event(event)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """Store events of one run; all are there afterwards or, if one cannot be stored, none.
-
-        They are committed to the run's database before the index, as Dagster does.
-        """
-        with ExitStack() as transactions:
-            for shard in (INDEX_SHARD_NAME, *{event.run_id: None for event in events}):
-                transactions.enter_context(self._connect(shard))
+        """Store events of one run; all are there afterwards or, if one cannot be stored, none."""
+        with self.together(*{event.run_id: None for event in events}):
             for event in events:
                 super().store_event(event)
+
+    @contextmanager
+    def together(self, *run_ids: str) -> Iterator[None]:
+        """Commit what this thread stores of the runs within the block at its end, or nothing of it.
+
+        It is committed to the runs' databases before the index, as Dagster does.
+        """
+        with ExitStack() as transactions:
+            for shard in (INDEX_SHARD_NAME, *run_ids):
+                transactions.enter_context(self._connect(shard))
+            yield
 
     def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
         """Dagster leaves a database with a revision as it is, but first reads every migration."""

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -325,6 +326,62 @@ def test_of_a_batch_all_is_stored_or_nothing(tmp_path):
         assert steps_of(ours, done.run_id) == [*before, *["ASSET_MATERIALIZATION"] * 2]
         found = ours.fetch_materializations(number.key, limit=9).records
         assert len(found) == 3
+
+
+def commits(within: Callable[[], None]) -> int:
+    """How many transactions that wrote something are committed meanwhile."""
+    count, dirty = [0], set()
+
+    def wrote(connection, _cursor, statement, *_):
+        if statement.startswith(("INSERT", "UPDATE")):
+            dirty.add(id(connection))
+
+    def committed(connection):
+        count[0] += id(connection) in dirty
+        dirty.discard(id(connection))
+
+    event.listen(Engine, "before_cursor_execute", wrote)
+    event.listen(Engine, "commit", committed)
+    try:
+        within()
+    finally:
+        event.remove(Engine, "before_cursor_execute", wrote)
+        event.remove(Engine, "commit", committed)
+    return count[0]
+
+
+def test_events_that_are_told_one_by_one_may_be_committed_together(tmp_path):
+    with instance(tmp_path) as ours:
+        done = dg.materialize([number], instance=ours)
+        store = ours.event_log_storage
+        (made,) = ours.all_logs(done.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+
+        def thrice():
+            for _ in range(3):
+                store.store_event(made)
+
+        def thrice_together():
+            with store.together(done.run_id):
+                thrice()
+                assert len(ours.fetch_materializations(number.key, limit=9).records) == 7
+
+        assert commits(thrice) == 6
+        assert commits(thrice_together) == 2
+        assert len(ours.fetch_materializations(number.key, limit=9).records) == 7
+
+
+def test_of_events_told_together_none_stays_if_one_fails(tmp_path):
+    with instance(tmp_path) as ours:
+        done = dg.materialize([number], instance=ours)
+        store, before = ours.event_log_storage, steps_of(ours, done.run_id)
+        (made,) = ours.all_logs(done.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+
+        with pytest.raises(ZeroDivisionError), store.together(done.run_id):
+            store.store_event(made)
+            raise ZeroDivisionError
+
+        assert steps_of(ours, done.run_id) == before
+        assert len(ours.fetch_materializations(number.key, limit=9).records) == 1
 
 
 def test_a_batch_size_that_somebody_chose_stays(tmp_path, monkeypatch):

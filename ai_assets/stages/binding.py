@@ -29,9 +29,9 @@ from ai_assets.resources.notify import Notifier
 from ai_assets.resources.signer import Signer
 from ai_assets.resources.tracking import ExperimentTracker
 from ai_assets.stages.asked import asked_by
+from ai_assets.stages.reporting import report
 
 _LIFECYCLE = Path(ai_assets.lifecycle.__file__).parent
-DATA_VERSION_TAG = "dagster/data_version"
 PARTITION_TAG = "dagster/partition"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 _WITH_CONTEXT = Signature([Parameter("context", Parameter.POSITIONAL_OR_KEYWORD)])
@@ -237,7 +237,8 @@ def _run_stage(
         outcomes[key] = replace(outcome, metadata={**asked, **outcome.metadata})
         if len(keys) > 1 and stage.together is None:
             log.info(f"{stage.asset}: {key} done, {number} of {len(keys)}")
-    yield from _report(context, product, stage, outcomes)
+    asset = dg.AssetKey(product.asset(stage.asset).key)
+    yield from report(context, asset, stage.guards, outcomes, _join(outcomes.values()))
 
 
 def _partition_keys(
@@ -252,95 +253,12 @@ def _partition_keys(
     return [tags.get(PARTITION_TAG) or tags.get(RANGE_END_TAG)]
 
 
-def _report(
-    context: dg.AssetExecutionContext,
-    product: Product,
-    stage: Stage,
-    outcomes: Mapping[str | None, Outcome],
-) -> Iterator[dg.MaterializeResult]:
-    """Report the outcomes: metadata and findings a partition, one result for the step."""
-    key = dg.AssetKey(product.asset(stage.asset).key)
-    several = len(outcomes) > 1
-    versions = [o.data_version or "" for o in outcomes.values()]
-    if several:
-        for partition, outcome in outcomes.items():
-            context.add_asset_metadata(dict(outcome.metadata), key, partition)
-            for event in _partition_findings(stage, key, str(partition), outcome):
-                context.log_event(event)
-    metadata = {} if several else dict(next(iter(outcomes.values())).metadata)
-    yield dg.MaterializeResult(
-        asset_key=key,
-        metadata=metadata,
-        data_version=dg.DataVersion(_join(versions)) if all(versions) else None,
-        check_results=[_summary(guard, outcomes) for guard in stage.guards],
-    )
-    if several and all(versions):
-        for materialization in _own_versions(context, key, outcomes):
-            context.log_event(materialization)
-
-
-def _own_versions(
-    context: dg.AssetExecutionContext,
-    key: dg.AssetKey,
-    outcomes: Mapping[str | None, Outcome],
-) -> Iterator[dg.AssetMaterialization]:
-    """For each partition of a range an event with its own data version.
-
-    Dagster gives all partitions of a step one version, so that a partition made again alone, with
-    the same content, would make everything downstream stale.
-    """
-    newest = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[str(list(outcomes)[-1])])
-    records = context.instance.fetch_materializations(newest, limit=1).records
-    materialization = records[0].asset_materialization if records else None
-    if materialization is None:
-        return
-    for partition, outcome in outcomes.items():
-        yield dg.AssetMaterialization(
-            key,
-            partition=str(partition),
-            metadata=dict(outcome.metadata),
-            tags={**(materialization.tags or {}), DATA_VERSION_TAG: str(outcome.data_version)},
-        )
-
-
-def _join(versions: list[str]) -> str:
+def _join(outcomes: Iterable[Outcome]) -> str | None:
+    """The data version of a step over all its partitions; None if one of them tells none."""
+    versions = [outcome.data_version or "" for outcome in outcomes]
+    if not all(versions):
+        return None
     return versions[0] if len(versions) == 1 else digest("\n".join(versions))
-
-
-def _partition_findings(
-    stage: Stage, key: dg.AssetKey, partition: str, outcome: Outcome
-) -> Iterator[dg.AssetCheckEvaluation]:
-    for guard in stage.guards:
-        finding = outcome.findings[guard.name]
-        yield dg.AssetCheckEvaluation(
-            asset_key=key,
-            check_name=guard.name,
-            passed=finding.passed,
-            metadata=dict(finding.metadata),
-            severity=_severity(finding),
-            description=finding.words,
-            blocking=guard.blocking,
-            partition=partition,
-        )
-
-
-def _summary(guard: Guard, outcomes: Mapping[str | None, Outcome]) -> dg.AssetCheckResult:
-    """One result over all partitions of the step; red if any is, with the words of the red ones."""
-    findings = {key: outcome.findings[guard.name] for key, outcome in outcomes.items()}
-    red = {key: f for key, f in findings.items() if not f.passed} or findings
-    words = [f"{key}: {f.words}" if len(findings) > 1 else f.words for key, f in red.items()]
-    worst = min(red.values(), key=lambda finding: finding.warn)
-    return dg.AssetCheckResult(
-        check_name=guard.name,
-        passed=all(f.passed for f in findings.values()),
-        severity=_severity(worst),
-        description="; ".join(words),
-        metadata=dict(worst.metadata),
-    )
-
-
-def _severity(finding: Finding) -> dg.AssetCheckSeverity:
-    return dg.AssetCheckSeverity.WARN if finding.warn else dg.AssetCheckSeverity.ERROR
 
 
 def _dependency(
