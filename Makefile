@@ -11,7 +11,7 @@ JOBS ?= 2
 BIN := .venv/bin
 WITH_ENV := set -a; source .env; set +a;
 
-.PHONY: help setup env run replay dev test test-all lint format typecheck tools check-yaml lock clean
+.PHONY: help setup env run products replay dev test test-all lint format typecheck tools check-yaml lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -32,6 +32,9 @@ env:
 
 run: setup ## the whole life of flight_delay: train, bundle, serve, ask one question
 	@$(WITH_ENV) $(BIN)/python -m ai_assets.journey
+
+products: setup ## the whole life of every shipped product
+	@$(WITH_ENV) $(BIN)/python -m ai_assets.shipped
 
 replay: setup ## flight_delay through 2013 under its own sensors; INJECT=<name> breaks something
 	@$(WITH_ENV) $(BIN)/python -m ai_assets.replay $(if $(INJECT),--inject $(INJECT)) $(REPLAY)

@@ -25,13 +25,21 @@ _SHOWN = {
 
 @dataclass(frozen=True)
 class Step:
-    """Stages of a product to materialize for one partition, or for a range of them."""
+    """Stages of a product to materialize: for one partition, for a range of them, or whole.
+
+    Attributes:
+        words: What is done, for people.
+        product: Its name.
+        stages: The stages.
+        first: The first partition; None of a product without partitions.
+        last: The last one.
+    """
 
     words: str
     product: str
     stages: tuple[str, ...]
-    first: str
-    last: str
+    first: str | None = None
+    last: str | None = None
 
     @property
     def is_range(self) -> bool:
@@ -40,7 +48,7 @@ class Step:
     @property
     def tags(self) -> dict[str, str]:
         """The run's tags, where it is a range."""
-        if not self.is_range:
+        if not self.is_range or self.first is None or self.last is None:
             return {}
         return {
             "dagster/asset_partition_range_start": self.first,
@@ -96,6 +104,7 @@ def unfresh(defs: dg.Definitions, instance: dg.DagsterInstance, step: Step) -> l
             continue
         partitions: list[str | None] = [None]
         if isinstance(node.partitions_def, dg.TimeWindowPartitionsDefinition):
+            assert step.first is not None and step.last is not None, step.words
             span = dg.PartitionKeyRange(step.first, step.last)
             partitions = list(node.partitions_def.get_partition_keys_in_range(span))
         stale = any(resolver.get_status(key, p) != StaleStatus.FRESH for p in partitions)
@@ -105,7 +114,7 @@ def unfresh(defs: dg.Definitions, instance: dg.DagsterInstance, step: Step) -> l
 
 
 def _overtaken(
-    instance: dg.DagsterInstance, graph: BaseAssetGraph, node: BaseAssetNode, partition: str
+    instance: dg.DagsterInstance, graph: BaseAssetGraph, node: BaseAssetNode, partition: str | None
 ) -> bool:
     """Whether an unpartitioned asset is older than a partitioned one that it reads.
 
@@ -115,7 +124,7 @@ def _overtaken(
     if own is None:
         return True
     for parent in node.parent_keys:
-        if graph.get(parent).partitions_def is None:
+        if graph.get(parent).partitions_def is None or partition is None:
             continue
         newest = dg.AssetRecordsFilter(asset_key=parent, asset_partitions=[partition])
         records = instance.fetch_materializations(newest, limit=1).records

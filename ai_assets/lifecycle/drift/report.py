@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.drift.profile import profiled
@@ -74,4 +75,6 @@ def _write(reference: pl.DataFrame, current: pl.DataFrame, path: Path) -> None:
         for frame in (reference, current)
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    Report([DataDriftPreset()]).run(new, old).save_html(str(path))
+    # Evidently correlates columns that never vary too, and divides by their spread.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        Report([DataDriftPreset()]).run(new, old).save_html(str(path))

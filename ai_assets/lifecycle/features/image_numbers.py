@@ -21,11 +21,17 @@ NUMBERS = {
     "down": "where its brightness lies, from 0 (top) to 1",
     "colour": "mean difference between its channels",
 }
+_OF_COLOUR = "colour"
 _TINY = 1e-9
 
 
+def told(shape: tuple[int, ...]) -> dict[str, str]:
+    """What is told of images of `shape`, with words on it: of grey ones nothing about colour."""
+    return {name: words for name, words in NUMBERS.items() if shape[2] > 1 or name != _OF_COLOUR}
+
+
 def describe(images: "Sequence[bytes | None]", shape: tuple[int, ...]) -> "dict[str, np.ndarray]":
-    """Numbers about cleaned images, float64 [n] each by the names of `NUMBERS`.
+    """Numbers about cleaned images, float64 [n] each by the names of `told`.
 
     Those of a missing image are NaN.
 
@@ -36,11 +42,12 @@ def describe(images: "Sequence[bytes | None]", shape: tuple[int, ...]) -> "dict[
     import numpy as np
 
     there = np.array([image is not None for image in images], dtype=bool)
-    found = {name: np.full(len(images), np.nan) for name in NUMBERS}
+    found = {name: np.full(len(images), np.nan) for name in told(shape)}
     if there.any():
         given = [image for image in images if image is not None]
-        for name, values in _numbers(pixels(given, shape)).items():
-            found[name][there] = values
+        numbers = _numbers(pixels(given, shape))
+        for name, values in found.items():
+            values[there] = numbers[name]
     return found
 
 

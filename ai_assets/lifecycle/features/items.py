@@ -13,7 +13,6 @@ from ai_assets.lifecycle.schema.tables import ITEMS, Column, Table
 if TYPE_CHECKING:
     import polars as pl
 
-_NUMBERS = {"image": image_numbers.NUMBERS, "text": text_numbers.NUMBERS}
 _WORDS: dict[str, dict[str, str]] = {"image": {}, "text": text_numbers.WORDS}
 
 
@@ -54,7 +53,9 @@ def described_table(table: Table) -> Table:
         if column.type not in ITEMS:
             columns[name] = column
             continue
-        for of, words in _NUMBERS[column.type].items():
+        is_image = column.type == "image"
+        numbers = image_numbers.told(column.shape) if is_image else text_numbers.NUMBERS
+        for of, words in numbers.items():
             columns[f"{name}_{of}"] = Column(type="float64", description=f"{name}: {words}")
         for of, words in _WORDS[column.type].items():
             columns[f"{name}_{of}"] = Column(type="string", description=f"{name}: {words}")

@@ -1,0 +1,72 @@
+"""`make products`: every shipped product, from raw data to a release and its reports."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import dagster as dg
+
+from ai_assets.automation.materialize import Step
+from ai_assets.journey import DATA, MODEL, RELEASE, STEPS, WATCH, leave, take
+from ai_assets.journey import PRODUCT as FLAGSHIP
+from ai_assets.lifecycle.product import Product, read_product
+from ai_assets.resources.lake import Lake
+from ai_assets.resources.ledger import ReleaseLedger
+
+FOLDER = Path(__file__).resolve().parent / "products"
+METRICS = ("log_loss", "accuracy", "macro_f1", "roc_auc", "brier")
+
+
+def main() -> int:
+    """Materialize every product; ends with a table of what was released."""
+    if not os.environ.get("DAGSTER_HOME"):
+        print("DAGSTER_HOME is not set. Run `make products`, which sets it.", file=sys.stderr)
+        return 2
+    from ai_assets.definitions import defs
+
+    definitions, began, rows = defs(), time.monotonic(), []
+    with dg.DagsterInstance.get() as instance:
+        for product in shipped():
+            print(f"\n{product.name}: {product.declaration.description}", flush=True)
+            started = time.monotonic()
+            if not take(steps_of(product), definitions, instance):
+                return 1
+            rows.append([*released(instance, product), f"{time.monotonic() - started:.0f} s"])
+    print()
+    for row in rows:
+        print("  ".join(f"{cell:<28}" for cell in row).rstrip())
+    print(f"\nDone in {time.monotonic() - began:.0f} s. `make dev` shows them side by side.")
+    return 0
+
+
+def shipped() -> list[Product]:
+    """The products below `products/`, by name; the flagship first."""
+    found = [read_product(file.parent) for file in sorted(FOLDER.glob("*/defs.yaml"))]
+    return sorted(found, key=lambda product: product.name != FLAGSHIP)
+
+
+def steps_of(product: Product) -> list[Step]:
+    """What makes a product's first release, and watches it."""
+    if product.name == FLAGSHIP:
+        return list(STEPS)
+    return [
+        Step("raw data to features", product.name, DATA),
+        Step("tune, learn, compress, judge", product.name, MODEL),
+        Step("build, sign, pass the gate, release", product.name, RELEASE),
+        Step("predictions, drift, performance and the verdict", product.name, WATCH),
+    ]
+
+
+def released(instance: dg.DagsterInstance, product: Product) -> list[str]:
+    """The product's name, the bundle in production, and what its evaluation says of it."""
+    event = instance.get_latest_materialization_event(dg.AssetKey(product.asset("evaluation").key))
+    told = event.asset_materialization if event is not None else None
+    metrics = told.metadata if told is not None else {}
+    shown = [f"{name} {float(str(metrics[name].value)):.4f}" for name in METRICS if name in metrics]
+    newest = ReleaseLedger(lake=Lake()).history(product.name).row(-1, named=True)["stable"]
+    return [product.name, str(newest), ", ".join(shown)]
+
+
+if __name__ == "__main__":
+    leave(main())
