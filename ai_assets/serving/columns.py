@@ -1,5 +1,6 @@
 """The check and the JSON schema of one column of the request, both made from its declaration."""
 
+import base64
 import math
 import re
 from collections.abc import Callable, Set
@@ -11,7 +12,7 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 from ai_assets.lifecycle.errors import DataError, did_you_mean
-from ai_assets.lifecycle.features.images import canonical
+from ai_assets.lifecycle.features.images import canonical, png
 from ai_assets.lifecycle.features.tokens import normal_text
 from ai_assets.lifecycle.schema.tables import Column
 
@@ -212,6 +213,13 @@ def example(column: Column) -> Any:
     """The declared example as JSON holds it (YAML reads bare instants as datetimes)."""
     given = column.example
     return given.isoformat() if isinstance(given, date) else given
+
+
+def picture(image: bytes, shape: tuple[int, ...]) -> str:
+    """A checked image as a caller could have given it: a PNG file as Base64."""
+    # What another bundle has brought to its own size cannot be drawn; whoever reads it says so.
+    content = png(image, shape) if len(image) == math.prod(shape) else image
+    return base64.b64encode(content).decode()
 
 
 def _number(value: float | None) -> float | int | None:

@@ -7,7 +7,15 @@ from functools import cached_property, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic import create_model as pydantic_model
 from pydantic_core import from_json
 
@@ -15,7 +23,7 @@ from ai_assets.lifecycle.errors import BundleError, did_you_mean
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.serving.bundle import Bundle
-from ai_assets.serving.columns import ColumnCheck, example
+from ai_assets.serving.columns import ColumnCheck, example, picture
 from ai_assets.serving.observe.exchange import timed
 from ai_assets.serving.problems import MOST_DETAILS, Detail, Refused, refusal
 
@@ -173,6 +181,9 @@ def request_model(table: Table, encoding: Encoding, name: str) -> type[BaseModel
     fields: dict[str, Any] = {}
     for column, check in column_checks(table, encoding).items():
         kind = Annotated[Any, PlainValidator(check), WithJsonSchema(check.json_schema())]
+        if check.column.type == "image":
+            told = partial(picture, shape=check.column.shape)
+            kind = Annotated[kind, PlainSerializer(told, when_used="json-unless-none")]
         # The prefix keeps a column named `json` or `_x` from clashing with pydantic's attributes.
         fields[f"f_{column}"] = (kind, Field(... if check.required else None, alias=column))
     return pydantic_model(f"{name}_row", __base__=_Row, __doc__=table.description or None, **fields)

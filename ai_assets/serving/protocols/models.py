@@ -130,6 +130,7 @@ class RowModel(Model):
         inputs = [Spec(n, _DATATYPES[c.type]) for n, c in reader.table.columns.items()]
         super().__init__(bundle.product, bundle, inputs, reader.max_rows)
         self._types = {spec.name: spec.datatype for spec in inputs}
+        self._files = {n for n, c in reader.table.columns.items() if c.type == "image"}
         self._columns = ColumnReader(reader)
 
     @timed("validate")
@@ -154,6 +155,8 @@ class RowModel(Model):
 
     def _check_datatype(self, tensor: Tensor) -> None:
         declared = self._types.get(tensor.name)
+        if tensor.values.dtype == pl.Binary and declared and tensor.name not in self._files:
+            raise wrong(tensor.name, "texts must be UTF-8.")
         if declared is None or tensor.datatype in _ALSO[declared]:
             return
         words = " or ".join(_ALSO[declared])

@@ -7,6 +7,7 @@ row-major, each text behind its length in four bytes.
 import math
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,16 +167,15 @@ def from_raw(spec: Spec, content: bytes | memoryview) -> Tensor:
 
 
 def from_texts(spec: Spec, texts: Sequence[bytes]) -> Tensor:
-    """A tensor of texts in UTF-8.
+    """A tensor of texts, or of files where not all is UTF-8: its values are then bytes.
 
     Raises:
-        Refused: they are not as many as the head says, or not UTF-8.
+        Refused: they are not as many as the head says.
     """
     _check_count(spec, len(texts))
-    try:
-        series = pl.Series(spec.name, texts, pl.Binary).cast(pl.String)
-    except pl.exceptions.PolarsError:
-        raise wrong(spec.name, "texts must be UTF-8.") from None
+    series = pl.Series(spec.name, texts, pl.Binary)
+    with suppress(pl.exceptions.PolarsError):
+        series = series.cast(pl.String)
     return Tensor(spec.name, spec.datatype, spec.shape, series)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from ai_assets.serving.columns import picture
 from ai_assets.serving.observe.exchange import note_answered
 from ai_assets.serving.observe.exchange import part as timed_part
 from ai_assets.serving.record.answers import Answered, Described, Entry, LogError
@@ -19,6 +20,7 @@ from ai_assets.serving.record.recorder import Recorder, log_mode, not_kept
 from ai_assets.serving.record.store import log_place, open_store
 
 if TYPE_CHECKING:
+    from ai_assets.lifecycle.schema.tables import Table
     from ai_assets.serving.bundle import Bundle
     from ai_assets.serving.engine import Part, Scored
     from ai_assets.serving.metrics import Metrics
@@ -49,14 +51,14 @@ class Keeper:
             kept=metrics.recorded,
         )
         self.counts = Counts(self.recorder.offer)
-        self._times = {bundle.tag: bundle.request.table.time}
+        self._tables = {bundle.tag: bundle.request.table}
         self._undescribed: dict[str, Described] = {}
 
     def describe(self, bundle: "Bundle") -> None:
         """Say how another bundle's answers are read, before it gives any."""
-        if bundle.tag not in self._times:
+        if bundle.tag not in self._tables:
             self._undescribed[bundle.tag] = _described(bundle)
-            self._times[bundle.tag] = bundle.request.table.time
+            self._tables[bundle.tag] = bundle.request.table
 
     async def answered(self, *pieces: "Piece") -> None:
         """Record the answers to a request, all or none; when this returns, they may be given.
@@ -82,7 +84,8 @@ class Keeper:
             given = b"" if isinstance(part, np.ndarray) else asked.given
             if given is None:
                 # A large frame takes a while to write, and polars lets others work meanwhile.
-                given = await asyncio.to_thread(rows_as_json, part)
+                table = self._tables[scored.bundle]
+                given = await asyncio.to_thread(rows_as_json, part, table)
             if scored.bundle in self._undescribed:
                 entries.append(self._undescribed[scored.bundle])
                 described.append(scored.bundle)
@@ -111,7 +114,7 @@ class Keeper:
         return {"recorded": len(entries)}
 
     def _entry(self, asked: Asked, given: bytes, part: "Part", scored: "Scored") -> Answered:
-        first, last = _event_times(part, self._times[scored.bundle])
+        first, last = _event_times(part, self._tables[scored.bundle].time)
         each = scored.probability if scored.probabilities is None else scored.probabilities
         return Answered(
             request_id=scored.request_id,
@@ -140,13 +143,23 @@ def _described(bundle: "Bundle") -> Described:
     return Described.of(bundle.tag, bundle.request.table, bundle.encoding, classes)
 
 
-def rows_as_json(part: "Part") -> bytes:
-    """The rows of a part as a caller could have sent them; nothing for ready vectors."""
+def rows_as_json(part: "Part", table: "Table") -> bytes:
+    """The rows of a part as a caller could have sent them; nothing for ready vectors.
+
+    Args:
+        part: the rows.
+        table: what a row is declared to be; rows that are models know it themselves.
+    """
     if isinstance(part, np.ndarray):
         return b""
     if isinstance(part, pl.DataFrame):
         moments = pl.selectors.datetime().dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
-        return part.with_columns(moments).write_json().encode()
+        files = [
+            pl.Series(n, [None if v is None else picture(v, c.shape) for v in part[n]], pl.String)
+            for n, c in table.columns.items()
+            if c.type == "image" and n in part.columns
+        ]
+        return part.with_columns(moments, *files).write_json().encode()
     rows = [row.model_dump(mode="json", by_alias=True, exclude_unset=True) for row in part]
     return json.dumps(rows, ensure_ascii=False).encode()
 

@@ -153,7 +153,7 @@ class Slot:
         if not isinstance(part, pl.DataFrame):
             return self.own(part)
         same = dict(part.schema) == self.reader.schema
-        return part if same else self.reader.rows(rows_as_json(part))
+        return part if same else self.reader.rows(rows_as_json(part, self.reader.table))
 
     def own(self, rows: Sequence[BaseModel]) -> list[BaseModel]:
         """Rows as this bundle reads them, also where another one has.
@@ -163,7 +163,7 @@ class Slot:
         """
         if all(type(row) is self.reader.model for row in rows):
             return list(rows)
-        return self.reader.rows(rows_as_json(rows))
+        return self.reader.rows(rows_as_json(rows, self.reader.table))
 
 
 def load_slot(folder: Path, tag: str, settings: Settings, metrics: Metrics) -> Slot:
