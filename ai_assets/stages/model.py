@@ -1,5 +1,6 @@
 """model/<family>: each family fitted; model: the winner of the competition."""
 
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from ai_assets.stages.training_data import (
 from ai_assets.stages.tuning import HELD_OUT
 
 _STEPS_BETWEEN_WORDS = 100
+_SECONDS_BETWEEN_WORDS = 5
 
 
 def fit_family(run: StageRun, family: str) -> Outcome:
@@ -38,9 +40,13 @@ def fit_family(run: StageRun, family: str) -> Outcome:
     name = f"model/{family}/{run.partition or 'all'}"
     tags = run_tags(run, f"model/{family}", data)
     with run.tools.tracker.run(run.name("model").experiment, name, tags) as tracked:
+        told = time.monotonic()
 
         def say(step: int, value: float) -> None:
-            if step % _STEPS_BETWEEN_WORDS == 0:
+            nonlocal told
+            slow = time.monotonic() - told > _SECONDS_BETWEEN_WORDS
+            if slow or step % _STEPS_BETWEEN_WORDS == 0:
+                told = time.monotonic()
                 run.say(f"{family}: step {step}, loss on validation {value:.5f}")
 
         validation = data.split("validation")
