@@ -78,7 +78,7 @@ def test_a_saved_model_comes_back_and_has_the_same_bytes(encoder, tmp_path):
 
 @pytest.mark.parametrize("task", ["binary", "regression"])
 def test_other_tasks_are_learned_too(encoder, task):
-    data = topics(300, classes=2)
+    data = topics(600, classes=2)
     model = fit(data, encoder, task)
 
     found = model.predict(topics(100, classes=2, seed=3).x)
@@ -89,11 +89,11 @@ def test_other_tasks_are_learned_too(encoder, task):
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_a_class_without_a_row_is_never_likely(encoder, classes):
-    data = replace(topics(200, classes=classes), classes=classes + 2)
+    data = replace(topics(600, classes=classes), classes=classes + 2)
 
     found = fit(data, encoder).predict(data.x)
 
-    assert found.shape == (200, classes + 2)
+    assert found.shape == (600, classes + 2)
     assert found[:, classes:].max() < 1e-6
     assert (found.argmax(axis=1) == data.y).mean() > 0.9
 

@@ -16,7 +16,7 @@ TINY = Architecture(VOCABULARY, 16, width=16, layers=2, heads=4, inner=32)
 
 
 def topics(rows: int = 240, classes: int = 3, seed: int = 0, number: bool = False) -> Dataset:
-    """Texts of common words (30 to 59) and two that tell the topic (3 and on, four each).
+    """Texts of common words (30 to 59) and three that tell the topic (3 and on, four each).
 
     With `number` a number stands before the text among the features.
     """
@@ -24,9 +24,9 @@ def topics(rows: int = 240, classes: int = 3, seed: int = 0, number: bool = Fals
     y = random.integers(0, classes, rows)
     x = np.zeros((rows, TOKENS), dtype=np.float32)
     for row, topic in enumerate(y):
-        length = int(random.integers(3, TOKENS - 2))
+        length = int(random.integers(3, 8))
         words = random.integers(30, VOCABULARY, length)
-        words[random.permutation(length)[:2]] = 3 + 4 * topic + random.integers(4, size=2)
+        words[random.permutation(length)[:3]] = 3 + 4 * topic + random.integers(4, size=3)
         x[row, : length + 2] = [BEGIN, *words, END]
     columns = [EncodedColumn("question", "text", shape=(TOKENS,))]
     if number:

@@ -52,15 +52,23 @@ def build_module(transformer: Transformer, dropout: float = 0.0) -> Any:
             self.layers = nn.ModuleList(Layer() for _ in range(shape.layers))
             self.dropout = nn.Dropout(dropout)
 
-        def forward(self, tokens: Any) -> Any:
-            t = tokens.shape[1]
-            hidden = nn.functional.embedding(tokens, self.words) + self.positions[:t]
-            hidden = self.dropout(self.norm(hidden))
+        def seen(self, tokens: Any) -> Any:
+            """What attention may see, bool [n, 1, 1 or t, t]."""
             seen = (tokens != PADDING)[:, None, None, :]
             # A text without a token sees its padding: the softmax of nothing is not a number.
             seen = seen | ~seen.any(-1, keepdim=True)
-            if shape.causal:
-                seen = seen & torch.ones(t, t, dtype=torch.bool, device=tokens.device).tril()
+            if not shape.causal:
+                return seen
+            t = tokens.shape[1]
+            return seen & torch.ones(t, t, dtype=torch.bool, device=tokens.device).tril()
+
+        def begin(self, tokens: Any) -> Any:
+            """What the first layer reads, [n, t, D]."""
+            words = nn.functional.embedding(tokens, self.words)
+            return self.dropout(self.norm(words + self.positions[: tokens.shape[1]]))
+
+        def forward(self, tokens: Any) -> Any:
+            hidden, seen = self.begin(tokens), self.seen(tokens)
             for layer in self.layers:
                 hidden = layer(hidden, seen)
             return hidden
