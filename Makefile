@@ -33,8 +33,8 @@ env:
 run: setup ## the whole life of flight_delay: train, bundle, serve, ask one question
 	@$(WITH_ENV) $(BIN)/python -m ai_assets.journey
 
-products: setup ## the whole life of every shipped product
-	@$(WITH_ENV) $(BIN)/python -m ai_assets.shipped
+products: setup ## the whole life of every shipped product, or of those named: PRODUCTS="digit_reading"
+	@$(WITH_ENV) $(BIN)/python -m ai_assets.shipped $(PRODUCTS)
 
 replay: setup ## flight_delay through 2013 under its own sensors; INJECT=<name> breaks something
 	@$(WITH_ENV) $(BIN)/python -m ai_assets.replay $(if $(INJECT),--inject $(INJECT)) $(REPLAY)

@@ -1,5 +1,6 @@
 """`make products`: every shipped product, from raw data to a release and its reports."""
 
+import argparse
 import os
 import sys
 import time
@@ -10,6 +11,7 @@ import dagster as dg
 from ai_assets.automation.materialize import Step
 from ai_assets.journey import DATA, MODEL, RELEASE, STEPS, WATCH, leave, take
 from ai_assets.journey import PRODUCT as FLAGSHIP
+from ai_assets.lifecycle.errors import must_be
 from ai_assets.lifecycle.product import Product, read_product
 from ai_assets.resources.lake import Lake
 from ai_assets.resources.ledger import ReleaseLedger
@@ -18,8 +20,15 @@ FOLDER = Path(__file__).resolve().parent / "products"
 METRICS = ("log_loss", "accuracy", "macro_f1", "roc_auc", "brier")
 
 
-def main() -> int:
-    """Materialize every product; ends with a table of what was released."""
+def main(arguments: list[str] | None = None) -> int:
+    """Materialize every product, or those named; ends with a table of what was released."""
+    names = [product.name for product in shipped()]
+    parser = argparse.ArgumentParser(prog="python -m ai_assets.shipped", description=__doc__)
+    parser.add_argument("products", nargs="*", metavar="product", help=f"any of {', '.join(names)}")
+    asked = parser.parse_args(arguments).products or names
+    if unknown := [name for name in asked if name not in names]:
+        print(must_be("product", names, unknown[0]), file=sys.stderr)
+        return 2
     if not os.environ.get("DAGSTER_HOME"):
         print("DAGSTER_HOME is not set. Run `make products`, which sets it.", file=sys.stderr)
         return 2
@@ -28,6 +37,8 @@ def main() -> int:
     definitions, began, rows = defs(), time.monotonic(), []
     with dg.DagsterInstance.get() as instance:
         for product in shipped():
+            if product.name not in asked:
+                continue
             print(f"\n{product.name}: {product.declaration.description}", flush=True)
             started = time.monotonic()
             if not take(steps_of(product), definitions, instance):
