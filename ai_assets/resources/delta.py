@@ -8,6 +8,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from ai_assets.lifecycle.errors import DataError, did_you_mean
 PARTITION = "_partition"
 TRIES = 60
 OPEN_FILES = 64
+SYNCS = 8
 _COMMITS = {
     "version": pl.Int64,
     "at": pl.Int64,
@@ -53,6 +55,7 @@ class DataFiles:
         self._open: dict[str, tuple[pq.ParquetWriter, str, int]] = {}
         self._adds: list[AddAction | RemoveAction] = []
         self._written: set[str] = set()
+        self._not_on_disk: list[Path] = []
         self._spare = tempfile.TemporaryDirectory(prefix="ai_assets_") if self._remote else None
 
     def write(self, key: str, rows: pl.DataFrame) -> None:
@@ -79,6 +82,9 @@ class DataFiles:
         for key in set(self._keys) - self._written:
             self._open[key] = self._start(key)
             self._end(key)
+        # A disk that is told of several files at once writes them in one go.
+        with ThreadPoolExecutor(SYNCS) as pool:
+            list(pool.map(_sync, self._not_on_disk))
         return Written(self._adds, self._schema)
 
     def _start(self, key: str) -> tuple[pq.ParquetWriter, str, int]:
@@ -98,7 +104,7 @@ class DataFiles:
             )
             local.unlink()
         else:
-            _sync(local)
+            self._not_on_disk.append(local)
         stats = json.dumps({"numRecords": count})
         now = int(time.time() * 1000)
         self._written.add(key)

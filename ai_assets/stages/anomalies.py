@@ -2,7 +2,7 @@
 
 Off unless AI_ASSETS_INJECT names an injection; then it applies to partitions from
 AI_ASSETS_INJECT_FROM on. It is for replays and trials: what is written is not what the source gave,
-and the raw asset says so.
+and the raw asset says so. Only where something is ordered what injects it is imported.
 """
 
 import os
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from ai_assets.lifecycle.injection import code_after, get_injection, inject
 from ai_assets.lifecycle.sources import read_source
 from ai_assets.stages.binding import StageRun
 
@@ -37,6 +36,8 @@ def ordered() -> Anomaly | None:
     name = os.environ.get(NAME, "")
     if not name:
         return None
+    from ai_assets.lifecycle.injection import get_injection
+
     return Anomaly(get_injection(name).name, os.environ.get(SINCE, ""))
 
 
@@ -45,6 +46,8 @@ def changed_rows(run: StageRun, table: str, anomaly: Anomaly) -> pl.DataFrame:
 
     An injection picks its columns among all tables, so all are read.
     """
+    from ai_assets.lifecycle.injection import inject
+
     product = run.product
     frames = {
         name: read_source(
@@ -65,4 +68,6 @@ def versions_after(versions: dict[str, str], partition: str | None) -> dict[str,
     anomaly = ordered()
     if anomaly is None or not anomaly.applies_to(partition):
         return versions
+    from ai_assets.lifecycle.injection import code_after
+
     return code_after(anomaly.name, versions)

@@ -1,7 +1,8 @@
 """A source whose columns are not as declared: nothing is read, so nothing else would judge it.
 
 `raw` fails, as it must: what it read before stays. Whoever watches learns of it here, in the
-daemon, in a replay and on the command line alike.
+daemon, in a replay and on the command line alike. What judges is imported where it must: it takes
+longer to import than a small source to read.
 """
 
 import json
@@ -9,15 +10,14 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from ai_assets.lifecycle.errors import MissingPartitionsError
-from ai_assets.lifecycle.retraining.decide import Decision, decide
-from ai_assets.lifecycle.verdict.broken import Observed
-from ai_assets.lifecycle.verdict.decide import Signals, decide_cause
-from ai_assets.lifecycle.verdict.evidence import Verdict
-from ai_assets.resources.notify import alerts_on
 from ai_assets.stages.binding import StageRun
-from ai_assets.stages.learnable import content_of, write_verdict
+
+if TYPE_CHECKING:
+    from ai_assets.lifecycle.retraining.decide import Decision
+    from ai_assets.lifecycle.verdict.evidence import Verdict
 
 BREAKS = "breaks.json"
 
@@ -33,6 +33,9 @@ def tell_broken_source(run: StageRun, name: str, problems: list[str]) -> None:
         name: the table.
         problems: what is wrong with its columns.
     """
+    from ai_assets.lifecycle.retraining.decide import decide
+    from ai_assets.resources.notify import alerts_on
+
     verdict = source_verdict(run, name, problems)
     decision = decide(verdict, run.product.declaration.retrain)
     watched = verdict.bundle and is_new(run, name)
@@ -76,8 +79,11 @@ def keep_breaks(run: StageRun, name: str, times: int, *, broken: bool) -> None:
         run.lake.save_artifact(run.name(f"raw/{name}"), run.key_in(name), Path(folder))
 
 
-def source_verdict(run: StageRun, name: str, problems: list[str]) -> Verdict:
+def source_verdict(run: StageRun, name: str, problems: list[str]) -> "Verdict":
     """Broken data, said of the release that was in production when the partition began."""
+    from ai_assets.lifecycle.verdict.broken import Observed
+    from ai_assets.lifecycle.verdict.decide import Signals, decide_cause
+
     moment = run.span.start if run.span else datetime.now(UTC)
     entry = run.tools.ledger.as_of(run.product.name, moment)
     declared = run.product.declaration
@@ -98,8 +104,10 @@ def is_new(run: StageRun, name: str) -> bool:
     return cut and not run.lake.exists(run.name(f"raw/{name}"), run.key_in(name))
 
 
-def record(run: StageRun, name: str, verdict: Verdict, decision: Decision) -> None:
+def record(run: StageRun, name: str, verdict: "Verdict", decision: "Decision") -> None:
     """Keep the verdict, for the page and for what is learned later, and the decision on it."""
+    from ai_assets.stages.learnable import content_of, write_verdict
+
     run.tools.decisions.record(
         decision,
         {

@@ -3,15 +3,17 @@
 import subprocess
 import sys
 from datetime import UTC, date, datetime
+from hashlib import md5
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ai_assets.lifecycle.cleaning import check_columns, clean
-from ai_assets.lifecycle.cleaning.identity import Digest, row_hashes
+from ai_assets.lifecycle.cleaning.identity import Digest, _text_hashes, row_hashes
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.lifecycle.sources.spool import Spool
@@ -281,3 +283,15 @@ def test_a_new_column_of_the_source_is_refused_with_how_to_admit_it() -> None:
     with pytest.raises(DataError, match=r"'b', which is neither declared nor ignored. Declare it"):
         check_columns(pl.LazyFrame({"a": [""], "known": [1], "b": [2]}), declared, "f")
     check_columns(pl.LazyFrame({"a": [""], "known": [1]}), declared, "f")
+
+
+@pytest.mark.parametrize("texts", [[], [None, None], ["a"], ["a", "b", "a", ""]])
+def test_the_hash_of_a_text_is_the_beginning_of_its_md5(texts: list[str | None]) -> None:
+    frame = pl.DataFrame({"t": texts}, schema={"t": pl.String})
+
+    found = _text_hashes(frame["t"].fill_null(""))
+
+    expected = [int(md5((text or "").encode()).hexdigest()[:16], 16) for text in texts]
+    assert found.dtype == np.uint64
+    assert found.tolist() == expected
+    assert row_hashes(frame, ["t"]).shape == (len(texts),)

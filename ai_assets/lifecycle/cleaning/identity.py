@@ -130,12 +130,13 @@ def _value_hashes(plain: pl.Series) -> np.ndarray:
 
 def _text_hashes(texts: pl.Series) -> np.ndarray:
     """The first 8 bytes of each text's md5, as uint64 [n]."""
-    encoded = texts.to_arrow(compat_level=pl.CompatLevel.oldest()).dictionary_encode()
-    distinct = encoded.dictionary
+    if texts.is_empty():
+        return np.empty(0, np.uint64)
+    # All in polars: pyarrow imports much of itself, and pandas, to number texts or give numpy them.
+    distinct = texts.unique()
     if len(distinct) <= _FEW:  # asking DuckDB costs more than hashing a few texts here
-        hashes = np.array([_text_hash(word) for word in distinct.to_pylist()], dtype=np.uint64)
-        # Through polars: pyarrow imports pandas, where it is installed, to give numpy the same.
-        return hashes[pl.Series(encoded.indices).to_numpy()]
+        hashes = pl.Series([_text_hash(text) for text in distinct.to_list()], dtype=pl.UInt64)
+        return texts.replace_strict(distinct, hashes).to_numpy()
     query = "SELECT CAST('0x' || left(md5(text), 16) AS UBIGINT) AS h FROM texts"
     connection = _connection()
     connection.register("texts", pl.DataFrame({"text": texts}).to_arrow())
