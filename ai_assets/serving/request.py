@@ -180,7 +180,7 @@ def request_model(table: Table, encoding: Encoding, name: str) -> type[BaseModel
     """The pydantic model of a row: own field names, descriptions, units, ranges, examples."""
     fields: dict[str, Any] = {}
     for column, check in column_checks(table, encoding).items():
-        kind = Annotated[Any, PlainValidator(check), WithJsonSchema(check.json_schema())]
+        kind: Any = Annotated[Any, PlainValidator(check), WithJsonSchema(check.json_schema())]
         if check.column.type == "image":
             told = partial(picture, shape=check.column.shape)
             kind = Annotated[kind, PlainSerializer(told, when_used="json-unless-none")]

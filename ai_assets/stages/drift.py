@@ -17,6 +17,7 @@ from ai_assets.serving.bundle import Bundle
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.watching import NO_DRIFT
+from ai_assets.stages.learnable import not_learned
 from ai_assets.stages.predictions import features_for, release_at_start
 from ai_assets.stages.training_data import save_folder
 from ai_assets.stages.training_set import ROW_COLUMNS
@@ -25,6 +26,7 @@ from ai_assets.stages.training_set import ROW_COLUMNS
 def measure_drift(run: StageRun) -> Outcome:
     """Compare the partition with the reference in the bundle that scored it."""
     entry = release_at_start(run)
+    finding: Finding | None = None
     if entry is None:
         numbers, joint = pl.DataFrame(schema=SCHEMA), None
     else:
@@ -32,9 +34,11 @@ def measure_drift(run: StageRun) -> Outcome:
         reference = Profile.from_json(
             (run.tools.bundles.payload(entry.stable) / "reference.json").read_text(encoding="utf-8")
         )
-        rows = scored_features(run, bundle)
+        rows = not_learned(run, entry.stable, scored_features(run, bundle))
         spec = run.product.declaration.drift
         numbers, joint = drift_numbers(reference, rows, spec), joint_drift(reference, rows, spec)
+        if rows.height < spec.min_rows:
+            finding = not_judged(run.product, rows.height, spec.min_rows)
     written = run.lake.replace(run.name("drift"), numbers, run.partition, admit_new_columns=True)
     drifted = numbers.filter(pl.col("drifted"))["column"].to_list()
     psi = dict(numbers.filter(pl.col("psi").is_not_null()).select("column", "psi").iter_rows())
@@ -55,7 +59,7 @@ def measure_drift(run: StageRun) -> Outcome:
             **shown.numbers(psi, prefix="psi/"),
             **together(joint),
         },
-        {NO_DRIFT.name: no_drift(numbers, entry is not None, joint)},
+        {NO_DRIFT.name: finding or no_drift(numbers, entry is not None, joint)},
     )
 
 
@@ -85,6 +89,12 @@ def together(joint: JointDrift | None) -> dict[str, Any]:
         f"95 % of its blocks lie from {joint.low:.3f} to {joint.high:.3f}. {joint.words}"
     )
     return {"together": words.strip(), "together/ratio": joint.ratio}
+
+
+def not_judged(product: Product, rows: int, least: int) -> Finding:
+    """What is said of too few rows."""
+    new = "" if product.partitions is not None else " that the bundle had not learned from"
+    return Finding(True, f"Not judged: {rows:,} rows{new}, and it takes {least:,} to tell.")
 
 
 def no_drift(numbers: pl.DataFrame, released: bool, joint: JointDrift | None = None) -> Finding:

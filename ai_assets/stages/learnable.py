@@ -12,11 +12,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ai_assets.lifecycle.errors import DataError, MissingPartitionsError
 from ai_assets.lifecycle.verdict.evidence import Verdict
 from ai_assets.stages.binding import StageRun, digest
+
+if TYPE_CHECKING:
+    import polars as pl
 
 WINDOW, JUDGED = "window.json", "judged.json"
 QUERY = "query"
@@ -72,6 +75,34 @@ def learned_partitions(run: StageRun) -> list[str] | None:
         return run.product.window(run.partition)
     keys: list[str] | None = json.loads(file.read_text(encoding="utf-8"))["keys"]
     return keys
+
+
+def not_learned(run: StageRun, bundle: str, rows: "pl.DataFrame") -> "pl.DataFrame":
+    """The rows that a bundle has not learned from; a model is surer of those it has than of others.
+
+    With partitions a release scores what came after it had learned. Without, one snapshot holds
+    both, and rows that were learned from would look like drift, and like a better model.
+
+    Args:
+        run: of a stage that watches.
+        bundle: its tag.
+        rows: with `_row_id`.
+    """
+    if run.product.partitions is not None:
+        return rows
+    told = run.tools.bundles.payload(bundle) / "data_versions.json"
+    version = json.loads(told.read_text(encoding="utf-8"))["training_set"]
+    learned = run.lake.scan(run.name("training_set"), version=version)
+    if run.product.declaration.training.refit == "none":
+        learned = learned.filter(learned_splits())
+    return rows.join(learned.select("_row_id").collect(), on="_row_id", how="anti")
+
+
+def learned_splits() -> "pl.Expr":
+    """Which rows of a training set a model that is not refitted has seen."""
+    import polars as pl
+
+    return pl.col("split") != "test"
 
 
 def learned_by(run: StageRun) -> list[str]:

@@ -9,6 +9,7 @@ import polars as pl
 from ai_assets.lifecycle.labels import completed
 from ai_assets.lifecycle.schema.scores import SCORE, SCORES, score_column, scores_in
 from ai_assets.stages.binding import StageRun
+from ai_assets.stages.learnable import not_learned
 from ai_assets.stages.served import last_of_each_row
 
 _SCHEMA: dict[str, Any] = {
@@ -67,6 +68,12 @@ def arrived_outcomes(run: StageRun, back: int = 0) -> Outcomes:
     rows = _scored_labels(run, partitions.window(key, 1 + run.product.delay))
     arrived = pl.col("known_at").is_between(span.start, span.end, closed="right")
     return Outcomes(rows.filter(arrived))
+
+
+def judged_outcomes(run: StageRun, bundle: str, back: int = 0) -> Outcomes:
+    """`arrived_outcomes` of rows that the bundle scored and had not learned from."""
+    own = arrived_outcomes(run, back).of(bundle)
+    return Outcomes(not_learned(run, bundle, own.rows))
 
 
 def _scored_labels(run: StageRun, keys: list[str] | None) -> pl.DataFrame:

@@ -20,7 +20,8 @@ from ai_assets.lifecycle.verdict.concept import concept_evidence, labelled
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.watching import AS_ESTIMATED
-from ai_assets.stages.outcomes import Outcomes, arrived_outcomes, days_of
+from ai_assets.stages.learnable import not_learned
+from ai_assets.stages.outcomes import Outcomes, days_of, judged_outcomes
 from ai_assets.stages.predictions import release_at_start
 
 FEWEST = 30
@@ -45,9 +46,10 @@ def judge_release(run: StageRun) -> Outcome:
     scores = run.lake.scan(run.name("predictions"), [run.partition] if run.partition else None)
     rows = scores.collect()
     rows = rows.drop_nulls(SCORES) if SCORES in rows.columns else rows
+    rows = rows if entry is None else not_learned(run, entry.stable, rows)
     if entry is None or rows.height < FEWEST:
         return _nothing(run, rows.height)
-    outcomes = arrived_outcomes(run).of(entry.stable)
+    outcomes = judged_outcomes(run, entry.stable)
     found = _estimates(run, rows, entry.stable)
     judged = _judged(run, outcomes)
     valid = not _contradicted(run, outcomes)
@@ -75,7 +77,8 @@ def _nothing(run: StageRun, rows: int) -> Outcome:
     written = run.lake.replace(
         run.name("performance"), frame, run.partition, admit_new_columns=True
     )
-    words = f"Only {rows} rows were scored; performance is judged from {FEWEST} on."
+    new = "" if run.product.partitions is not None else " that the bundle had not learned from"
+    words = f"Only {rows} rows were scored{new}; performance is judged from {FEWEST} on."
     finding = Finding(True, words)
     return Outcome(written.digest, {"numbers": words}, {AS_ESTIMATED.name: finding})
 
@@ -98,7 +101,7 @@ def newest_outcomes(run: StageRun, bundle: str) -> Outcomes:
     A bundle's own, where it scored enough of them. Of a new one there are none, and it is believed
     as it is: it has learned from what the bundle before it was wrong about.
     """
-    own = arrived_outcomes(run, back=1).of(bundle)
+    own = judged_outcomes(run, bundle, back=1)
     return own if own.rows.height >= FEWEST_LABELS else _no_outcomes()
 
 

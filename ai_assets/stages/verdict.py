@@ -22,9 +22,9 @@ from ai_assets.stages.anomalies import versions_after
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.watching import AS_LEARNED, SOUND
 from ai_assets.stages.drift import scored_features
-from ai_assets.stages.learnable import content_of, learned_by, write_verdict
+from ai_assets.stages.learnable import content_of, learned_by, not_learned, write_verdict
 from ai_assets.stages.monitoring import FILE, Watched, code_versions, read_watched, timezone
-from ai_assets.stages.outcomes import Outcomes, arrived_outcomes
+from ai_assets.stages.outcomes import Outcomes, judged_outcomes
 from ai_assets.stages.predictions import release_at_start
 from ai_assets.stages.training_data import save_folder
 
@@ -100,7 +100,7 @@ def signals(run: StageRun, entry: Entry, known: Watched) -> Signals:
     bundle = run.tools.bundles.load(entry.stable)
     payload = run.tools.bundles.payload(entry.stable)
     reference = Profile.from_json((payload / "reference.json").read_text(encoding="utf-8"))
-    rows = scored_features(run, bundle)
+    rows = not_learned(run, entry.stable, scored_features(run, bundle))
     own = [run.partition] if run.partition else None
     return Signals(
         tables={name: observed(run, name, known) for name in declared.tables},
@@ -141,7 +141,7 @@ def labelled_rows(run: StageRun, entry: Entry, features: pl.DataFrame) -> Labell
 
     Features are at hand for rows of this partition; the others have no segments to look within.
     """
-    outcomes = arrived_outcomes(run).of(entry.stable)
+    outcomes = judged_outcomes(run, entry.stable)
     rows = outcomes.rows.join(features.drop(*SCORED, strict=False), on="_row_id", how="inner")
     if rows.height < run.product.declaration.causes.min_rows:
         return None if not outcomes.rows.height else _without_segments(outcomes)
