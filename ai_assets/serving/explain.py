@@ -7,18 +7,25 @@ they do not in the log odds of one against the rest.
 Exact TreeSHAP (Lundberg et al. 2020) where trees are served and lightgbm is installed; else
 Shapley values sampled over antithetic permutations (Mitchell et al. 2022) against a typical row.
 Either way base + contributions = output.
+
+Of a picture and a text each patch and each word has its own (`parts`). How many orders are walked
+is bounded there; even one with its reverse is exact as far as parts act alone and in pairs.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.errors import BundleError, DataError
+from ai_assets.lifecycle.features.encoding import Encoding
+from ai_assets.lifecycle.features.images import WHITE
 from ai_assets.lifecycle.schema.calibration import logit
 from ai_assets.lifecycle.schema.decision import Decision
+from ai_assets.serving.parts import Parts, most_rows
 from ai_assets.serving.scoring import Scorer
 
 if TYPE_CHECKING:
@@ -36,7 +43,9 @@ _LEAST = 1e-7
 class Explanation:
     """One row's contributions. `output` = `base` + the sum of `contributions`, in `space`.
 
-    `label` is the answer that is explained, where there are several classes; else None.
+    `label` is the answer that is explained, where there are several classes; else None. `within`
+    is, by feature, what within it contributed: `map` of an image, [row][column] from its top left
+    corner, and `words` of a text, in their order.
     """
 
     method: str
@@ -46,6 +55,7 @@ class Explanation:
     contributions: dict[str, float]
     values: dict[str, Any]
     label: str | None = None
+    within: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def content(self) -> dict[str, Any]:
         """The explanation as JSON, the strongest contribution first."""
@@ -57,7 +67,13 @@ class Explanation:
             "output": self.output,
             "base": self.base,
             "contributions": [
-                {"feature": n, "value": self.values[n], "contribution": c} for n, c in ordered
+                {
+                    "feature": n,
+                    "value": self.values[n],
+                    "contribution": c,
+                    **self.within.get(n, {}),
+                }
+                for n, c in ordered
             ],
         }
 
@@ -77,21 +93,39 @@ class Explainer:
         """An explanation for each row of features that were made before."""
         matrix = self._encoding.transform(features)
         given = self._shown(features).to_dicts()
+        whole = features.to_dicts()
         answers = self._scorer.probabilities(matrix).argmax(axis=1)
         exact = self._exact(matrix, answers)
         found = []
         for i, values in enumerate(given):
-            method = "exact (TreeSHAP)"
+            parts = Parts.of(self._encoding, whole[i])
             if exact is not None:
-                parts, base = exact[i, :-1], float(exact[i, -1])
+                method, shares, base = "exact (TreeSHAP)", exact[i, :-1], float(exact[i, -1])
             else:
-                method = f"sampled ({_PAIRS} antithetic permutations)"
-                parts, base = self._sampled(matrix[i], answers[i])
-            shares = dict(zip(self._encoding.names, parts.tolist(), strict=True))
-            output = base + float(parts.sum())
+                pairs = _pairs(parts.count, most_rows(self._encoding))
+                method = f"sampled ({pairs} antithetic permutations)"
+                shares, base = self._sampled(matrix[i], answers[i], parts, pairs)
+            output = base + float(shares.sum())
             label = self._decision.classes[answers[i]] if self._several else None
-            found.append(Explanation(method, self._space, output, base, shares, values, label))
+            totals, within = self._told(parts, shares)
+            found.append(
+                Explanation(method, self._space, output, base, totals, values, label, within)
+            )
         return found
+
+    def _told(
+        self, parts: Parts, shares: np.ndarray
+    ) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
+        """Contributions of features, and of what is within them where anybody may see that."""
+        each = dict(zip(parts.cuts, parts.by_feature(shares), strict=True))
+        totals = {cut.column.name: float(own.sum()) for cut, own in each.items()}
+        personal = self._personal
+        within = {
+            cut.column.name: cut.told(own)
+            for cut, own in each.items()
+            if cut.column.shape and cut.column.name not in personal
+        }
+        return totals, within
 
     @property
     def _decision(self) -> Decision:
@@ -102,11 +136,25 @@ class Explainer:
         return self._decision.task == "multiclass"
 
     def _shown(self, features: pl.DataFrame) -> pl.DataFrame:
-        """The features' values, without personal data that the query passes through."""
+        """The features' values, without personal data that the query passes through.
+
+        Of a picture its size is told: who asks has the picture.
+        """
+        columns = self._encoding.columns
+        sizes = {
+            c.name: f"picture of {c.shape[0]} x {c.shape[1]} pixels"
+            for c in columns
+            if c.kind == "image"
+        }
+        told = sizes | dict.fromkeys(self._personal, "(personal)")
+        hidden = [pl.lit(words).alias(name) for name, words in told.items()]
+        return features.select(c.name for c in columns).with_columns(hidden)
+
+    @cached_property
+    def _personal(self) -> list[str]:
         columns = self._scorer.bundle.request.table.columns
-        personal = [n for n in self._encoding.names if n in columns and columns[n].personal]
-        hidden = [pl.lit("(personal)").alias(name) for name in personal]
-        return features.select(self._encoding.names).with_columns(hidden)
+        names = [column.name for column in self._encoding.columns]
+        return [n for n in names if n in columns and columns[n].personal]
 
     @property
     def _space(self) -> str:
@@ -122,7 +170,8 @@ class Explainer:
             answers: numbers [n] of the classes to explain, where there are several.
         """
         calibration = self._scorer.bundle.calibration
-        if self._booster is None or calibration.method == "isotonic":
+        # The parts of an item are more than one column of the matrix, or fewer.
+        if self._booster is None or calibration.method == "isotonic" or self._encoding.items:
             return None
         shares = np.asarray(self._booster.predict(matrix, pred_contrib=True), dtype=np.float64)
         if self._several:
@@ -153,20 +202,29 @@ class Explainer:
         own = each[np.arange(len(matrix)), answers]
         return temperature * (own - each.mean(axis=1))
 
-    def _sampled(self, row: np.ndarray, answer: int) -> tuple[np.ndarray, float]:
-        """Walk from the typical row to this one, feature by feature, in many orders."""
-        count = len(row)
-        orders = self._orders
+    def _sampled(
+        self, row: np.ndarray, answer: int, parts: Parts, pairs: int
+    ) -> tuple[np.ndarray, float]:
+        """Walk from the typical row to this one, part by part, in many orders."""
+        count = parts.count
+        orders = _orders(count, pairs)
         place = np.argsort(orders, axis=1)
-        steps = np.arange(count + 1)
-        # [order, step, feature]: at step s the first s features of the order are this row's.
-        own = place[:, None, :] < steps[None, :, None]
-        matrix = np.where(own, row, self._typical).astype(np.float32).reshape(-1, count)
-        outputs = self._output(matrix, answer).reshape(len(orders), count + 1)
-        gains = np.diff(outputs, axis=1)
+        # [order, step, part]: after step s the first s parts of the order are this row's. Before
+        # the first and after the last step all orders are at the same row.
+        own = place[:, None, :] < np.arange(1, max(count, 1))[None, :, None]
+        ends = np.zeros((2, count), dtype=bool)
+        ends[1] = True
+        asked = np.concatenate([ends, own.reshape(-1, count)])
+        pieces = parts.rows(row, self._typical, asked)
+        outputs = np.concatenate([self._output(piece, answer) for piece in pieces])
+        first, last, steps = outputs[0], outputs[1], outputs[2:].reshape(len(orders), -1)
+        if not count:
+            return np.zeros(0), float(last)
+        start, end = (np.full((len(orders), 1), value) for value in (first, last))
+        gains = np.diff(np.concatenate([start, steps, end], axis=1), axis=1)
         total = np.zeros(count)
         np.add.at(total, orders, gains)
-        return total / len(orders), float(outputs[0, 0])
+        return total / len(orders), float(first)
 
     def _output(self, matrix: np.ndarray, answer: int) -> np.ndarray:
         predicted = self._scorer.probabilities(matrix)
@@ -175,26 +233,19 @@ class Explainer:
         return centred(predicted)[:, answer] if self._several else logit(predicted[:, 0])
 
     @cached_property
-    def _orders(self) -> np.ndarray:
-        random = np.random.default_rng(_SEED)
-        some = [random.permutation(len(self._encoding.names)) for _ in range(_PAIRS)]
-        return np.array([order for one in some for order in (one, one[::-1])])
-
-    @cached_property
     def _typical(self) -> np.ndarray:
-        columns = {
-            c.name: pl.Series(
-                c.name,
-                [self._scorer.bundle.background.get(c.name)],
-                pl.Float64 if c.kind == "numeric" else pl.String,
-                strict=False,
-            )
-            for c in self._encoding.columns
-        }
+        """The row [F] that parts are taken from where they are left out."""
+        known = self._scorer.bundle.background
+        whole = {column.name for column in self._encoding.items}
+        plain = {name: value for name, value in known.items() if name not in whole}
         try:
-            return self._encoding.transform(pl.DataFrame(columns))[0]
-        except DataError as error:
+            row = self._encoding.transform(one_row(self._encoding, plain))[0]
+            for place, column in zip(self._encoding.places, self._encoding.columns, strict=True):
+                if column.kind == "image" and (ground := known.get(column.name)) is not None:
+                    row[place] = np.broadcast_to(ground, column.shape).ravel() / WHITE
+        except (DataError, ValueError, TypeError) as error:
             raise BundleError(f"background.json cannot be read: {error}") from error
+        return row
 
     @cached_property
     def _booster(self) -> "lightgbm.Booster | None":
@@ -206,6 +257,30 @@ class Explainer:
         except (ImportError, OSError):
             return None
         return lightgbm.Booster(model_str=bundle.trees)
+
+
+def one_row(encoding: Encoding, values: Mapping[str, Any]) -> pl.DataFrame:
+    """The features of one row as a frame; what is not among the values is missing."""
+    kinds = {"numeric": pl.Float64, "image": pl.Binary}
+    return pl.DataFrame(
+        [
+            pl.Series(c.name, [values.get(c.name)], kinds.get(c.kind, pl.String), strict=False)
+            for c in encoding.columns
+        ]
+    )
+
+
+@cache
+def _orders(count: int, pairs: int) -> np.ndarray:
+    """Orders [2 * pairs, count] of parts: each is followed by its reverse."""
+    random = np.random.default_rng(_SEED)
+    some = [random.permutation(count) for _ in range(pairs)]
+    return np.array([order for one in some for order in (one, one[::-1])])
+
+
+def _pairs(count: int, most: int | None) -> int:
+    """How many orders, with their reverses, may be walked through so many parts."""
+    return _PAIRS if most is None else min(max(most // (2 * max(count, 1)), 1), _PAIRS)
 
 
 def centred(probabilities: np.ndarray) -> np.ndarray:

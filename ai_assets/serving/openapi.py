@@ -154,7 +154,9 @@ def documentation(server: "Server", slot: "Slot") -> "FastAPI":
     )
     described = {
         "predict": operation(reader, answers(bundle.decision), limits.max_rows),
-        "explain": operation(reader, explanations(bundle.decision), limits.explain_rows),
+        "explain": operation(
+            reader, explanations(bundle.decision, bundle.encoding), limits.explain_rows
+        ),
         "feedback": feedback_operation(slot.feedback, limits.max_rows),
         "graphql": graphql_operation(),
         "stream": stream_operation(reader),

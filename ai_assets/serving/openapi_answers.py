@@ -1,9 +1,10 @@
 """What OpenAPI says of answers: of rows, of explanations, of refusals."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ai_assets.lifecycle.features.encoding import Encoding
     from ai_assets.lifecycle.schema.decision import Decision
 
 _TEXT: dict[str, Any] = {"type": "string"}
@@ -12,6 +13,8 @@ _SHARED = {
     "bundle": {**_TEXT, "description": "Tag of the bundle that answered"},
     "model": {"type": ["string", "null"], "description": "Partition of the model"},
 }
+MAP = "Contributions of the patches of an image, row by row from its top left corner"
+WORDS = "Contributions of the words of a text, in their order"
 # What each page is, by its name.
 SHOWN: dict[str, tuple[str, dict[str, Any]]] = {
     "healthz": ("text/plain", _TEXT),
@@ -84,9 +87,11 @@ def _of_classes(classes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def explanations(decision: "Decision") -> dict[str, Any]:
+def explanations(decision: "Decision", encoding: "Encoding") -> dict[str, Any]:
     """What `/explain` answers."""
     share = _object({"feature": _TEXT, "value": {}, "contribution": _NUMBER})
+    # Of an image or a text, beside others that have neither.
+    share["properties"] |= _within({column.kind for column in encoding.items})
     one = {"method": _TEXT, "space": _TEXT, "output": _NUMBER, "base": _NUMBER}
     if decision.task == "multiclass":
         words = "The answer that is explained"
@@ -94,6 +99,15 @@ def explanations(decision: "Decision") -> dict[str, Any]:
     return _object(
         {**_SHARED, "explanations": _list(_object({**one, "contributions": _list(share)}))}
     )
+
+
+def _within(kinds: Set[str]) -> dict[str, Any]:
+    word = _object({"word": _TEXT, "contribution": _NUMBER})
+    found = {
+        "image": {"map": {**_list(_list(_NUMBER)), "description": MAP}},
+        "text": {"words": {**_list(word), "description": WORDS}},
+    }
+    return {name: schema for kind in found if kind in kinds for name, schema in found[kind].items()}
 
 
 def kept() -> dict[str, Any]:

@@ -3,16 +3,19 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Collection
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.drift.profile import Profile, profile
 from ai_assets.lifecycle.errors import BundleError
+from ai_assets.lifecycle.features.images import pixels
 from ai_assets.lifecycle.features.items import described, items_of
 from ai_assets.lifecycle.schema.scores import SCORED, confidence
+from ai_assets.lifecycle.schema.tables import Column
 from ai_assets.resources.bundles import BundleStore, project_root
 from ai_assets.serving.bundle import manifest_facts, plan_file, schema_files
 from ai_assets.stages import shown
@@ -29,6 +32,9 @@ from ai_assets.stages.training_data import (
     save_folder,
     write_json,
 )
+
+_GROUND_OF = 1000
+"""Images whose outermost pixels are looked at."""
 
 
 def build_bundle(run: StageRun) -> Outcome:
@@ -148,21 +154,33 @@ def drift_reference(run: StageRun, data: TrainingData) -> Profile:
     return features.with_columns(profile(pl.DataFrame(watched)))
 
 
-def typical_row(features: pl.DataFrame, items: Collection[str] = ()) -> dict[str, Any]:
-    """The median of each number and the commonest text: what explanations measure against.
+def typical_row(
+    features: pl.DataFrame, items: Mapping[str, Column] | None = None
+) -> dict[str, Any]:
+    """What explanations measure against: the median of each number and the commonest text.
 
-    Of images and texts there is nothing in the middle: none stands for them, black or empty.
+    Of what is an image it is the ground, a number a channel from 0 to 255: the median of the
+    outermost pixels. Of language nothing stands in the middle: None, which is no word at all.
     """
     row: dict[str, Any] = {}
     for name in features.columns:
         values = features[name].drop_nulls()
-        if name in items:
-            row[name] = None
+        if items and name in items:
+            row[name] = _ground(values, items[name])
         elif values.dtype.is_numeric():
             row[name] = values.median()
         else:
             row[name] = values.mode().sort()[0] if values.len() else None
     return json.loads(json.dumps(row))
+
+
+def _ground(values: pl.Series, column: Column) -> list[float] | None:
+    if column.type != "image" or not values.len():
+        return None
+    shown = pixels(values.head(_GROUND_OF).to_list(), column.shape)
+    edges = [shown[:, 0], shown[:, -1], shown[:, :, 0], shown[:, :, -1]]
+    found: list[float] = np.median(np.concatenate(edges, axis=1), axis=(0, 1)).tolist()
+    return found
 
 
 def verified(bundles: BundleStore, tag: str) -> Finding:

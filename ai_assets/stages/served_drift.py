@@ -17,6 +17,7 @@ from ai_assets.lifecycle.drift.numbers import SCHEMA, drift_numbers
 from ai_assets.lifecycle.drift.profile import Profile
 from ai_assets.lifecycle.errors import BundleError
 from ai_assets.lifecycle.features.encoding import Encoding
+from ai_assets.lifecycle.features.items import described_names
 from ai_assets.lifecycle.schema.scores import SCORED
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
@@ -81,14 +82,18 @@ def features_of(rows: pl.DataFrame, encoding: Encoding) -> pl.DataFrame:
 
     The log keeps numbers in 32 bits, as the model saw them. Each is read back as the shortest
     decimal that those bits mean: 39.02 would else lie above the edge of a bin that is at 39.02.
+    What is told of images and texts was computed again, as exactly as for the reference.
     """
     kinds: dict[str, Any] = {
         column.name: pl.String if column.kind == "categorical" else pl.Float64
         for column in encoding.columns
         if not column.shape
     }
+    for column in encoding.items:
+        told = described_names(column.kind, column.name, column.shape)
+        kinds |= {name: pl.Float64 if number else pl.String for name, number in told.items()}
     seen = rows["features"].str.json_decode(pl.Struct(kinds)).struct.unnest()
-    numeric = [name for name, kind in kinds.items() if kind == pl.Float64]
+    numeric = [column.name for column in encoding.columns if column.kind == "numeric"]
     exact = [_shortest(seen[name]) for name in numeric]
     watched = [rows[name] for name in SCORED if name in rows.columns]
     return seen.with_columns(*exact, *watched)

@@ -23,6 +23,7 @@ def _beside(module: str, file: str) -> ModuleType:
 
 small = _beside("small_payload", "small_payload.py")
 several = _beside("classes_payload", "classes_payload.py")
+_beside("claims_payload", "claims_payload.py")
 _beside("items_payload", "items_payload.py")
 _beside("serving_processes", "processes.py")
 _beside("slow_batches", "slow_batches.py")

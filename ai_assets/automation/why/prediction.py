@@ -1,5 +1,6 @@
 """Why one row got its answer: release, model, features, and the raw rows that they stand on."""
 
+from base64 import b64encode
 from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
@@ -13,11 +14,12 @@ from ai_assets.automation.why.records import Records, plain
 from ai_assets.automation.why.versions import Version, as_of, collected, rows_at
 from ai_assets.lifecycle.cleaning.origin import raw_rows_of
 from ai_assets.lifecycle.errors import MissingPartitionsError
+from ai_assets.lifecycle.features.images import png
 from ai_assets.lifecycle.features.lineage import Origin, column_lineage
 from ai_assets.lifecycle.features.query import run_features
-from ai_assets.lifecycle.schema.tables import Table
+from ai_assets.lifecycle.schema.tables import Column, Table
 from ai_assets.serving.bundle import Bundle
-from ai_assets.serving.explain import Explainer
+from ai_assets.serving.explain import Explainer, one_row
 from ai_assets.serving.scoring import Scorer
 from ai_assets.stages.features import schemas
 from ai_assets.stages.monitoring import read_watched
@@ -164,11 +166,7 @@ def explained(
     found: Found,
 ) -> dict[str, Any]:
     """What each feature contributed, how much it matters to the model, and where it comes from."""
-    names = [column.name for column in bundle.encoding.columns]
-    kinds = {c.name: pl.Float64 if c.kind == "numeric" else pl.String
-             for c in bundle.encoding.columns}  # fmt: skip
-    frame = pl.DataFrame({n: pl.Series([values.get(n)], dtype=kinds[n], strict=False)
-                          for n in names})  # fmt: skip
+    frame = one_row(bundle.encoding, values)
     scorer = Scorer(bundle)
     told = Explainer(scorer).explain_features(frame)[0].content()
     watched = read_watched(records.bundles.payload(bundle.tag))
@@ -231,6 +229,16 @@ def origin_told(
 
 
 def shown(rows: pl.DataFrame, table: Table) -> pl.DataFrame:
-    """The rows without personal data."""
-    personal = [n for n, c in table.columns.items() if c.personal and n in rows.columns]
-    return rows.with_columns(pl.lit(HIDDEN).alias(name) for name in personal)
+    """The rows without personal data; pictures as a caller could send them."""
+    columns = [(n, c) for n, c in table.columns.items() if n in rows.columns]
+    personal = [pl.lit(HIDDEN).alias(n) for n, c in columns if c.personal]
+    pictures = [
+        pl.Series(n, [None if v is None else _sent(v, c) for v in rows[n].to_list()], pl.String)
+        for n, c in columns
+        if c.type == "image" and not c.personal and rows.schema[n] == pl.Binary
+    ]
+    return rows.with_columns(*personal, *pictures)
+
+
+def _sent(image: bytes, column: Column) -> str:
+    return f"data:image/png;base64,{b64encode(png(image, column.shape)).decode()}"

@@ -123,4 +123,5 @@ def _explained(records: Records, row: Row) -> dict[str, Any]:
     except BundleError as error:
         return {"scored_again": None, "explanation": None, "problem": str(error)}
     lineage = column_lineage(bundle.features_sql, schemas(records.product))
-    return explained(records, bundle, row.features, lineage, Found(dict(row.features), {}))
+    values = {**row.features, **row.items}
+    return explained(records, bundle, values, lineage, Found(values, {}))

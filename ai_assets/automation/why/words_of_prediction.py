@@ -104,7 +104,22 @@ def _contributions(told: Mapping[str, Any]) -> Iterator[str]:
         for part in told["contributions"]
     ]
     yield from table(rows, ["feature", "value", "contribution", "importance", "made of"])
+    for part in told["contributions"]:
+        yield from _within(part)
     yield f"    base {told['base']:+.3f}, together {told['output']:+.3f}"
+
+
+def _within(part: Mapping[str, Any]) -> Iterator[str]:
+    """What the model looked at within a picture or a text."""
+    if "map" in part:
+        yield f"    {part['feature']}, a contribution a patch"
+        for row in part["map"]:
+            yield "      " + " ".join(
+                f"{share:+6.2f}" if round(share, 2) else "     ." for share in row
+            )
+    if part.get("words"):
+        said = (f"{one['word']} {one['contribution']:+.2f}" for one in part["words"])
+        yield f"    {part['feature']}, word by word: {' | '.join(said)}"
 
 
 def _request(request: Mapping[str, Any]) -> Iterator[str]:

@@ -4,8 +4,8 @@ A histogram of pixels or of token numbers says nothing to anybody. Brightness, s
 mix of languages do, and they have reference values, drift and causes as any other column.
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ai_assets.lifecycle.features import image_numbers, text_numbers
 from ai_assets.lifecycle.schema.tables import ITEMS, Column, Table
@@ -37,13 +37,22 @@ def described(frame: "pl.DataFrame", columns: Mapping[str, Column]) -> "pl.DataF
     parts = [frame.drop(list(found))]
     for name, column in found.items():
         values = frame[name].to_list()
-        numbers = (
-            image_numbers.describe(values, column.shape)
-            if column.type == "image"
-            else text_numbers.describe(values)
-        )
+        numbers = described_values(column.type, values, column.shape)
         parts.append(pl.DataFrame({f"{name}_{of}": told for of, told in numbers.items()}))
     return pl.concat(parts, how="horizontal") if found else frame
+
+
+def described_values(kind: str, values: Sequence[Any], shape: tuple[int, ...]) -> dict[str, Any]:
+    """Numbers and words [n] about images (of uint8 `shape`) or texts, as their kind has them."""
+    if kind == "image":
+        return dict(image_numbers.describe(values, shape))
+    return text_numbers.describe(values)
+
+
+def described_names(kind: str, name: str, shape: tuple[int, ...]) -> dict[str, bool]:
+    """The columns that tell of a column of images or texts, and whether each is a number."""
+    numbers = {f"{name}_{of}": True for of in _numbers_of(kind, shape)}
+    return numbers | {f"{name}_{of}": False for of in _WORDS[kind]}
 
 
 def described_table(table: Table) -> Table:
@@ -53,10 +62,13 @@ def described_table(table: Table) -> Table:
         if column.type not in ITEMS:
             columns[name] = column
             continue
-        is_image = column.type == "image"
-        numbers = image_numbers.told(column.shape) if is_image else text_numbers.NUMBERS
-        for of, words in numbers.items():
+        for of, words in _numbers_of(column.type, column.shape).items():
             columns[f"{name}_{of}"] = Column(type="float64", description=f"{name}: {words}")
         for of, words in _WORDS[column.type].items():
             columns[f"{name}_{of}"] = Column(type="string", description=f"{name}: {words}")
     return table.model_copy(update={"columns": columns})
+
+
+def _numbers_of(kind: str, shape: tuple[int, ...]) -> dict[str, str]:
+    """Names and words of the numbers about images of a shape, or about texts."""
+    return dict(image_numbers.told(shape) if kind == "image" else text_numbers.NUMBERS)

@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+import re
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -54,6 +56,30 @@ def token_ids(tokenizer: str, texts: "Sequence[str | None]", length: int) -> "np
     opened = _opened(tokenizer, length)
     found = opened.encode_batch([normal_text(text or "") for text in texts])
     return np.array([each.ids for each in found], dtype=np.int64)
+
+
+def words_read(tokenizer: str, text: str, length: int) -> "tuple[list[str], np.ndarray]":
+    """The words of a text that fit, and to which of them each token belongs.
+
+    Args:
+        tokenizer: vocabulary and rules, as JSON.
+        text: one text.
+        length: as of `token_ids`.
+
+    Returns:
+        Words between spaces, as they are written, and numbers [length] from 0; -1 is no word's:
+        marks of begin and end, and what comes after.
+    """
+    import numpy as np
+
+    said = normal_text(text)
+    starts = [found.start() for found in re.finditer(r"\S+", said)]
+    encoded = _opened(tokenizer, length).encode(said)
+    belongs = np.full(length, -1)
+    for place, (start, end) in enumerate(encoded.offsets):
+        if end > start and not encoded.special_tokens_mask[place]:
+            belongs[place] = bisect_right(starts, start) - 1
+    return said.split()[: belongs.max(initial=-1) + 1], belongs
 
 
 def normal_text(text: str) -> str:

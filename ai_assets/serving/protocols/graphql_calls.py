@@ -68,6 +68,7 @@ class Answering:
         self._lists = {
             "online": len(slot.bundle.online),
             "contributions": len(slot.bundle.encoding.columns),
+            "words": max((c.width for c in slot.bundle.encoding.items), default=1),
             "probabilities": len(slot.bundle.decision.classes),
         }
         self._schema = build_schema(slot.bundle, slot.reader, slot.feedback, resolvers)

@@ -4,7 +4,7 @@ The scalars made here let every value through: what a value must be is said by t
 declaration alone, in the words that REST answers with.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
 from graphql import (
@@ -26,11 +26,12 @@ from graphql import (
     value_from_ast_untyped,
 )
 
-from ai_assets.serving.openapi_answers import probability_words
+from ai_assets.serving.openapi_answers import MAP, WORDS, probability_words
 from ai_assets.serving.protocols.graphql_names import graphql_names
 from ai_assets.serving.record.feedback import ID, KNOWN_AT, OUTCOME
 
 if TYPE_CHECKING:
+    from ai_assets.lifecycle.features.encoding import Encoding
     from ai_assets.lifecycle.schema.decision import Decision
     from ai_assets.serving.bundle import Bundle
     from ai_assets.serving.columns import ColumnCheck
@@ -87,7 +88,8 @@ def build_schema(
     """
     row = _input("RowInput", bundle.request.table.description, _row_fields(reader))
     told = _input("OutcomeInput", "By predictionId, or by the key.", _outcome_fields(feedback))
-    prediction, explanation = _prediction(bundle.decision), _explanation(bundle.decision)
+    prediction = _prediction(bundle.decision)
+    explanation = _explanation(bundle.decision, bundle.encoding)
     query = {
         "predict": GraphQLField(
             _many(prediction), {"rows": _arguments(row)}, description="Answers, one a row."
@@ -218,20 +220,37 @@ def _said_of_label(decision: "Decision") -> dict[str, str]:
     return {"label": f"One of {', '.join(decision.classes)}"} if several else {}
 
 
-def _explanation(decision: "Decision") -> GraphQLObjectType:
+def _explanation(decision: "Decision", encoding: "Encoding") -> GraphQLObjectType:
     shares = _object(
         "Contribution",
         {
             "feature": GraphQLNonNull(GraphQLString),
             "value": JSON,
             "contribution": GraphQLNonNull(GraphQLFloat),
+            **_within({column.kind for column in encoding.items}),
         },
+        map=MAP,
+        words=WORDS,
     )
     text, number = GraphQLNonNull(GraphQLString), GraphQLNonNull(GraphQLFloat)
     fields = {"method": text, "space": text, "output": number, "base": number}
     if decision.task == "multiclass":
         fields = {"label": text, **fields}
     return _object("Explanation", {**fields, "contributions": _list(shares), **_ANSWERED})
+
+
+def _within(kinds: Set[str]) -> dict[str, Any]:
+    """What a contribution has within it, of items of these kinds; null of other features."""
+    found: dict[str, Any] = {}
+    if "image" in kinds:
+        found["map"] = GraphQLList(_list(GraphQLFloat))
+    if "text" in kinds:
+        each = {
+            "word": GraphQLNonNull(GraphQLString),
+            "contribution": GraphQLNonNull(GraphQLFloat),
+        }
+        found["words"] = _many(_object("WordContribution", each))
+    return found
 
 
 def _model(decision: "Decision") -> GraphQLObjectType:
