@@ -12,9 +12,11 @@ import numpy as np
 from flights import product
 from newest_bundle import newest_bundle
 
-from ai_assets.lifecycle.compression.candidates import STUDENT, Candidate, build_candidates, measure
+from ai_assets.lifecycle.compression.candidates import build_candidates, measure
 from ai_assets.lifecycle.compression.choose import choose
 from ai_assets.lifecycle.compression.parity import budget_ok
+from ai_assets.lifecycle.compression.recipes import Candidate, Job
+from ai_assets.lifecycle.compression.tree_students import STUDENT
 from ai_assets.lifecycle.learners.lightgbm import LightGbm, LightGbmModel
 from ai_assets.resources import default_resources
 from ai_assets.serving.signature import verified
@@ -89,15 +91,16 @@ def trees_bundle(folder: Path) -> Trees:
 def compressed(model: LightGbmModel, data: TrainingData) -> dict[str, Candidate]:
     """What the product's pipeline would make of the model, by name."""
     training = product().declaration.training
-    found = build_candidates(
+    job = Job(
         model,
         data.split("train"),
         data.split("validation"),
         product().declaration.compression,
-        task="binary",
-        seed=training.seed,
-        threads=training.threads,
+        "binary",
+        training.seed,
+        training.threads,
     )
+    found = build_candidates(job)
     return {candidate.name: candidate for candidate in found}
 
 

@@ -8,15 +8,13 @@ from pathlib import Path
 
 import polars as pl
 
-from ai_assets.lifecycle.compression.candidates import (
-    Candidate,
-    Measurement,
-    build_candidates,
-    measure,
-)
+from ai_assets.lifecycle.compression.candidates import Measurement, build_candidates, measure
 from ai_assets.lifecycle.compression.choose import Choice, choose
 from ai_assets.lifecycle.compression.onnx_session import open_session, run_session
 from ai_assets.lifecycle.compression.parity import budget_ok, onnx_parity_ok
+from ai_assets.lifecycle.compression.plot import frontier, pareto
+from ai_assets.lifecycle.compression.recipes import Candidate, Job
+from ai_assets.lifecycle.evaluation.plots import as_markdown_image
 from ai_assets.lifecycle.learners.base import Model
 from ai_assets.lifecycle.learners.lightgbm import LightGbmModel
 from ai_assets.lifecycle.schema.calibration import Calibration
@@ -75,7 +73,8 @@ def compress(run: StageRun) -> Outcome:
         {
             "served": choice.name,
             "why": choice.reason,
-            "candidates": shown.table(pl.DataFrame([asdict(m) for m in measured])),
+            "candidates": shown.table(_table(measured)),
+            "pareto": shown.markdown(as_markdown_image(_pareto(run, measured, choice), "Pareto")),
             **({"threshold": threshold.value, "threshold_why": threshold.why} if threshold else {}),
             "calibration": f"{calibration.method}: {asdict(calibration)}",
             "made": "; ".join(f"{c.name}: {c.about}" for c in recipes),
@@ -91,6 +90,18 @@ def compress(run: StageRun) -> Outcome:
         },
         {PARITY.name: parity(kept, shipped, data), BUDGET.name: budget(run, compared)},
     )
+
+
+def _table(measured: list[Measurement]) -> pl.DataFrame:
+    """The candidates, the smallest first; `best` is what no other beats in size, time and loss."""
+    best = frontier(measured)
+    rows = [asdict(m) | {"best": m.name in best} for m in sorted(measured, key=lambda m: m.size)]
+    return pl.DataFrame(rows)
+
+
+def _pareto(run: StageRun, measured: list[Measurement], choice: Choice) -> bytes:
+    declared = run.product.declaration
+    return pareto(measured, declared.training.metric_for(declared.label.task), choice.name)
 
 
 def content_version(
@@ -110,17 +121,17 @@ def _candidates(
     enough: Callable[[Candidate], bool] | None = None,
 ) -> list[Candidate]:
     declared = run.product.declaration
-    return build_candidates(
+    job = Job(
         model,
         data.split(*splits),
         data.split("validation"),
         declared.compression,
-        task=declared.label.task,
-        seed=declared.training.seed,
-        threads=declared.training.threads,
-        only=only,
-        enough=enough,
+        declared.label.task,
+        declared.training.seed,
+        declared.training.threads,
+        declared.training.device,
     )
+    return build_candidates(job, only=only, enough=enough)
 
 
 def _measure(run: StageRun, candidate: Candidate, parent: Model, data: TrainingData) -> Measurement:

@@ -109,16 +109,8 @@ def test_any_size_of_image_has_a_network_whose_graph_torch_agrees_with(shape, st
         if "norm" in name and value.is_floating_point():
             value.copy_(torch.rand_like(value) + 0.5)
     columns = int(np.prod(shape))
-    model = CnnModel(
-        "multiclass",
-        Weights(made, arrays_of(layers)),
-        ["image"],
-        "image",
-        (0, columns),
-        columns,
-        1,
-        [],
-    )
+    weights, place = Weights(made, arrays_of(layers)), (0, columns)
+    model = CnnModel("multiclass", weights, ["image"], "image", place, columns, {}, 1, [])
     x = np.random.default_rng(0).random((3, columns), dtype=np.float32)
     scores, wanted = torch_scores(model, x)
     assert np.abs(model.embed(x) - wanted).max() < 1e-5 * max(1, np.abs(wanted).max())

@@ -5,14 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ai_assets.lifecycle.compression.candidates import (
-    Candidate,
-    Measurement,
-    build_candidates,
-    measure,
-)
+from ai_assets.lifecycle.compression.candidates import Measurement, build_candidates, measure
 from ai_assets.lifecycle.compression.choose import choose
 from ai_assets.lifecycle.compression.parity import budget_ok, onnx_parity_ok
+from ai_assets.lifecycle.compression.recipes import Candidate, Job
 from ai_assets.lifecycle.compression.spec import Compression
 from ai_assets_tests.lifecycle.test_learners import fit, make_data
 
@@ -25,7 +21,7 @@ SMALL = Measurement("student", 200, 0.9, 0.9, 0.503, 0.003, 0.1, 0.01)
 def candidates(family: str, task: str = "binary", **more) -> dict:
     winner = fit(family, task, **more)
     train, validation = make_data(task), make_data(task, seed=4, rows=500)
-    made = build_candidates(winner, train, validation, Compression(), task=task, seed=0, threads=1)
+    made = build_candidates(Job(winner, train, validation, Compression(), task, 0, 1))
     return {"winner": winner} | {candidate.name: candidate for candidate in made}
 
 
@@ -51,9 +47,8 @@ def test_no_larger_student_is_built_once_one_is_enough():
         asked.append(candidate.name)
         return candidate.name == "student_31"
 
-    made = build_candidates(
-        winner, TRAIN, VALIDATION, Compression(), task="binary", seed=0, threads=1, enough=enough
-    )
+    job = Job(winner, TRAIN, VALIDATION, Compression(), "binary", 0, 1)
+    made = build_candidates(job, enough=enough)
 
     assert [candidate.name for candidate in made] == ["onnx", "student_15", "student_31", "int8"]
     assert asked == ["student_15", "student_31"]
@@ -76,10 +71,16 @@ def test_int8_is_smaller_than_the_network_and_close_to_it():
 def test_one_candidate_can_be_built_alone_and_is_the_same() -> None:
     made = candidates("lightgbm")
     winner = made["winner"]
-    (alone,) = build_candidates(
-        winner, TRAIN, VALIDATION, Compression(), task="binary", seed=0, threads=1, only=STUDENTS[1]
-    )
+    job = Job(winner, TRAIN, VALIDATION, Compression(), "binary", 0, 1)
+    (alone,) = build_candidates(job, only=STUDENTS[1])
     assert (alone.name, alone.onnx) == (STUDENTS[1], made[STUDENTS[1]].onnx)
+
+
+def test_only_declared_methods_are_tried():
+    job = Job(fit("mlp"), TRAIN, VALIDATION, Compression(methods=["int8_dynamic"]), "binary", 0, 1)
+    assert [candidate.name for candidate in build_candidates(job)] == ["onnx", "int8"]
+    with pytest.raises(ValueError, match="methods"):
+        Compression(methods=["int4"])
 
 
 def test_a_linear_winner_is_served_as_it_is():

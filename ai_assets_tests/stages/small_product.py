@@ -85,7 +85,7 @@ DECLARATION: dict[str, Any] = {
         "threads": 1,
     },
     "slices": ["shop"],
-    "compression": {"student": False},
+    "compression": {"methods": ["int8_dynamic"]},
     "gate": {"min": {"roc_auc": 0.6}},
 }
 

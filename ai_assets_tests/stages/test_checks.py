@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 from small_product import APRIL, FEBRUARY, JANUARY, World, failure, finding, write_product
 
-from ai_assets.lifecycle.compression.candidates import Candidate, Measurement
+from ai_assets.lifecycle.compression.candidates import Measurement
+from ai_assets.lifecycle.compression.recipes import Candidate
 from ai_assets.lifecycle.evaluation.evaluate import evaluate
 from ai_assets.lifecycle.learners.base import Model
 from ai_assets.stages.bundle import small, verified

@@ -1,8 +1,13 @@
 """What a product declares about compression: the `compression:` part of its YAML."""
 
+from typing import Literal, get_args
+
 from pydantic import Field
 
 from ai_assets.lifecycle.schema.tables import Section
+
+Method = Literal["student", "pruning", "sparsity", "int8_weights", "int8_static", "int8_dynamic"]
+METHODS: tuple[Method, ...] = get_args(Method)
 
 
 class Compression(Section):
@@ -14,10 +19,15 @@ class Compression(Section):
         description="How much worse than its parent the served model may be on validation rows, in "
         "units of the training metric.",
     )
-    student: bool = Field(
-        True,
-        description="Try models of fewer trees that imitate the winner (distillation), the "
-        "smallest first, until one is within the budget.",
+    methods: list[Method] = Field(
+        default_factory=lambda: list(METHODS),
+        description="What may be tried, of what the winner's family knows. student: smaller models "
+        "that imitate the winner (distillation), the smallest first, until one is within the "
+        "budget. pruning: networks without the channels that matter least, trained on. sparsity: "
+        "networks with most weights at 0, trained on: smaller files, no quicker. int8_weights: "
+        "weights stored in 8-bit integers. int8_static, int8_dynamic: activations in 8-bit "
+        "integers too, of ranges known beforehand or measured on the way. All but the first three "
+        "are also tried of each other's results. Default: all.",
     )
     max_size: float | None = Field(
         None, gt=0, description="Largest served model, in MB (10^6 bytes). Default: no limit."

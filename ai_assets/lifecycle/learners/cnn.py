@@ -38,6 +38,7 @@ class CnnModel:
         image: name of the image that it reads.
         place: where that lies among the matrix's columns.
         columns: width of the matrix.
+        settings: parameters of the fit.
     """
 
     task: Task
@@ -46,6 +47,7 @@ class CnnModel:
     image: str
     place: tuple[int, int]
     columns: int
+    settings: dict[str, Any]
     iterations: int
     curve: list[dict[str, float]]
     family: str = "cnn"
@@ -72,6 +74,7 @@ class CnnModel:
 
         about: dict[str, Any] = {"family": self.family, "task": self.task, "image": self.image}
         about |= {"features": self.features, "place": self.place, "columns": self.columns}
+        about |= {"settings": self.settings}
         about |= {"architecture": self.weights.architecture.to_json()}
         about |= {"iterations": self.iterations, "curve": self.curve}
         write_json(folder / "model.json", about)
@@ -183,6 +186,7 @@ class Cnn:
             image=column.name,
             place=(place.start, place.stop),
             columns=train.encoding.width,
+            settings=settings,
             iterations=trained.iterations,
             curve=trained.curve,
         )

@@ -1,0 +1,163 @@
+"""Smaller forms of an image network: students, pruned ones, and 8-bit ones of each."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, partial
+from typing import Any
+
+from ai_assets.lifecycle.compression.pruning import masked, prune_channels, sparsity_masks
+from ai_assets.lifecycle.compression.quantization import (
+    dynamic_int8,
+    int8_weights,
+    sparse_weights,
+    static_int8,
+)
+from ai_assets.lifecycle.compression.recipes import Candidate, Job, Recipe
+from ai_assets.lifecycle.compression.spec import Method
+from ai_assets.lifecycle.learners.cnn import CnnModel
+from ai_assets.lifecycle.learners.cnn_network import Architecture, Weights
+
+STUDENT = "student"
+STUDENT_WIDTHS = (8, 16, 24, 32)
+"""Channels of the first layer of each student that is tried, the smallest first."""
+STUDENT_EPOCHS = 60
+LAST_SIDE = 3
+"""Pixels of the shorter side that a student halves down to."""
+PRUNED = (50, 75)
+"""Percent of the channels that go."""
+SPARSE = (80, 90)
+"""Percent of the weights that become 0."""
+TUNING_EPOCHS = 30
+TEMPERATURE = 2.0
+IMITATION = 0.9
+STATIC_KINDS = ("Conv", "Add", "GlobalAveragePool")
+DYNAMIC_KINDS = ("Conv", "MatMul")
+
+
+def recipes(job: Job) -> list[Recipe]:
+    """8-bit forms of the winner, students, pruned networks, and 8-bit forms of those."""
+    assert isinstance(job.winner, CnnModel)
+    winner = job.winner
+    found = _forms(job, "", lambda: winner, "the winner")
+    dynamic = partial(_dynamic, job, winner)
+    found.append(Recipe("int8_dynamic", "int8_dynamic", dynamic))
+    for width in STUDENT_WIDTHS:
+        name = f"{STUDENT}_{width}"
+        about = f"a network of {width} channels at first that learned the winner's answers"
+        found += _networks(job, name, "student", partial(distil, job, width), about, STUDENT)
+    for percent in PRUNED:
+        name = f"pruned_{percent}"
+        about = f"the winner without {percent} % of its channels, trained on"
+        found += _networks(job, name, "pruning", partial(_pruned, job, percent), about, "")
+    for percent in SPARSE:
+        found.append(Recipe(f"sparse_{percent}", "sparsity", partial(_sparse, job, percent)))
+    return found
+
+
+def distil(job: Job, width: int) -> CnnModel:
+    """A plain network that learns the winner's softened answers (Hinton et al. 2015).
+
+    It has no blocks: what is slow in a small network is the number of its steps. Images change as
+    they did for the winner, and the winner answers for each changed one.
+    """
+    assert isinstance(job.winner, CnnModel)
+    architecture = student_of(job.winner.weights.architecture, width)
+    settings = job.winner.settings | {"epochs": STUDENT_EPOCHS, "dropout": 0.0}
+    return _trained(job, Weights(architecture, {}), settings, fresh=True)
+
+
+def student_of(architecture: Architecture, width: int) -> Architecture:
+    """Convolutions that each halve the sides, until each pixel left has seen most of the image.
+
+    Channels double up to four times the width.
+    """
+    stem: list[tuple[int, int]] = []
+    side = min(architecture.shape[:2])
+    while side > LAST_SIDE:
+        stem.append((min(width * 2 ** len(stem), 4 * width), 2))
+        side = -(-side // 2)
+    return Architecture(architecture.shape, tuple(stem), (), architecture.outputs)
+
+
+def _networks(
+    job: Job, name: str, method: Method, make: Callable[[], CnnModel], about: str, ladder: str
+) -> list[Recipe]:
+    """A network and its 8-bit forms; it is trained once."""
+    made = cache(make)
+
+    def build() -> Candidate:
+        return Candidate(name, "cnn", made().to_onnx(), made(), about)
+
+    return [Recipe(name, method, build, ladder), *_forms(job, name, made, about)]
+
+
+def _forms(job: Job, of: str, made: Callable[[], CnnModel], about: str) -> list[Recipe]:
+    start = f"{of}_" if of else ""
+
+    def weights() -> Candidate:
+        words = f"{about}, weights stored in 8-bit integers"
+        graph = int8_weights(made().to_onnx())
+        return Candidate(f"{start}int8_weights", "cnn", graph, None, words)
+
+    def static() -> Candidate:
+        words = f"{about}, weights and activations in 8-bit integers"
+        graph = static_int8(made().to_onnx(), job.train.x, STATIC_KINDS)
+        return Candidate(f"{start}int8_static", "cnn", graph, None, words)
+
+    return [
+        Recipe(f"{start}int8_weights", "int8_weights", weights, form_of=of),
+        Recipe(f"{start}int8_static", "int8_static", static, form_of=of),
+    ]
+
+
+def _dynamic(job: Job, winner: CnnModel) -> Candidate:
+    words = "the winner, activations quantized as they come"
+    graph = dynamic_int8(winner.to_onnx(), DYNAMIC_KINDS)
+    return Candidate("int8_dynamic", "cnn", graph, None, words)
+
+
+def _pruned(job: Job, percent: int) -> CnnModel:
+    assert isinstance(job.winner, CnnModel)
+    smaller = prune_channels(job.winner.weights, percent / 100)
+    return _trained(job, smaller, _tuning(job.winner), fresh=False)
+
+
+def _sparse(job: Job, percent: int) -> Candidate:
+    assert isinstance(job.winner, CnnModel)
+    masks = sparsity_masks(job.winner.weights, percent / 100)
+    start = masked(job.winner.weights, masks)
+    made = _trained(job, start, _tuning(job.winner), fresh=False, masks=masks)
+    words = f"the winner with {percent} % of its weights at 0, trained on; as slow as before"
+    return Candidate(f"sparse_{percent}", "cnn", sparse_weights(made.to_onnx()), made, words)
+
+
+def _tuning(winner: CnnModel) -> dict[str, Any]:
+    """Settings of training on, at the full rate: most of the way back is a long way."""
+    return winner.settings | {"epochs": TUNING_EPOCHS, "dropout": 0.0}
+
+
+def _trained(job: Job, start: Weights, settings: dict[str, Any], **more: Any) -> CnnModel:
+    from ai_assets.lifecycle.learners.cnn_training import Course, train_cnn
+
+    assert isinstance(job.winner, CnnModel)
+    fresh = more.pop("fresh")
+    course = Course(
+        task=job.task,
+        settings=settings,
+        seed=job.seed,
+        threads=job.threads,
+        device=job.device,
+        patience=settings["epochs"],
+        teacher=job.winner.weights,
+        temperature=TEMPERATURE,
+        imitation=IMITATION,
+        **more,
+    )
+    place = slice(*job.winner.place)
+    trained = train_cnn(start, job.train, job.validation, place, course, fresh=fresh)
+    return replace(
+        job.winner,
+        weights=trained.weights,
+        iterations=trained.iterations,
+        curve=trained.curve,
+    )
