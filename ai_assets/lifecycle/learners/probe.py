@@ -1,6 +1,6 @@
 """A linear model on a frozen sentence encoder."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,10 +108,14 @@ def fit_probe(train: Dataset, settings: dict[str, Any], *, task: Task, threads: 
     empty = np.zeros((width, outputs), dtype=np.float32)
     weight = rarity(tokens, transformer.architecture.vocabulary)
     unfitted = Start(transformer, Head(empty, empty[0], weight), tokens)
-    inputs = unfitted.inputs(tokens, threads).astype(np.float64)
-    coefficients, bias = _linear(inputs, train, settings["C"], task, outputs)
-    head = Head(coefficients.astype(np.float32), bias.astype(np.float32), weight)
-    return Start(transformer, head, tokens)
+    return replace(unfitted, head=fit_head(unfitted, train, settings["C"], task, threads))
+
+
+def fit_head(start: Start, train: Dataset, c: float, task: Task, threads: int) -> Head:
+    """A head fitted to what the encoder finds in the training rows."""
+    inputs = start.inputs(start.tokens, threads).astype(np.float64)
+    coefficients, bias = _linear(inputs, train, c, task, len(start.head.bias))
+    return replace(start.head, weight=coefficients.astype(np.float32), bias=bias.astype(np.float32))
 
 
 def as_model(
