@@ -72,7 +72,13 @@ class Constants:
 
 
 def add_texts(
-    graph: Graph, start: int, words: np.ndarray, length: int, precision: Precision | None = None
+    graph: Graph,
+    start: int,
+    words: np.ndarray,
+    length: int,
+    precision: Precision | None = None,
+    numbers: np.ndarray | None = None,
+    least: int = 1,
 ) -> Texts:
     """Add the tokens of a batch, cut to its longest text: short questions cost what they hold.
 
@@ -83,8 +89,10 @@ def add_texts(
             its first or last.
         length: how many columns of tokens there are.
         precision: how it is stored; default: float32.
+        numbers: of each number in the matrix the number in `words`; default: the same.
+        least: tokens that a batch is not cut below.
     """
-    c, vocabulary = Constants(graph), len(words)
+    c, vocabulary = Constants(graph), len(words if numbers is None else numbers)
     columns = graph.add("Slice", "x", c.whole(start), c.whole(start + length), c.whole(1))
     whole = graph.add("Cast", columns, to=INT64)
     low, high = c.get(np.int64(0)), c.get(np.int64(vocabulary - 1))
@@ -92,11 +100,13 @@ def add_texts(
     used = graph.add("Greater", all_tokens, low)
     places = c.get(np.arange(1, length + 1, dtype=np.int64)[None])
     reached = graph.add("Mul", graph.add("Cast", used, to=INT64), places)
-    # A row more, of 1: a batch of empty texts, or of none, is one token long.
-    least = c.get(np.ones((1, length), dtype=np.int64))
-    longest = graph.add("ReduceMax", graph.add("Concat", reached, least, axis=0), keepdims=0)
+    # A row more, of the least: a batch of empty texts, or of none, has a length too.
+    fewest = c.get(np.full((1, length), least, dtype=np.int64))
+    longest = graph.add("ReduceMax", graph.add("Concat", reached, fewest, axis=0), keepdims=0)
     end = graph.add("Reshape", longest, c.whole(1))
     tokens = graph.add("Slice", all_tokens, c.whole(0), end, c.whole(1))
+    if numbers is not None:
+        tokens = graph.add("Gather", graph.constant(numbers), tokens, axis=0)
     there = graph.add("Cast", graph.add("Greater", tokens, low), to=FLOAT)
     return Texts(tokens, there, (precision or Precision()).rows(graph, words, tokens))
 
