@@ -21,6 +21,8 @@ from ai_assets.serving.bundle import manifest_facts, plan_file, schema_files
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun, digest
 from ai_assets.stages.declared.releasing import MAX_BYTES, SMALL, VERIFIED
+from ai_assets.stages.embedding import FILE as EMBEDDING
+from ai_assets.stages.embedding import embedding_file
 from ai_assets.stages.evaluation import scores_of_test_rows
 from ai_assets.stages.learnable import WINDOW, learned_partitions
 from ai_assets.stages.monitoring import FILE, watched
@@ -101,6 +103,11 @@ def write_payload(
         "sbom.cdx.json": sbom(needed, product.name, run.partition or "1"),
         **schema_files(product.declaration.tables, product.declaration.request),
     }
+    learned_from = data.features("train", "validation", "test")
+    model = (folder / "model.onnx").read_bytes()
+    seed = product.declaration.training.seed
+    if text := embedding_file(model, data.encoding, learned_from, seed):
+        texts[EMBEDDING] = text
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     online = {name: {"path": run.name(f"online/{name}").path} for name in product.history}

@@ -10,13 +10,14 @@ from ai_assets.lifecycle.drift.numbers import SCHEMA, JointDrift, drift_numbers,
 from ai_assets.lifecycle.drift.profile import Profile
 from ai_assets.lifecycle.drift.report import drift_report_html
 from ai_assets.lifecycle.evaluation import plots
-from ai_assets.lifecycle.features.items import described
+from ai_assets.lifecycle.features.items import described, items_of
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.scores import SCORE, SCORED
 from ai_assets.serving.bundle import Bundle
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.watching import NO_DRIFT
+from ai_assets.stages.embedding import embedding_line
 from ai_assets.stages.learnable import not_learned
 from ai_assets.stages.predictions import features_for, release_at_start
 from ai_assets.stages.training_data import save_folder
@@ -37,6 +38,7 @@ def measure_drift(run: StageRun) -> Outcome:
         rows = not_learned(run, entry.stable, scored_features(run, bundle))
         spec = run.product.declaration.drift
         numbers, joint = drift_numbers(reference, rows, spec), joint_drift(reference, rows, spec)
+        numbers = numbers.vstack(line_of_embeddings(run, bundle))
         if rows.height < spec.min_rows:
             finding = not_judged(run.product, rows.height, spec.min_rows)
     written = run.lake.replace(run.name("drift"), numbers, run.partition, admit_new_columns=True)
@@ -60,6 +62,18 @@ def measure_drift(run: StageRun) -> Outcome:
             **together(joint),
         },
         {NO_DRIFT.name: finding or no_drift(numbers, entry is not None, joint)},
+    )
+
+
+def line_of_embeddings(run: StageRun, bundle: Bundle) -> pl.DataFrame:
+    """The row about what the bundle's model makes of images and texts; none of other products."""
+    columns = run.product.request_table.columns
+    if not items_of(columns):
+        return pl.DataFrame(schema=SCHEMA)
+    payload = run.tools.bundles.payload(bundle.tag)
+    features = not_learned(run, bundle.tag, features_for(run, bundle))
+    return embedding_line(
+        payload, bundle.encoding, features, columns, run.product.declaration.drift
     )
 
 

@@ -22,6 +22,7 @@ from ai_assets.stages.anomalies import versions_after
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.watching import AS_LEARNED, SOUND
 from ai_assets.stages.drift import scored_features
+from ai_assets.stages.embedding import importances_of
 from ai_assets.stages.learnable import content_of, learned_by, not_learned, write_verdict
 from ai_assets.stages.monitoring import FILE, Watched, code_versions, read_watched, timezone
 from ai_assets.stages.outcomes import Outcomes, judged_outcomes
@@ -102,14 +103,16 @@ def signals(run: StageRun, entry: Entry, known: Watched) -> Signals:
     reference = Profile.from_json((payload / "reference.json").read_text(encoding="utf-8"))
     rows = not_learned(run, entry.stable, scored_features(run, bundle))
     own = [run.partition] if run.partition else None
+    numbers = run.lake.scan(run.name("drift"), own).collect()
+    columns = product.request_table.columns
     return Signals(
         tables={name: observed(run, name, known) for name in declared.tables},
         request=declared.request,
-        features=run.lake.scan(run.name("drift"), own).collect(),
+        features=numbers,
         joint=joint_drift(reference, rows, declared.drift),
         code_then=known.code,
         code_now=versions_after(code_versions(product), run.partition),
-        importances=known.importances,
+        importances=importances_of(known.importances, columns, numbers),
         labelled=labelled_rows(run, entry, rows),
         calibrated=known.calibrated,
         timezone=timezone(product),

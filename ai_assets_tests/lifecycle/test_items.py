@@ -9,7 +9,10 @@ import pytest
 from ai_assets.lifecycle.features.image_numbers import describe
 from ai_assets.lifecycle.features.image_numbers import told as told_of
 from ai_assets.lifecycle.features.items import described, described_table, items_of
-from ai_assets.lifecycle.schema.tables import Column, Source, Table
+from ai_assets.lifecycle.schema.tables import NO_UNIT, Column, Source, Table
+from ai_assets.lifecycle.verdict.sketch import table_sketch
+from ai_assets.lifecycle.verdict.spec import Causes
+from ai_assets.lifecycle.verdict.units import unit_evidence
 
 SHAPE = (4, 4, 1)
 COLUMNS = {
@@ -93,3 +96,16 @@ def test_the_declaration_follows_the_frame() -> None:
         "photo: mean of its pixels, from 0 (black) to 1"
     )
     assert columns["note_language"].type == "string"
+
+
+def test_numbers_about_items_are_in_no_unit_that_somebody_could_have_changed() -> None:
+    rows = np.random.default_rng(0).lognormal(0, 0.5, 1_000)
+    before, after = pl.DataFrame({"a": rows}), pl.DataFrame({"a": rows * 10})
+    found = []
+    for unit in (None, NO_UNIT):
+        table = Table(source=Source(csv="x.csv"), columns={"a": Column(type="float64", unit=unit)})
+        sketch = table_sketch(before, table, timezone="UTC", rejected=0.0, duplicates=0.0)
+        found.append([e.subject for e in unit_evidence(after, table, sketch, Causes())])
+    assert found == [["a"], []]
+    told = described_table(Table(source=Source(csv="x.csv"), columns=COLUMNS)).columns
+    assert {told["photo_brightness"].unit, told["note_words"].unit} == {NO_UNIT}

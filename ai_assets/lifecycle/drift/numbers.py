@@ -20,6 +20,7 @@ import polars as pl
 
 from ai_assets.lifecycle.drift import effects, noise
 from ai_assets.lifecycle.drift.columns import CategoryProfile, ColumnProfile, Floats, comparable
+from ai_assets.lifecycle.drift.embedding import EmbeddingDrift
 from ai_assets.lifecycle.drift.multivariate import (
     SMALLEST_ERROR,
     Multivariate,
@@ -30,6 +31,7 @@ from ai_assets.lifecycle.drift.profile import Profile
 from ai_assets.lifecycle.drift.spec import Drift
 from ai_assets.lifecycle.drift.tally import Tally, tallied
 
+EMBEDDING = "embedding"
 SCHEMA = {
     "column": pl.String,
     "kind": pl.String,
@@ -44,6 +46,7 @@ SCHEMA = {
     "words": pl.String,
     "cramers_v": pl.Float64,
     "limit": pl.Float64,
+    "effect": pl.Float64,
 }
 
 
@@ -92,8 +95,9 @@ def drift_numbers(
         `null_share`, `null_share_change` (current minus reference), `new_category_share` (rows of
         categories that the reference does not name, beyond its own share of those; text only),
         `drifted`, `words` that say why a column could not be measured or judged, or has drifted
-        for another reason than its psi, `cramers_v` (text only) and `limit`, the psi from which
-        the column has drifted: the declared one, raised by what chance does to so few rows.
+        for another reason than its psi, `cramers_v` (text only), `limit`, the psi from which
+        the column has drifted: the declared one, raised by what chance does to so few rows, and
+        `effect`, which is of embeddings only (`embedding_numbers`).
     """
     spec = spec or Drift()
     rows = frame.lazy().collect()
@@ -159,7 +163,7 @@ def _apart(joint: Multivariate, left: Floats, rows: int, spec: Drift) -> dict[st
 
 def _row(name: str, column: ColumnProfile, found: Tally, spec: Drift, tests: int) -> list[object]:
     if not found.rows:
-        return [name, column.kind, 0, *[None] * 6, False, "there are no rows", None, None]
+        return [name, column.kind, 0, *[None] * 6, False, "there are no rows", *[None] * 3]
     before = effects.reference_counts(column)
     psi = effects.population_stability(before, found.counts)
     limit = spec.limit(name) + noise.psi(before, found.counts, tests)
@@ -181,6 +185,7 @@ def _row(name: str, column: ColumnProfile, found: Tally, spec: Drift, tests: int
         f"not judged: fewer than {spec.min_rows} rows" if few else "; ".join(why) * drifted,
         effects.cramers_v(before, found.counts) if category else None,
         limit,
+        None,
     ]
 
 
@@ -203,4 +208,37 @@ def _reasons(column: ColumnProfile, found: Tally, spec: Drift, tests: int) -> li
 
 def _absent(name: str, column: ColumnProfile, spec: Drift, present: bool) -> list[object]:
     why = f"the column is no longer a {column.kind}" if present else "the column is missing"
-    return [name, column.kind, None, *[None] * 6, name not in spec.ignore, why, None, None]
+    return [name, column.kind, None, *[None] * 6, name not in spec.ignore, why, *[None] * 3]
+
+
+def embedding_numbers(found: EmbeddingDrift, changed: str, spec: Drift) -> pl.DataFrame:
+    """One row as those of `drift_numbers`: of what the model makes of images or texts.
+
+    Its `limit` is of `effect`, raised by chance. It has also drifted where items lie further from
+    the reference's principal components, or nearer, than `spec.joint` allows.
+
+    Args:
+        found: the distance from the reference.
+        changed: what people see of it.
+        spec: the limits.
+    """
+    limit = spec.embedding + found.chance
+    off = abs(found.ratio - 1) >= spec.joint and abs(found.ratio_z) >= noise.JOINT_Z
+    few = found.rows < spec.min_rows
+    drifted = (found.effect >= limit or off) and not few and EMBEDDING not in spec.ignore
+    words = f"what the model sees lies {found.effect:.2f} standard deviations off"
+    if off:
+        words += f", {found.ratio:.2f} times as far from what it knows"
+    words = f"{changed}: {words}" if changed else words
+    if few:
+        words = f"not judged: fewer than {spec.min_rows} rows"
+    told = dict.fromkeys(SCHEMA) | {
+        "column": EMBEDDING,
+        "kind": EMBEDDING,
+        "rows": found.rows,
+        "drifted": drifted,
+        "words": words if drifted or few else "",
+        "limit": limit,
+        "effect": found.effect,
+    }
+    return pl.DataFrame([told], schema=SCHEMA)

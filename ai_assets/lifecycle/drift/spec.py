@@ -39,6 +39,12 @@ class Drift(Section):
         "rows lie from the reference's, relative; or of the share of a column's variance that the "
         "other columns do not tell.",
     )
+    embedding: float = Field(
+        default=0.15,
+        gt=0,
+        description="Of images and texts: distance of what the model's last layer reads, in "
+        "standard deviations of an item, from which they have drifted (maximum mean discrepancy).",
+    )
     ignore: list[str] = Field(
         default_factory=list, description="Columns that are measured and never called drifted."
     )

@@ -22,6 +22,19 @@ NUMBERS = {
     "colour": "mean difference between its channels",
 }
 _OF_COLOUR = "colour"
+WAYS = {
+    "brightness": ("darker", "brighter"),
+    "contrast": ("fainter", "of more contrast"),
+    "bright_share": ("less of it bright", "more of it bright"),
+    "sharpness": ("blurred", "sharper"),
+    "grain": ("smoother", "noisier"),
+    "slant": ("leaning to the other side", "leaning to the other side"),
+    "upright": ("turned towards lying", "turned towards upright"),
+    "across": ("moved to the left", "moved to the right"),
+    "down": ("moved up", "moved down"),
+    "colour": ("paler", "more colourful"),
+}
+"""What is said of images whose number is less, and of those whose number is more."""
 _TINY = 1e-9
 
 

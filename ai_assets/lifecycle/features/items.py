@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ai_assets.lifecycle.features import image_numbers, text_numbers
-from ai_assets.lifecycle.schema.tables import ITEMS, Column, Table
+from ai_assets.lifecycle.schema.tables import ITEMS, NO_UNIT, Column, Table
 
 if TYPE_CHECKING:
     import polars as pl
 
+_WAYS = {"image": image_numbers.WAYS, "text": text_numbers.WAYS}
 _WORDS: dict[str, dict[str, str]] = {"image": {}, "text": text_numbers.WORDS}
 
 
@@ -63,10 +64,20 @@ def described_table(table: Table) -> Table:
             columns[name] = column
             continue
         for of, words in _numbers_of(column.type, column.shape).items():
-            columns[f"{name}_{of}"] = Column(type="float64", description=f"{name}: {words}")
+            told = f"{name}: {words}"
+            columns[f"{name}_{of}"] = Column(type="float64", unit=NO_UNIT, description=told)
         for of, words in _WORDS[column.type].items():
             columns[f"{name}_{of}"] = Column(type="string", description=f"{name}: {words}")
     return table.model_copy(update={"columns": columns})
+
+
+def ways(columns: Mapping[str, Column]) -> dict[str, tuple[str, str]]:
+    """Of each number about items what is said where it is less, and where it is more."""
+    return {
+        f"{name}_{of}": told
+        for name, column in items_of(columns).items()
+        for of, told in _WAYS[column.type].items()
+    }
 
 
 def _numbers_of(kind: str, shape: tuple[int, ...]) -> dict[str, str]:

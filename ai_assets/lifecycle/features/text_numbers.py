@@ -23,6 +23,20 @@ NUMBERS = {
     "damaged": "share of characters that tell of a wrong encoding",
     "ends": "whether it ends as a sentence does",
 }
+WAYS = {
+    "characters": ("shorter", "longer"),
+    "words": ("of fewer words", "of more words"),
+    "pieces_a_word": ("of commoner words", "of words that the encoder does not know"),
+    "unknown_share": ("with fewer unknown tokens", "with more unknown tokens"),
+    "capitals": ("with fewer capitals", "with more capitals"),
+    "digits": ("with fewer digits", "with more digits"),
+    "marks": ("with fewer marks", "with more marks"),
+    "not_ascii": ("with fewer characters beyond ASCII", "with more characters beyond ASCII"),
+    "damaged": ("less damaged in encoding", "damaged in encoding"),
+    "ends": ("cut off", "more often ended"),
+    "language": ("in other languages", "in other languages"),
+}
+"""What is said of texts whose number is less, and of those whose number is more."""
 WORDS = {"language": "language that it is most likely in (ISO 639-1)"}
 # What UTF-8 read as Latin-1 looks like, and what stands for what could not be read.
 _DAMAGE = frozenset("\ufffdÃÂâ€¢¤¶¥Ð")

@@ -9,6 +9,8 @@ from ai_assets.lifecycle.errors import did_you_mean
 ColumnType = Literal["string", "int64", "float64", "bool", "datetime", "date", "image", "text"]
 ITEMS = ("image", "text")
 """Types whose values a model reads as a whole: pictures and language."""
+NO_UNIT = "1"
+"""Unit of numbers without one, which nobody converts: what is told of an image or a text."""
 _TOKENS = 64
 
 

@@ -4,7 +4,7 @@ import math
 
 import polars as pl
 
-from ai_assets.lifecycle.drift.numbers import JointDrift, drift_numbers
+from ai_assets.lifecycle.drift.numbers import EMBEDDING, JointDrift, drift_numbers
 from ai_assets.lifecycle.drift.spec import Drift
 from ai_assets.lifecycle.schema.scores import SCORED
 from ai_assets.lifecycle.schema.tables import Table
@@ -143,6 +143,8 @@ def _rows(numbers: pl.DataFrame) -> list[dict]:
 def _drifted(row: dict, subject: str, drift: Drift) -> Evidence:
     """A drifted column in words; a column without numbers is one that is gone."""
     kind = "column" if "." in subject else ("score" if subject in SCORED else "feature")
+    if row["kind"] == EMBEDDING:
+        return _far(row, subject)
     psi = row["psi"]
     limit = float(row.get("limit") or drift.limit(row["column"]))
     if psi is None or not math.isfinite(psi):
@@ -153,3 +155,10 @@ def _drifted(row: dict, subject: str, drift: Drift) -> Evidence:
         words = f"{subject} drifted: {row['words']}"
     severity = max(0.5, beyond(psi, limit))
     return Evidence("covariate_drift", kind, subject, psi, limit, words, severity)
+
+
+def _far(row: dict, subject: str) -> Evidence:
+    """What the model makes of items lies elsewhere."""
+    effect, limit = float(row["effect"]), float(row["limit"])
+    severity = max(0.5, beyond(effect, limit))
+    return Evidence("covariate_drift", "feature", subject, effect, limit, row["words"], severity)

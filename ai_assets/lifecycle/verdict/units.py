@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from ai_assets.lifecycle.schema.tables import Column, Table
+from ai_assets.lifecycle.schema.tables import NO_UNIT, Column, Table
 from ai_assets.lifecycle.verdict.evidence import Evidence, beyond
 from ai_assets.lifecycle.verdict.relations import BROKEN, KEPT, Relation, residuals
 from ai_assets.lifecycle.verdict.sketch import (
@@ -155,6 +155,8 @@ def unit_evidence(
     for name, sketch in reference.numbers.items():
         if name not in frame.columns or not frame[name].dtype.is_numeric():
             continue
+        if table.columns[name].unit == NO_UNIT:
+            continue
         fit = best_fit(frame[name], sketch, table.columns[name], spec)
         if fit is not None:
             found.append(_by_distribution(name, fit, spec))
@@ -263,7 +265,7 @@ def _mended(
     best: tuple[float, Evidence] | None = None
     for name, relation in reference.relations.items():
         rows = residuals(frame, name, relation)
-        if rows.height < spec.min_rows:
+        if rows.height < spec.min_rows or table.columns[name].unit == NO_UNIT:
             continue
         share, mended, conversion = _mend(rows, relation, table.columns[name])
         excess = share - relation.broken
