@@ -5,6 +5,7 @@ import pytest
 
 from ai_assets.lifecycle.errors import DeclarationError
 from ai_assets.lifecycle.learners import get_family
+from ai_assets.lifecycle.learners.linear import Linear
 from ai_assets.lifecycle.training import tuning
 from ai_assets.lifecycle.training.fitting import fit_model, refit_model, weighted
 from ai_assets.lifecycle.training.metrics import metric_value
@@ -133,6 +134,43 @@ def test_the_best_trial_says_what_it_thinks_of_rows_it_did_not_learn_from():
         for rows in (np.arange(300, 450), np.arange(450, 600))
     ]
     assert np.mean(losses) == pytest.approx(study.value)
+
+
+def test_the_defaults_stay_unless_a_set_is_clearly_better():
+    best = tune("linear", DATA, TIMES, training=spec(), task="binary")
+    kept = tune("linear", DATA, TIMES, training=spec(rule="clearly_better"), task="binary")
+    assert best.value < best.default_value  # by a little, on these 300 rows
+    assert best.params != kept.params == {"c": 0.1}
+    assert kept.trials.equals(best.trials)
+    assert kept.value == kept.default_value == best.default_value
+    alone = tune("linear", DATA, TIMES, training=spec(trials=1), task="binary")
+    assert (kept.predicted == alone.predicted).all()
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "roc_auc"])
+def test_a_set_that_is_clearly_better_replaces_the_defaults(metric, monkeypatch):
+    monkeypatch.setattr(Linear, "defaults", lambda self: {"c": 1e-4})
+    training = spec(rule="clearly_better", trials=6).model_copy(update={"metric": metric})
+    study = tune("linear", DATA, TIMES, training=training, task="binary")
+    values = study.trials.filter(state="complete")["value"]
+    assert study.params["c"] > 1e-4
+    assert study.value == (values.min() if metric == "log_loss" else values.max())
+
+
+def test_days_are_drawn_whole_to_say_what_is_clear(monkeypatch):
+    given = []
+
+    def interval(y, *others):
+        given.append((len(y), others[-1]))
+        return -0.1, 0.1
+
+    monkeypatch.setattr(tuning, "difference_interval", interval)
+    times = np.datetime64("2013-01-01T00:00") + np.arange(600).astype("timedelta64[h]")
+    for when in (times, TIMES):
+        tune("linear", DATA, when, training=spec(rule="clearly_better"), task="binary")
+    assert [rows for rows, _ in given] == [300, 300]
+    assert (given[0][1] == times[300:].astype("datetime64[D]")).all()
+    assert given[1][1] is None
 
 
 def test_declared_parameters_are_not_searched():

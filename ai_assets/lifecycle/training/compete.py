@@ -7,15 +7,13 @@ import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.errors import DataError
-from ai_assets.lifecycle.evaluation.bootstrap import paired_difference
 from ai_assets.lifecycle.learners.base import Task
 from ai_assets.lifecycle.learners.blend import FAMILY as BLEND
 from ai_assets.lifecycle.schema.calibration import Method
 from ai_assets.lifecycle.training.blending import blend_weights, pool_of
 from ai_assets.lifecycle.training.calibration import fit_calibration
-from ai_assets.lifecycle.training.metrics import fold, metric_value, per_row, sign
-
-RESAMPLES = 200
+from ai_assets.lifecycle.training.differences import difference_interval
+from ai_assets.lifecycle.training.metrics import metric_value, sign
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def compete(
     ranked = sorted(values, key=lambda name: sign(metric) * values[name])
 
     def against(name: str, best: str) -> dict[str, Any]:
-        low, high = _interval(y, answers[name], answers[best], metric, task, seed)
+        low, high = difference_interval(y, answers[name], answers[best], metric, task, seed)
         row = {"family": name, "value": values[name], "difference": values[name] - values[best]}
         return row | {"low": low, "high": high, "clear": low > 0 or high < 0}
 
@@ -99,24 +97,6 @@ def compete(
     schema |= {"low": pl.Float64, "high": pl.Float64, "clear": pl.Boolean}
     table = pl.DataFrame(rows, schema=schema)
     return Competition(table, winner, weights[winner], _why(table, metric, winner, len(y)))
-
-
-def _interval(
-    y: np.ndarray, one: np.ndarray, best: np.ndarray, metric: str, task: Task, seed: int
-) -> tuple[float, float]:
-    if task != "regression":
-        found = paired_difference(y, one, best, metric, seed=seed, resamples=RESAMPLES)
-        if found.low is None or found.high is None:
-            raise DataError(f"the interval of {metric} cannot be had: {found.words}.")
-        return found.low, found.high
-    parts = [per_row(metric, y, predicted) for predicted in (one, best)]
-    random = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(RESAMPLES):
-        rows = random.integers(0, len(y), len(y))
-        drawn.append(fold(metric, parts[0][rows].mean()) - fold(metric, parts[1][rows].mean()))
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def _why(table: pl.DataFrame, metric: str, winner: str, rows: int) -> str:

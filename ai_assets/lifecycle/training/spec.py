@@ -62,6 +62,13 @@ class Tune(Section):
         "up after a fold where it is worse than the median so far; with one fold, from the sixth "
         "set on, where its loss improves no more and is worse than the median at that step.",
     )
+    rule: Literal["best", "clearly_better"] = Field(
+        "best",
+        description="Which set is taken. best: the best on the held-out rows. clearly_better: the "
+        "family's own parameters, unless the best of the search is better than them by more than "
+        "chance, judged by drawing whole days where there are ten of them. The rows of a day share "
+        "its luck, so on few weeks the best of many sets is often the luckiest.",
+    )
     refresh: int = Field(
         1,
         ge=1,

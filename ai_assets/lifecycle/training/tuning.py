@@ -13,6 +13,7 @@ from ai_assets.lifecycle.errors import UserError
 from ai_assets.lifecycle.learners.base import Dataset, OnStep, Task
 from ai_assets.lifecycle.schema.durations import format_duration
 from ai_assets.lifecycle.training.cross_validation import Fold, make_folds
+from ai_assets.lifecycle.training.differences import days_of, difference_interval
 from ai_assets.lifecycle.training.fitting import declared_family, learnable
 from ai_assets.lifecycle.training.metrics import metric_value, sign
 from ai_assets.lifecycle.training.spec import Training
@@ -43,13 +44,13 @@ class Study:
     Attributes:
         family: Name of the family.
         metric: Name of the metric that decided.
-        params: The best parameters.
+        params: The parameters that were taken: the best, or what `tune.rule` kept in their place.
         value: Their mean metric over the folds.
         default_value: The same of the family's defaults, the first trial.
         trials: A row a trial: `trial`, `state` (complete, pruned), `value` (mean of its folds; null
             where it was given up within the first), `folds`, `params` (JSON).
         held_out: Positions [n] in `train` of the rows that the folds judged by.
-        predicted: What the best parameters, fitted on the rows before, say of those rows [n, K].
+        predicted: What these parameters, fitted on the rows before, say of those rows [n, K].
         rows: Number of rows that were tuned on.
         seconds: How long the search took. The only field that differs between two runs.
     """
@@ -83,7 +84,8 @@ def tune(
     A trial is judged by the mean metric over the folds and given up after a fold when it is worse
     than the median of the trials before it. With one fold alone the loss at the learner's steps
     decides, from the sixth trial on, and only where it improves no more: small learning rates are
-    behind early and ahead in the end.
+    behind early and ahead in the end. Under `tune.rule: clearly_better` the best trial wins only
+    where it is clearly better than the defaults, as a blend must be than its best family.
 
     Args:
         family: name of the family.
@@ -109,7 +111,8 @@ def tune(
     kept = tuning_rows(times, ids, training.tune.max_rows)
     folds = make_folds(None if times is None else times[kept], ids[kept], training.tune.folds)
     metric = training.metric_for(task)
-    judge = _Judge(family, train.take(kept), folds, training, task, metric, started)
+    days = days_of(None if times is None else times[kept])
+    judge = _Judge(family, train.take(kept), folds, training, task, metric, started, days)
 
     def report(_: Any, trial: Any) -> None:
         if on_trial is not None:
@@ -117,16 +120,19 @@ def tune(
 
     study = _search(judge, seed, training.tune.trials, report)
     # Optuna's parameters lack what the space does not vary; the trial's own are complete.
-    best = study.best_trial
+    number = study.best_trial.number
+    if training.tune.rule == "clearly_better" and not judge.is_clear(number):
+        number = 0
+    taken = study.trials[number]
     return Study(
         family=family,
         metric=metric,
-        params=best.user_attrs["params"],
-        value=sign(metric) * best.value,
+        params=taken.user_attrs["params"],
+        value=sign(metric) * taken.value,
         default_value=sign(metric) * study.trials[0].value,
         trials=_trials_frame(study.trials),
         held_out=np.concatenate([kept[judged] for _, judged in folds]),
-        predicted=np.concatenate(judge.predicted[best.number]),
+        predicted=np.concatenate(judge.predicted[number]),
         rows=len(kept),
         seconds=time.monotonic() - started,
     )
@@ -152,6 +158,7 @@ class _Judge:
         task: Task,
         metric: str,
         started: float,
+        days: np.ndarray | None,
     ) -> None:
         self.learner = declared_family(family, training)
         self.given = training.parameters.get(family, {})
@@ -160,6 +167,8 @@ class _Judge:
         self.folds = [
             (learnable(data.take(a), family, training, task), data.take(b)) for a, b in folds
         ]
+        held_out = np.concatenate([b for _, b in folds])
+        self.y, self.days = data.y[held_out], None if days is None else days[held_out]
 
     def __call__(self, trial: Any) -> float:
         import optuna
@@ -207,6 +216,16 @@ class _Judge:
                 raise optuna.TrialPruned
 
         return on_step
+
+    def is_clear(self, trial: int) -> bool:
+        """Whether a complete trial is better than the first one by more than chance."""
+        if trial == 0:
+            return False
+        ours, defaults = (np.concatenate(self.predicted[number]) for number in (trial, 0))
+        low, high = difference_interval(
+            self.y, ours, defaults, self.metric, self.task, self.training.seed, self.days
+        )
+        return high < 0 if sign(self.metric) > 0 else low > 0
 
     def check_time(self, trial: int) -> None:
         limit = self.training.tune.timeout
