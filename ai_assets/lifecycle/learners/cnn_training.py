@@ -188,7 +188,9 @@ class _Loop:
         parts: dict[str, dict[str, Any]] = {}
         for name, value in kept.tensors.items():
             part, _, key = name.partition("/")
-            parts.setdefault(part, {})[key] = value.to(self.where)
+            # The optimizer itself knows which of its numbers belong on the device.
+            own = part.startswith("optimizer.")
+            parts.setdefault(part, {})[key] = value if own else value.to(self.where)
         self.layers.load_state_dict(parts["layers"])
         self.average, self.kept = parts["average"], parts.get("kept")
         state = self.optimizer.state_dict()
