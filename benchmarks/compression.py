@@ -2,7 +2,7 @@
 
 Images: networks of several sizes are fitted on each of five folds of the digits. The original is
 the smallest whose accuracy over the folds is within half a point of the best one's. On each fold
-the pipeline's own search compresses it within digit_reading's budget, as told by validation rows;
+the pipeline's own search compresses it within the default budget, as told by validation rows;
 test rows then judge both. The other side is a model of the compressed one's size, in bytes, trained
 directly: by the labels, for as many epochs.
 """
@@ -35,7 +35,7 @@ from ai_assets.lifecycle.learners.cnn_training import Course, train_cnn
 
 TRIED = tuple({"width": width, "blocks": blocks} for width in (16, 24, 32) for blocks in (1, 2))
 """Sizes of the residual network that its search space holds."""
-BUDGET = Compression(max_metric_loss=0.02)
+BUDGET = Compression()
 WITHIN = 0.005
 SMALLER, FASTER, MOST_LOST = 8.0, 3.0, 0.005
 ROUNDS, REPEATS = 9, 1000

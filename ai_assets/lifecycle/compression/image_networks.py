@@ -18,7 +18,7 @@ from ai_assets.lifecycle.learners.cnn import CnnModel
 from ai_assets.lifecycle.learners.cnn_network import Architecture, Weights
 
 STUDENT = "student"
-STUDENT_WIDTHS = (8, 16, 24, 32)
+STUDENT_WIDTHS = (8, 16, 24, 32, 40)
 """Channels of the first layer of each student that is tried, the smallest first."""
 STUDENT_EPOCHS = 60
 LAST_SIDE = 3
