@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from ai_assets.lifecycle.compression.spec import Compression
 from ai_assets.lifecycle.drift.spec import Drift
 from ai_assets.lifecycle.errors import DeclarationError, did_you_mean, must_be
+from ai_assets.lifecycle.evaluation.spec import Withstands
 from ai_assets.lifecycle.gate.spec import Gate
 from ai_assets.lifecycle.learners import FAMILIES_OF, allowed_families
 from ai_assets.lifecycle.naming import AssetName, check_product_name
@@ -167,6 +168,10 @@ class ItemDeclaration(TabularDeclaration):
     features: str | None = Field(
         None,
         description="File with the feature query, beside the YAML. Default: the item as it is.",
+    )
+    robustness: Withstands = Field(
+        default_factory=Withstands,
+        description="What the model must withstand; a check warns where it does not.",
     )
 
     @model_validator(mode="after")

@@ -1,5 +1,6 @@
 """evaluation: how good what is served is, on test rows that served nothing else."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from ai_assets.serving.bundle import Bundle
 from ai_assets.serving.scoring import Scorer
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
-from ai_assets.stages.declared.learning import BETTER_THAN_BASE_RATE
+from ai_assets.stages.declared.learning import BETTER_THAN_BASE_RATE, WITHSTANDS, answers_of_items
+from ai_assets.stages.evaluation_items import ItemScorer, item_findings
 from ai_assets.stages.learnable import learned_partitions
 from ai_assets.stages.training_data import (
     TrainingData,
@@ -47,6 +49,7 @@ def evaluate_served(run: StageRun) -> Outcome:
         lambda folder: _write(folder / "evaluation.json", evaluation),
     )
     refit = run.product.declaration.training.refit
+    of_items, withstood = _of_items(run, data, decision)
     return Outcome(
         version,
         {
@@ -54,13 +57,14 @@ def evaluate_served(run: StageRun) -> Outcome:
             "slices": shown.table(evaluation.slices),
             **({"classes": shown.table(evaluation.classes)} if evaluation.classes.height else {}),
             **_pictures(run, y, p, decision),
+            **of_items,
             **shown.numbers(evaluation.values()),
             "rows": evaluation.rows,
             "judged": "the twin of the served model that did not see the test rows"
             if refit == "full"
             else "what is served",
         },
-        {BETTER_THAN_BASE_RATE.name: better_than_base_rate(evaluation)},
+        {BETTER_THAN_BASE_RATE.name: better_than_base_rate(evaluation), **withstood},
     )
 
 
@@ -70,10 +74,15 @@ def scores_of_test_rows(run: StageRun, data: TrainingData) -> tuple[np.ndarray, 
     Scores are P(positive) [n], or of several classes [n, K].
     """
     test = data.split("test")
+    return test.y, judged(run)(test.x)
+
+
+def judged(run: StageRun) -> Callable[[np.ndarray], np.ndarray]:
+    """The graph that is judged: from rows of the matrix [n, F] to calibrated scores."""
     folder = artifact(run, "compressed_model")
     session = open_session((folder / "judged.onnx").read_bytes())
     calibration = Calibration.from_json((folder / "calibration.json").read_text())
-    return test.y, squeezed(calibration.apply(run_session(session, test.x)))
+    return lambda x: squeezed(calibration.apply(run_session(session, x)))
 
 
 def scores_of(bundle: Bundle, features: pl.DataFrame) -> np.ndarray:
@@ -108,6 +117,19 @@ def better_than_base_rate(evaluation: Evaluation) -> Finding:
     always = "the classes' shares" if positives is None else f"{positives / evaluation.rows:.1%}"
     words = f"log loss {loss:.4f}; always answering {always} would have {base:.4f}"
     return Finding(loss < base, words, {"log_loss": loss, "base_rate_log_loss": base})
+
+
+def _of_items(
+    run: StageRun, data: TrainingData, decision: Decision
+) -> tuple[dict[str, Any], dict[str, Finding]]:
+    """What is shown and found of a product whose model reads an item as a whole."""
+    declared = answers_of_items(run.product)
+    if declared is None:
+        return {}, {}
+    scorer = ItemScorer(judged(run), data, decision, declared.item)
+    column = run.product.request_table.columns[declared.item]
+    told, finding = item_findings(run, scorer, column, declared.robustness, decision)
+    return told, {WITHSTANDS.name: finding}
 
 
 def _pictures(run: StageRun, y: np.ndarray, p: np.ndarray, decision: Decision) -> dict[str, Any]:

@@ -88,6 +88,17 @@ def word_order(text: str, level: int, random: Random) -> str:
     return " ".join(words[place] for place in sorted(places, key=places.__getitem__))
 
 
+def slipped(text: str, random: Random) -> str:
+    """The text with one slip, at a letter by chance; one without letters stays."""
+    letters = [place for place, character in enumerate(text) if character.isalpha()]
+    if not letters:
+        return text
+    place = random.choice(letters)
+    before = list(text[:place])
+    typed = _slip(text[place], random.randrange(4), before, random)
+    return normal_text("".join(before) + typed + text[place + 1 :]) or text
+
+
 def _slip(character: str, kind: int, before: list[str], random: Random) -> str:
     """What is typed for a letter; the one before may change with it."""
     if kind == 0 and before and before[-1].isalpha():

@@ -1,6 +1,6 @@
 """From the features to a model that is judged."""
 
-from ai_assets.lifecycle.product import Product
+from ai_assets.lifecycle.product import ItemDeclaration, Product
 from ai_assets.stages.binding import Guard, Stage, Upstream
 from ai_assets.stages.work import work
 
@@ -131,8 +131,25 @@ BETTER_THAN_BASE_RATE = Guard(
 )
 
 
+WITHSTANDS = Guard(
+    "withstands_corruption",
+    "Accuracy under corruptions and under an adversary is at least as declared; without a limit "
+    "it is told.",
+)
+
+
+def answers_of_items(product: Product) -> ItemDeclaration | None:
+    """The declaration of a product that tells classes of pictures or texts apart; else None."""
+    declared = product.declaration
+    if isinstance(declared, ItemDeclaration) and declared.label.task != "regression":
+        return declared
+    return None
+
+
 def evaluation_stage(product: Product) -> Stage:
     """The stage that judges the compressed model on test rows."""
+    of_items = answers_of_items(product)
+    robustness = of_items.robustness.model_dump_json() if of_items else ""
     return Stage(
         stage="evaluation",
         asset="evaluation",
@@ -141,9 +158,9 @@ def evaluation_stage(product: Product) -> Stage:
         compute=work("evaluation:evaluate_served"),
         kinds=frozenset({"python", "mlflow"}),
         upstream=[Upstream("compressed_model"), Upstream("model"), Upstream("training_set")],
-        guards=[BETTER_THAN_BASE_RATE],
-        code=("evaluation",),
-        settings=",".join(product.declaration.slices),
+        guards=[BETTER_THAN_BASE_RATE, *([WITHSTANDS] if of_items else [])],
+        code=("evaluation", *(["corruptions"] if of_items else [])),
+        settings=",".join(product.declaration.slices) + robustness,
     )
 
 

@@ -1,0 +1,206 @@
+"""evaluation, of pictures and texts: what is mistaken, and what the served graph withstands."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ai_assets.lifecycle.evaluation import attacks, plots, plots_of_items
+from ai_assets.lifecycle.evaluation.mistakes import frequent, surest
+from ai_assets.lifecycle.evaluation.plots_of_items import Mistake
+from ai_assets.lifecycle.evaluation.robustness import (
+    MOST_ROWS,
+    Robustness,
+    chosen,
+    measure_robustness,
+)
+from ai_assets.lifecycle.evaluation.spec import Withstands
+from ai_assets.lifecycle.features.encoding import EncodedColumn
+from ai_assets.lifecycle.schema.decision import Decision
+from ai_assets.lifecycle.schema.tables import Column
+from ai_assets.stages import shown
+from ai_assets.stages.binding import Finding, StageRun
+from ai_assets.stages.training_data import TrainingData
+
+_ATTACKED = {"image": 100, "text": 30}
+_MOST_PIXELS = 64 * 64
+"""An adversary without gradients needs many answers a pixel."""
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """Accuracy that remains under an adversary.
+
+    Attributes:
+        rows: how many items it was tried on.
+        clean: accuracy on them as they are.
+        remains: accuracy by the name of what the adversary does.
+        words: what it may do.
+    """
+
+    rows: int
+    clean: float
+    remains: Mapping[str, float]
+    words: str
+
+
+class ItemScorer:
+    """Scores test rows whose item was changed, by the graph that is judged.
+
+    Args:
+        score: from rows of the matrix to P(positive) [n] or probabilities [n, K].
+        data: the training set, whose test rows are looked at.
+        decision: how scores become answers.
+        name: the column of the items.
+    """
+
+    def __init__(self, score: Any, data: TrainingData, decision: Decision, name: str) -> None:
+        self._score, self._decision = score, decision
+        test = data.split("test")
+        self.x, self.y = test.x, test.y.astype(np.int64)
+        self.items: list[Any] = data.frame("test")[name].to_list()
+        places = zip(data.encoding.places, data.encoding.columns, strict=True)
+        self.place, self.column = next((p, c) for p, c in places if c.name == name)
+
+    def of_items(self, items: Sequence[Any], rows: np.ndarray) -> np.ndarray:
+        """Probabilities [n, K] of these test rows with these items."""
+        return self.of_values(_encoded(self.column, items), rows)
+
+    def of_values(self, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """The same with the item as the matrix has it, float32 [n, width]."""
+        x = self.x[rows].copy()
+        x[:, self.place] = values
+        found: np.ndarray = self._score(x)
+        return np.column_stack([1 - found, found]) if found.ndim == 1 else found
+
+    def answers(self, probabilities: np.ndarray) -> np.ndarray:
+        """Numbers [n] of the answers."""
+        if self._decision.task == "binary":
+            found: np.ndarray = (probabilities[:, 1] >= self._decision.threshold).astype(np.int64)
+            return found
+        return probabilities.argmax(axis=1)
+
+
+def item_findings(
+    run: StageRun, scorer: ItemScorer, column: Column, limits: Withstands, decision: Decision
+) -> tuple[dict[str, Any], Finding]:
+    """What evaluation shows of items, and whether they withstand what is declared."""
+    seed = run.product.declaration.training.seed
+    robust = robustness_of(scorer, column, seed)
+    run.say(f"accuracy {robust.mean:.3f} under corruptions; looking for an adversary's changes")
+    attacked = attacked_by(scorer, limits.epsilon, seed)
+    everything = np.arange(len(scorer.y))
+    probabilities = scorer.of_items(scorer.items, everything)
+    told = (scorer.items, scorer.y, probabilities, scorer.answers(probabilities), decision.classes)
+    shown_of = _pictured if column.type == "image" else _listed
+    worst = {
+        f"attacked/{name}": value for name, value in (attacked.remains if attacked else {}).items()
+    }
+    return {
+        "mistakes": shown_of(frequent(*told), column, "Most frequent mistakes"),
+        "surest_mistakes": shown_of(surest(*told), column, "Mistakes it is surest of"),
+        "robustness": shown.table(robust.table(), digits=3),
+        "robustness_curve": shown.markdown(
+            plots.as_markdown_image(plots_of_items.robustness(robust), "robustness")
+        ),
+        **shown.numbers({"corrupted/mean": robust.mean, "corrupted/clean": robust.clean, **worst}),
+    }, withstands(robust, attacked, limits)
+
+
+def robustness_of(scorer: ItemScorer, column: Column, seed: int) -> Robustness:
+    """Accuracy of the test rows' items under corruptions."""
+    there = np.flatnonzero([item is not None for item in scorer.items])
+    some = there[chosen(len(there), MOST_ROWS[column.type], seed)]
+    given = [scorer.items[place] for place in some]
+
+    def answers(items: Sequence[Any]) -> np.ndarray:
+        return scorer.answers(scorer.of_items(items, some))
+
+    return measure_robustness(answers, given, scorer.y[some], column, seed)
+
+
+def attacked_by(scorer: ItemScorer, epsilon: float, seed: int) -> Attacked | None:
+    """Accuracy that remains of items that an adversary changes; None where none was tried."""
+    kind = scorer.column.kind
+    if kind == "image" and scorer.column.width > _MOST_PIXELS:
+        return None
+    there = np.flatnonzero([item is not None for item in scorer.items])
+    some = there[chosen(len(there), _ATTACKED[kind], seed)]
+    y, items = scorer.y[some], [scorer.items[place] for place in some]
+    clean = _right(scorer, scorer.of_items(items, some), y)
+    if kind == "text":
+
+        def of_texts(texts: Sequence[str], rows: np.ndarray) -> np.ndarray:
+            return attacks.margin_loss(scorer.of_items(texts, some[rows]), y[rows])
+
+        changed = attacks.mistyped(items, of_texts, seed)
+        remains = {"typos": _right(scorer, scorer.of_items(changed, some), y)}
+        return Attacked(len(some), clean, remains, "up to 3 slips of the keyboard, the worst found")
+
+    def loss(values: np.ndarray) -> np.ndarray:
+        return attacks.margin_loss(scorer.of_values(values, some), y)
+
+    x = _encoded(scorer.column, items)
+    moved = {
+        "fgsm": attacks.fgsm(x, attacks.estimated_gradient(loss, seed), epsilon),
+        "pgd": attacks.pgd(x, attacks.estimated_gradient(loss, seed), loss, epsilon),
+    }
+    remains = {name: _right(scorer, scorer.of_values(v, some), y) for name, v in moved.items()}
+    words = f"each pixel moved by up to {epsilon:g} of white; gradients estimated from answers"
+    return Attacked(len(some), clean, remains, words)
+
+
+def withstands(robust: Robustness, attacked: Attacked | None, limits: Withstands) -> Finding:
+    """Whether accuracy under corruptions and under an adversary is as declared; it warns."""
+    least = robust.worst.replace("_", " ")
+    average = f"on average {robust.mean:.3f} under corruptions (least under {least})"
+    words = [f"Accuracy {robust.clean:.3f}, {average}"]
+    low = _below(robust.mean, limits.min_corrupted)
+    remains = None
+    if attacked is not None:
+        remains = min(attacked.remains.values())
+        words.append(
+            f"{remains:.3f} of {attacked.clean:.3f} remains under an adversary ({attacked.words})"
+        )
+        low = low or _below(remains, limits.min_attacked)
+    else:
+        words.append("no adversary was tried: the pictures are too large to do it by answers alone")
+    declared = {
+        "min_corrupted": limits.min_corrupted,
+        "min_attacked": limits.min_attacked,
+    }
+    asked = [f"{name} {value:g}" for name, value in declared.items() if value is not None]
+    words.append(f"declared: {', '.join(asked)}" if asked else "no limit is declared")
+    metadata = {"corrupted": robust.mean, **({} if remains is None else {"attacked": remains})}
+    return Finding(not low, "; ".join(words) + ".", metadata, warn=True)
+
+
+def _below(value: float, limit: float | None) -> bool:
+    return limit is not None and value < limit
+
+
+def _right(scorer: ItemScorer, probabilities: np.ndarray, y: np.ndarray) -> float:
+    return float(np.mean(scorer.answers(probabilities) == y))
+
+
+def _encoded(column: EncodedColumn, items: Sequence[Any]) -> np.ndarray:
+    kind = pl.Binary if column.kind == "image" else pl.String
+    return column.encode(pl.Series(column.name, list(items), kind))
+
+
+def _pictured(found: Sequence[Mistake], column: Column, title: str) -> Any:
+    if column.personal:
+        return shown.markdown(f"{title}: the pictures are personal data")
+    picture = plots_of_items.mistakes(found, column.shape, title)
+    return shown.markdown(plots.as_markdown_image(picture, title))
+
+
+def _listed(found: Sequence[Mistake], column: Column, title: str) -> Any:
+    rows = [
+        {"text": m.item, "is": m.actual, "answered": m.answered, "sure": m.probability, "of": m.of}
+        for m in found
+        if not column.personal
+    ]
+    return shown.table(pl.DataFrame(rows)) if rows else shown.markdown(f"{title}: none to show")
