@@ -1,10 +1,17 @@
 """Partitions of a table on their way into the lake: files now, one commit for all at the end."""
 
+from concurrent.futures import ThreadPoolExecutor
+
+import polars as pl
+
 from ai_assets.lifecycle.cleaning.identity import Digest
 from ai_assets.lifecycle.naming import AssetName
 from ai_assets.resources import delta
 from ai_assets.resources.batches import Rows, batches
 from ai_assets.resources.lake import TableVersion
+
+# Of fewer rows both are done before a thread is awake.
+ROWS_WORTH_A_THREAD = 5_000
 
 
 class Replacement:
@@ -21,13 +28,24 @@ class Replacement:
         self._keys, self._admit = keys, admit
         self._files = delta.DataFiles(uri, options, keys)
         self._digests = {key: Digest() for key in keys}
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="lake")
 
     def add(self, key: str, rows: Rows) -> None:
         """Append rows to a partition; a lazy frame or an iterator is never held as a whole."""
         for batch in batches(rows):
-            stored = delta.storable(batch, self._name.path)
-            self._files.write(key, stored)
-            self._digests[key].add(stored)
+            self._add(key, delta.storable(batch, self._name.path))
+
+    def _add(self, key: str, rows: pl.DataFrame) -> None:
+        """Write and digest rows, one beside the other where they are many."""
+        if rows.height < ROWS_WORTH_A_THREAD:
+            self._files.write(key, rows)
+            self._digests[key].add(rows)
+            return
+        written = self._beside.submit(self._files.write, key, rows)
+        try:
+            self._digests[key].add(rows)
+        finally:
+            written.result()
 
     def commit(self) -> dict[str, TableVersion]:
         """Make what was added the content of all the partitions, in one commit.
@@ -35,6 +53,7 @@ class Replacement:
         Raises:
             DataError: the columns differ from those of the table, or there is no column at all.
         """
+        self._beside.shutdown()
         written = self._files.finish(self._name.path)
         content = {key: (d.rows, d.hexdigest()) for key, d in self._digests.items()}
         metadata = {key: {"rows": rows, "digest": said} for key, (rows, said) in content.items()}

@@ -4,13 +4,16 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from ai_assets.lifecycle.cleaning import CleaningCounts, clean
+from ai_assets.lifecycle.ahead import one_ahead
+from ai_assets.lifecycle.cleaning import Cleaned, CleaningCounts, clean
 from ai_assets.lifecycle.cleaning.identity import Digest
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.resources.lake import TableVersion
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.data import ACCOUNTED, WITHIN_LIMIT
+
+MANY_ROWS = 200_000
 
 
 def apply_contract(runs: Sequence[StageRun], name: str, table: Table) -> list[Outcome]:
@@ -20,14 +23,18 @@ def apply_contract(runs: Sequence[StageRun], name: str, table: Table) -> list[Ou
     raw = lake.snapshot(product.asset(f"raw/{name}"))
     good = lake.replacing(product.asset(f"cleaned/{name}"), keys)
     bad = lake.replacing(product.asset(f"rejected/{name}"), keys)
+    rows = {key: raw.scan([key]).select(pl.len()).collect().item() for key in keys}
+
+    def split(key: str) -> Cleaned:
+        return clean(raw.scan([key]), table)
+
+    # The next partition is split while one is written, if there is room for both.
+    splits = map(split, keys) if max(rows.values()) > MANY_ROWS else one_ahead(split, keys)
     seen = []
-    for key in keys:
-        rows = raw.scan([key])
-        cleaned = clean(rows, table)
+    for key, cleaned in zip(keys, splits, strict=True):
         good.add(key, cleaned.good)
         bad.add(key, cleaned.rejected)
-        raw_rows = rows.select(pl.len()).collect().item()
-        seen.append((raw_rows, cleaned.counts, cleaned.good.collect_schema()))
+        seen.append((rows[key], cleaned.counts, cleaned.good.collect_schema()))
     written, rejected = good.commit(), bad.commit()
     return [
         _kept_to_contract(written[key], rejected[key].rows, *account, table.max_rejected)
