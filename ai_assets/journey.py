@@ -23,7 +23,10 @@ from ai_assets.serving.place import state_root
 PRODUCT = "flight_delay"
 AS_OF, WATCHED = "2013-03-01", "2013-04-01"
 DATA = ("raw", "cleaned", "rejected", "labels", "features")
-MODEL = ("training_set", "tuning", "model", "compressed_model", "evaluation", "model_card")
+MODEL = (
+    "training_set", "tuning", "model", "language_model", "compressed_model", "evaluation",
+    "model_card",
+)  # fmt: skip
 WATCH = ("predictions", "drift", "drift_report", "performance", "verdict")
 RELEASE = ("bundle", "gate", "release")
 STEPS = (

@@ -19,6 +19,7 @@ from ai_assets.stages.declared.learning import (
     compressed_model_stage,
     evaluation_stage,
     family_stage,
+    language_model_stage,
     model_card_stage,
     model_stage,
     training_set_stage,
@@ -59,6 +60,8 @@ def stages_of(product: Product) -> Iterator[Stage]:
     for family in product.declaration.training.families:
         yield family_stage(product, family)
     yield model_stage(product)
+    if product.declaration.kind == "text":
+        yield language_model_stage(product)
     yield compressed_model_stage(product)
     yield evaluation_stage(product)
     yield model_card_stage(product)

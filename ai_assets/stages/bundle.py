@@ -24,8 +24,10 @@ from ai_assets.stages.declared.releasing import MAX_BYTES, SMALL, VERIFIED
 from ai_assets.stages.embedding import FILE as EMBEDDING
 from ai_assets.stages.embedding import embedding_file
 from ai_assets.stages.evaluation import scores_of_test_rows
+from ai_assets.stages.language_model import FILE as LANGUAGE
 from ai_assets.stages.learnable import WINDOW, learned_partitions
 from ai_assets.stages.monitoring import FILE, watched
+from ai_assets.stages.surprise import surprise
 from ai_assets.stages.training_data import (
     TrainingData,
     artifact,
@@ -89,6 +91,8 @@ def write_payload(
     for name in ("model.onnx", "calibration.json", "decision.json", "trees.txt"):
         if (served / name).is_file():
             shutil.copy(served / name, folder / name)
+    if product.declaration.kind == "text":
+        shutil.copy(artifact(run, "language_model") / LANGUAGE, folder)
     shutil.copy(artifact(run, "model_card") / "model_card.md", folder)
     shutil.copy(project_root() / "LICENSE", folder)
     importances = read_json(artifact(run, "model"), "importances.json")
@@ -158,7 +162,16 @@ def drift_reference(run: StageRun, data: TrainingData) -> Profile:
     if scores.ndim == 2:
         answers = run.product.declaration.answers
         watched[SCORED[1]] = [answers[code] for code in scores.argmax(axis=1)]
-    return features.with_columns(profile(pl.DataFrame(watched)))
+    told = profile(pl.DataFrame(watched))
+    if run.product.declaration.kind != "text":
+        return features.with_columns(told)
+    # Texts that were learned from surprise less than others do: test texts alone tell.
+    surprised = surprise(
+        (artifact(run, "language_model") / LANGUAGE).read_bytes(),
+        data.encoding,
+        data.features("test"),
+    )
+    return features.with_columns(told).with_columns(profile(surprised.to_frame()))
 
 
 def typical_row(

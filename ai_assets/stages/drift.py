@@ -20,6 +20,7 @@ from ai_assets.stages.declared.watching import NO_DRIFT
 from ai_assets.stages.embedding import embedding_line
 from ai_assets.stages.learnable import not_learned
 from ai_assets.stages.predictions import features_for, release_at_start
+from ai_assets.stages.surprise import with_surprise
 from ai_assets.stages.training_data import save_folder
 from ai_assets.stages.training_set import ROW_COLUMNS
 
@@ -83,7 +84,9 @@ def scored_features(run: StageRun, bundle: Bundle) -> pl.DataFrame:
     scores = run.lake.scan(run.name("predictions"), own).select(
         "_row_id", **scored_columns(run.product)
     )
-    features = described(features_for(run, bundle), run.product.request_table.columns)
+    payload = run.tools.bundles.payload(bundle.tag)
+    seen = with_surprise(payload, bundle.encoding, features_for(run, bundle))
+    features = described(seen, run.product.request_table.columns)
     return features.join(scores.collect(), on="_row_id", how="left")
 
 

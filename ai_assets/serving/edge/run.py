@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 
 def calibrated(p: np.ndarray, by: dict[str, Any]) -> np.ndarray:
@@ -24,6 +23,8 @@ def calibrated(p: np.ndarray, by: dict[str, Any]) -> np.ndarray:
 
 
 def main(folder: Path, given: str) -> None:
+    import onnxruntime as ort
+
     about = json.loads((folder / "edge.json").read_text(encoding="utf-8"))
     model = (folder / "model.onnx").read_bytes()
     if hashlib.sha256(model).hexdigest() != about["sha256"]:

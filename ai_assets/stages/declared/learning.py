@@ -78,6 +78,29 @@ def family_stage(product: Product, family: str) -> Stage:
     )
 
 
+KNOWS_THE_LANGUAGE = Guard(
+    "better_than_guessing_words",
+    "The language model's perplexity on test texts is below that of tokens' frequencies alone.",
+)
+
+
+def language_model_stage(product: Product) -> Stage:
+    """The stage that learns what comes after what in the product's texts."""
+    training = product.declaration.training
+    return Stage(
+        stage="language_model",
+        asset="language_model",
+        description="A small model of the product's own language: how much new texts surprise it "
+        "is watched as drift.",
+        compute=work("language_model:learn_language"),
+        kinds=frozenset({"pytorch", "onnx", "mlflow"}),
+        upstream=[Upstream("training_set")],
+        guards=[KNOWS_THE_LANGUAGE],
+        code=("learners",),
+        settings=training.model_dump_json(include={"seed", "threads", "device"}),
+    )
+
+
 def model_stage(product: Product) -> Stage:
     """The stage that lets the families compete."""
     training = product.declaration.training

@@ -28,6 +28,7 @@ def bundle_stage(product: Product) -> Stage:
             Upstream("evaluation"),
             Upstream("model_card"),
             Upstream("training_set"),
+            *([Upstream("language_model")] if product.declaration.kind == "text" else []),
             *(Upstream(f"cleaned/{name}", partitioned=False) for name in product.lookups),
         ],
         guards=[VERIFIED, SMALL],
