@@ -1,9 +1,14 @@
 """Text models in 8-bit integers and with fewer layers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from ai_assets.lifecycle.compression.candidates import build_candidates
 from ai_assets.lifecycle.compression.onnx_session import open_session, run_session
+from ai_assets.lifecycle.compression.recipes import Job
+from ai_assets.lifecycle.compression.spec import Compression
 from ai_assets.lifecycle.compression.text import in_int8, int8_of, with_fewer_layers
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.learners import get_family
@@ -87,3 +92,21 @@ def test_validation_stops_the_fine_tuning_of_fewer_layers(winner):
 def test_as_many_layers_as_there_are_is_not_fewer(winner, layers):
     with pytest.raises(DataError, match=f"layers must be from 1 to 2, but got {layers}"):
         with_fewer_layers(winner, topics(20), None, layers, seed=0, threads=1)
+
+
+def test_the_search_tries_int8_and_fewer_layers_from_the_fewest_on(winner):
+    train, validation = topics(60), topics(40, seed=3)
+    job = Job(winner, train, validation, Compression(), "multiclass", 0, 1, "cpu")
+
+    every = build_candidates(job)
+    enough = build_candidates(job, enough=lambda candidate: candidate.name == "layers_1")
+    alone = build_candidates(job, only="layers_1_int8")
+
+    names = ["onnx", "int8_dynamic", "layers_1", "layers_1_int8", "layers_2", "layers_2_int8"]
+    assert [candidate.name for candidate in every] == names
+    assert [candidate.name for candidate in enough] == names[:4]
+    assert every[1].onnx == in_int8(winner)
+    assert [len(c.onnx) for c in every[2:4]] < [len(c.onnx) for c in every[4:]]
+    assert [candidate.onnx for candidate in alone] == [every[3].onnx]
+    only_int8 = replace(job, spec=Compression(methods=["int8_dynamic"]))
+    assert [c.name for c in build_candidates(only_int8)] == names[:2]

@@ -11,8 +11,8 @@ WAYS: dict[str, tuple[str, ...]] = {
     "linear": (),
     "mlp": ("tree_students", "hidden_layers"),
     "cnn": ("image_networks",),
-    "probe": (),
-    "encoder": (),
+    "probe": ("text",),
+    "encoder": ("text",),
 }
 """Modules of this package by family, each with `recipes(job)`; families that are not named here
 have students made of trees."""

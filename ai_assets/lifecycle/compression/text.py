@@ -1,10 +1,13 @@
 """Text models made smaller: their matrices in 8-bit integers, and with fewer layers."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ai_assets.lifecycle.compression.recipes import Candidate, Job, Recipe
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.learners.base import Dataset
 from ai_assets.lifecycle.learners.text_model import TextModel, text_graph
@@ -27,6 +30,38 @@ TUNING: dict[str, Any] = {
     "label_smoothing": 0.0,
     "C": 30.0,
 }
+
+
+def recipes(job: Job) -> list[Recipe]:
+    """The winner in 8-bit integers; fewer layers of it, the fewest first, and those in 8 bits."""
+    assert isinstance(job.winner, TextModel)
+    winner = job.winner
+    whole = partial(_as_int8, "int8_dynamic", lambda: winner, "the winner")
+    found = [Recipe("int8_dynamic", "int8_dynamic", whole)]
+    there = winner.transformer.architecture.layers
+    for layers in sorted({there // 2, there - there // 3} - {0, there}):
+        name, about = f"layers_{layers}", f"{layers} of {there} layers that learned its answers"
+        short = cache(partial(_shortened, job, winner, layers))
+        found.append(Recipe(name, "student", partial(_as_is, name, short, about), ladder="layers"))
+        small = partial(_as_int8, f"{name}_int8", short, about)
+        found.append(Recipe(f"{name}_int8", "int8_dynamic", small, form_of=name))
+    return found
+
+
+def _shortened(job: Job, winner: TextModel, layers: int) -> TextModel:
+    return with_fewer_layers(
+        winner, job.train, job.validation, layers, seed=job.seed, threads=job.threads
+    )
+
+
+def _as_is(name: str, made: Callable[[], TextModel], about: str) -> Candidate:
+    model = made()
+    return Candidate(name, model.family, model.to_onnx(), model, about)
+
+
+def _as_int8(name: str, made: Callable[[], TextModel], about: str) -> Candidate:
+    model = made()
+    return Candidate(name, model.family, in_int8(model), None, f"{about}, in 8-bit integers")
 
 
 def in_int8(model: TextModel) -> bytes:
