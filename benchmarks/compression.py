@@ -33,8 +33,12 @@ from ai_assets.lifecycle.learners.cnn import Cnn, CnnModel
 from ai_assets.lifecycle.learners.cnn_network import Weights
 from ai_assets.lifecycle.learners.cnn_training import Course, train_cnn
 
-TRIED = tuple({"width": width, "blocks": blocks} for width in (16, 24, 32) for blocks in (1, 2))
-"""Sizes of the residual network that its search space holds."""
+TRIED = (
+    {"width": 8, "blocks": 1},
+    {"width": 16, "stages": 2},
+    *({"width": width, "blocks": blocks} for width in (16, 24, 32) for blocks in (1, 2)),
+)
+"""Sizes of the residual network: those of its search space, and some below them."""
 BUDGET = Compression()
 WITHIN = 0.005
 SMALLER, FASTER, MOST_LOST = 8.0, 3.0, 0.005

@@ -130,7 +130,7 @@ class Cnn:
     def suggest(self, trial: Any) -> dict[str, Any]:
         """Size, step, regularisation, and how far images are changed."""
         return {
-            "width": trial.suggest_categorical("width", [16, 24, 32]),
+            "width": trial.suggest_categorical("width", [8, 16, 24, 32]),
             "blocks": trial.suggest_int("blocks", 1, 2),
             "learning_rate": trial.suggest_float("learning_rate", 2e-3, 3e-2, log=True),
             "weight_decay": trial.suggest_float("weight_decay", 1e-3, 0.3, log=True),
