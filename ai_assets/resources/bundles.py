@@ -177,7 +177,10 @@ def readers(types: Iterable[str]) -> list[str]:
 
 def _types_asked(payload: Path) -> set[str]:
     """The types of the columns that a payload's requests have."""
-    table = json.loads((payload / "request.json").read_text(encoding="utf-8"))["table"]
+    file = payload / "request.json"
+    if not file.is_file():  # what is no bundle is told when it is built
+        return set()
+    table = json.loads(file.read_text(encoding="utf-8"))["table"]
     return {column["type"] for column in table["columns"].values()}
 
 

@@ -2,14 +2,17 @@
 
 import base64
 import json
+from typing import TYPE_CHECKING
 
-from ai_assets.lifecycle.schema.tables import ITEMS, Table
 from ai_assets.serving.problems import Refused
+
+if TYPE_CHECKING:
+    from ai_assets.lifecycle.schema.tables import Table
 
 _OF_TYPE = {"image": "image/", "text": "text/plain"}
 
 
-def as_json_body(body: bytes, content_type: str, table: Table) -> bytes:
+def as_json_body(body: bytes, content_type: str, table: "Table") -> bytes:
     """The body as JSON: `image/png` or `text/plain` becomes the row that has nothing else.
 
     Args:
@@ -22,7 +25,7 @@ def as_json_body(body: bytes, content_type: str, table: Table) -> bytes:
     """
     # Names of media types have no case (RFC 9110, 8.3.1).
     media = content_type.strip().lower()
-    asked = next((kind for kind in ITEMS if media.startswith(_OF_TYPE[kind])), None)
+    asked = next((kind for kind in _OF_TYPE if media.startswith(_OF_TYPE[kind])), None)
     if asked is None:
         return body
     names = [name for name, column in table.columns.items() if column.type == asked]

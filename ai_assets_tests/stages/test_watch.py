@@ -202,11 +202,11 @@ def test_a_bundle_is_believed_as_it_kept_its_own_promise_and_a_new_one_as_it_is(
     arrived = Outcomes(pl.DataFrame({"bundle": bundles}))
     asked: list[int] = []
 
-    def stub(run: StageRun, back: int) -> Outcomes:
+    def stub(run: StageRun, bundle: str, back: int) -> Outcomes:
         asked.append(back)
-        return arrived
+        return arrived.of(bundle)
 
-    monkeypatch.setattr("ai_assets.stages.performance.arrived_outcomes", stub)
+    monkeypatch.setattr("ai_assets.stages.performance.judged_outcomes", stub)
     found = newest_outcomes(shared_world.step("performance", MARCH), "new")
 
     assert found.rows.height == heard

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ai_assets.lifecycle.errors import DataError, did_you_mean, must_be
 from ai_assets.lifecycle.features.tokens import shipped_tokenizer, token_ids
-from ai_assets.lifecycle.schema.tables import ITEMS, Column
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
+
+    from ai_assets.lifecycle.schema.tables import Column
 
 FORMAT = 1
 NOT_FEATURES = ("_row_id", "_partition")
@@ -124,7 +125,7 @@ class Encoding:
     def fit(
         cls,
         frame: "pl.DataFrame",
-        items: Mapping[str, Column] | None = None,
+        items: "Mapping[str, Column] | None" = None,
         *,
         max_categories: int = 1000,
     ) -> "Encoding":
@@ -234,11 +235,13 @@ def _told(column: EncodedColumn) -> dict[str, Any]:
     return told | ({"tokenizer": column.tokenizer} if column.tokenizer else {})
 
 
-def _fit_column(values: "pl.Series", declared: Column | None, max_categories: int) -> EncodedColumn:
+def _fit_column(
+    values: "pl.Series", declared: "Column | None", max_categories: int
+) -> EncodedColumn:
     import polars as pl
 
     dtype = values.dtype
-    if declared is not None and declared.type in ITEMS:
+    if declared is not None and declared.shape:
         tokenizer = shipped_tokenizer() if declared.type == "text" else ""
         kind: Kind = "text" if declared.type == "text" else "image"
         return EncodedColumn(values.name, kind, (), declared.shape, tokenizer)

@@ -297,16 +297,15 @@ def _pieces(now: Serving, part: "Part", asked: Asked) -> list[_Piece]:
     if candidate is None or not now.is_split or (vectors and not now.encodes_alike):
         return [_Piece(everything, part, asked)]
     product, tag = candidate.bundle.product, candidate.bundle.tag
-    table = now.stable.bundle.request.table
     # Of what has no key all rows of a request go one way.
-    keyless = vectors or not table.key
+    keyless = vectors or not now.stable.bundle.request.table.key
     split = Split(tag, now.share, now.release.mode, "request" if keyless else "key")
     drawn = None
     if keyless:
         drawn = new_request_id(time.time_ns() // 1000)
         theirs = [assigned(product, tag, *prediction_ids(drawn, 1)) < split.share] * len(part)
     else:
-        keys = keys_of(part, table)
+        keys = keys_of(part, now.stable.bundle.request.table)
         theirs = [assigned(product, tag, key) < split.share for key in keys]
     roles: list[tuple[Role, list[int]]] = [
         ("stable", [row for row, own in enumerate(theirs) if not own]),
