@@ -73,11 +73,10 @@ def compress(run: StageRun) -> Outcome:
         {
             "served": choice.name,
             "why": choice.reason,
-            "candidates": shown.table(_table(measured)),
+            "candidates": shown.table(_table(measured, recipes)),
             "pareto": shown.markdown(as_markdown_image(_pareto(run, measured, choice), "Pareto")),
             **({"threshold": threshold.value, "threshold_why": threshold.why} if threshold else {}),
-            "calibration": f"{calibration.method}: {asdict(calibration)}",
-            "made": "; ".join(f"{c.name}: {c.about}" for c in recipes),
+            "calibration": str(calibration),
             **shown.numbers(
                 {
                     "size_kb": compared.size / 1e3,
@@ -92,10 +91,13 @@ def compress(run: StageRun) -> Outcome:
     )
 
 
-def _table(measured: list[Measurement]) -> pl.DataFrame:
+def _table(measured: list[Measurement], made: list[Candidate]) -> pl.DataFrame:
     """The candidates, the smallest first; `best` is what no other beats in size, time and loss."""
-    best = frontier(measured)
-    rows = [asdict(m) | {"best": m.name in best} for m in sorted(measured, key=lambda m: m.size)]
+    best, about = frontier(measured), {c.name: c.about for c in made}
+    rows = [
+        asdict(m) | {"best": m.name in best, "what": about[m.name]}
+        for m in sorted(measured, key=lambda m: m.size)
+    ]
     return pl.DataFrame(rows)
 
 

@@ -54,8 +54,7 @@ def evaluate_served(run: StageRun) -> Outcome:
         version,
         {
             "metrics": shown.table(evaluation.metrics_frame()),
-            "slices": shown.table(evaluation.slices),
-            **({"classes": shown.table(evaluation.classes)} if evaluation.classes.height else {}),
+            **_tables(slices=evaluation.slices, classes=evaluation.classes),
             **_pictures(run, y, p, decision),
             **of_items,
             **shown.numbers(evaluation.values()),
@@ -130,6 +129,11 @@ def _of_items(
     column = run.product.request_table.columns[declared.item]
     told, finding = item_findings(run, scorer, column, declared.robustness, decision)
     return told, {WITHSTANDS.name: finding}
+
+
+def _tables(**frames: pl.DataFrame) -> dict[str, Any]:
+    """Those that have rows: a product need not declare slices, and not every task has classes."""
+    return {name: shown.table(frame) for name, frame in frames.items() if frame.height}
 
 
 def _pictures(run: StageRun, y: np.ndarray, p: np.ndarray, decision: Decision) -> dict[str, Any]:

@@ -76,3 +76,18 @@ def test_a_decision_names_its_answers_and_comes_back_from_json():
     several = Decision("multiclass", classes=("a", "b", "c"))
     assert several.answers(np.array([[0.1, 0.2, 0.7]])) == ["c"]
     assert Decision("regression", classes=()).answers(np.array([[1.5]])) == [1.5]
+
+
+@pytest.mark.parametrize(
+    ("calibration", "words"),
+    [
+        (Calibration(), "none: scores are probabilities as they are"),
+        (Calibration("sigmoid", 0.91234, -0.5), "sigmoid: 0.9123 times the logit -0.5"),
+        (
+            Calibration("isotonic", points=((0.0, 0.1), (1.0, 0.9))),
+            "isotonic: steps between 2 points",
+        ),
+    ],
+)
+def test_people_read_a_calibration_in_words(calibration, words):
+    assert str(calibration) == words

@@ -33,6 +33,14 @@ class Calibration:
     intercept: float = 0.0
     points: tuple[tuple[float, float], ...] = ()
 
+    def __str__(self) -> str:
+        """In words, for people."""
+        if self.method == "none":
+            return "none: scores are probabilities as they are"
+        if self.method == "isotonic":
+            return f"isotonic: steps between {len(self.points)} points"
+        return f"sigmoid: {self.slope:.4g} times the logit {self.intercept:+.4g}"
+
     def apply(self, scores: "np.ndarray") -> "np.ndarray":
         """Calibrated probabilities, in the shape of `scores`: [n], [n, 1] or [n, K]."""
         import numpy as np
