@@ -4,7 +4,7 @@ Images: networks of several sizes are fitted on each of five folds of the digits
 the smallest whose accuracy over the folds is within half a point of the best one's. On each fold
 the pipeline's own search compresses it within the default budget, as told by validation rows;
 test rows then judge both. The other side is a model of the compressed one's size, in bytes, trained
-directly: by the labels, for as many epochs.
+directly: by the labels, for as many epochs; of a dense one and one of convolutions the better.
 """
 
 import sys
@@ -29,8 +29,9 @@ from ai_assets.lifecycle.compression.parity import budget_ok
 from ai_assets.lifecycle.compression.quantization import int8_weights
 from ai_assets.lifecycle.compression.recipes import Candidate, Job
 from ai_assets.lifecycle.compression.spec import Compression
+from ai_assets.lifecycle.learners.base import loss
 from ai_assets.lifecycle.learners.cnn import Cnn, CnnModel
-from ai_assets.lifecycle.learners.cnn_network import Weights
+from ai_assets.lifecycle.learners.cnn_network import Architecture, Weights
 from ai_assets.lifecycle.learners.cnn_training import Course, train_cnn
 
 TRIED = (
@@ -134,7 +135,8 @@ def compress(fold: Fold, model: CnnModel, sides: Sides) -> None:
     sides.count("compressed", fold.hits(answers(kept.onnx, fold)))
     direct = of_size(job, len(kept.onnx))
     sides.count("direct", fold.hits(direct.predict(fold.test.x)))
-    twin = taught_by_labels(job, image_networks.STUDENT_WIDTHS[-1])
+    same = image_networks.dense_of(model.weights.architecture, image_networks.DENSE_UNITS[1])
+    twin = taught_by_labels(job, same, image_networks.DENSE_EPOCHS)
     sides.count("twin", fold.hits(answers(int8_weights(twin.to_onnx()), fold)))
 
 
@@ -144,24 +146,32 @@ def answers(graph: bytes, fold: Fold) -> np.ndarray:
 
 
 def of_size(job: Job, size: int) -> CnnModel:
-    """The widest plain network whose graph has at most so many bytes, trained by the labels."""
-    width = max(w for w in range(4, 65) if plain_size(job, w) <= size)
-    return taught_by_labels(job, width)
+    """The largest network in floats, dense or of convolutions, that learns the labels best.
 
-
-def plain_size(job: Job, width: int) -> int:
-    """Bytes of the graph of a plain network of a width, whatever its numbers are."""
+    "Largest" by the bytes of its graph, at most those of the compressed one; validation says which
+    of the two is better.
+    """
     assert isinstance(job.winner, CnnModel)
-    architecture = image_networks.student_of(job.winner.weights.architecture, width)
+    of = job.winner.weights.architecture
+    epochs = max(image_networks.STUDENT_EPOCHS, image_networks.DENSE_EPOCHS)
+    made = []
+    for kind in (image_networks.student_of, image_networks.dense_of):
+        fits = [a for a in (kind(of, width) for width in range(4, 65)) if bytes_of(job, a) <= size]
+        made += [taught_by_labels(job, fits[-1], epochs)] if fits else []
+    validation = job.validation
+    return min(made, key=lambda m: loss(job.task, validation.y, m.predict(validation.x), None))
+
+
+def bytes_of(job: Job, architecture: Architecture) -> int:
+    """Bytes of the graph of a network, whatever its numbers are."""
+    assert isinstance(job.winner, CnnModel)
     arrays = {name: np.ones(shape, np.float32) for name, shape in architecture.tensors().items()}
     return len(replace(job.winner, weights=Weights(architecture, arrays)).to_onnx())
 
 
-def taught_by_labels(job: Job, width: int) -> CnnModel:
-    """A plain network without a teacher, for as many epochs as a student."""
+def taught_by_labels(job: Job, architecture: Architecture, epochs: int) -> CnnModel:
+    """A network without a teacher."""
     assert isinstance(job.winner, CnnModel)
-    architecture = image_networks.student_of(job.winner.weights.architecture, width)
-    epochs = image_networks.STUDENT_EPOCHS
     settings = job.winner.settings | {"epochs": epochs, "dropout": 0.0}
     course = Course("multiclass", settings, job.seed, THREADS, "cpu", patience=epochs)
     place = slice(*job.winner.place)
@@ -179,7 +189,7 @@ def show(sides: Sides, rows: int) -> None:
         print(table.agg(pl.len().alias("folds"), numbers).sort("bytes"))
     print(f"served: {', '.join(sides.names)}")
     twin = sides.hits["twin"] / rows
-    print(f"the largest student's network taught by the labels alone, 8-bit weights: {twin:.4f}")
+    print(f"the dense student's network taught by the labels alone, 8-bit weights: {twin:.4f}")
 
 
 def latencies(sides: Sides) -> tuple[float, float]:

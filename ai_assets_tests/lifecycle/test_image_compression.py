@@ -14,7 +14,16 @@ from ai_assets.lifecycle.compression.plot import frontier, pareto
 from ai_assets.lifecycle.compression.recipes import Candidate, Job, recipes_of
 from ai_assets.lifecycle.compression.spec import Compression
 from ai_assets.lifecycle.learners.cnn import CnnModel
-from ai_assets.lifecycle.learners.cnn_network import design
+from ai_assets.lifecycle.learners.cnn_graph import to_onnx
+from ai_assets.lifecycle.learners.cnn_network import (
+    Architecture,
+    Weights,
+    design,
+    forward,
+    images_of,
+    load_arrays,
+    network,
+)
 from ai_assets_tests.lifecycle.test_cnn import fit, make_images
 
 FRESH = make_images(seed=8)
@@ -28,6 +37,8 @@ def winner() -> CnnModel:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(image_networks, "STUDENT_EPOCHS", 20)
+    monkeypatch.setattr(image_networks, "DENSE_EPOCHS", 60)
+    monkeypatch.setattr(image_networks, "DENSE_UNITS", (32,))
     monkeypatch.setattr(image_networks, "TUNING_EPOCHS", 6)
     monkeypatch.setattr(image_networks, "STUDENT_WIDTHS", (8, 16))
     yield
@@ -50,6 +61,7 @@ def test_every_way_is_tried_once_and_answers_like_the_winner(winner):
 
     networks = ["student_8", "student_16", "pruned_50", "pruned_75"]
     forms = [f"{name}{form}" for name in networks for form in ("", "_int8_weights", "_int8_static")]
+    forms += ["dense_32", "dense_32_int8_weights"]
     alone = ["onnx", "int8_weights", "int8_static", "int8_dynamic", "sparse_80", "sparse_90"]
     assert sorted(made) == sorted(forms + alone)
     size = {name: len(candidate.onnx) for name, candidate in made.items()}
@@ -86,9 +98,10 @@ def test_once_a_student_is_enough_no_larger_one_is_trained_in_any_form(winner):
         return True
 
     made = build_candidates(job(winner, "student", "int8_weights"), enough=enough)
-    assert asked == ["student_8"]
+    assert asked == ["student_8", "dense_32"]
     names = [candidate.name for candidate in made]
-    assert names == ["onnx", "int8_weights", "student_8", "student_8_int8_weights"]
+    students = ["student_8", "student_8_int8_weights", "dense_32", "dense_32_int8_weights"]
+    assert names == ["onnx", "int8_weights", *students]
 
 
 def test_forms_of_what_is_not_declared_are_left_out(winner):
@@ -98,12 +111,12 @@ def test_forms_of_what_is_not_declared_are_left_out(winner):
     assert [candidate.name for candidate in only] == ["onnx", "int8_static"]
 
 
-def test_a_student_imitates_its_teacher_rather_than_wrong_labels(winner, monkeypatch):
-    monkeypatch.setattr(image_networks, "STUDENT_EPOCHS", 40)
+def test_a_student_imitates_its_teacher_rather_than_wrong_labels(winner):
     wrong = job(winner, "student")
     labels = np.random.default_rng(0).permutation(wrong.train.y)
     wrong.train.y[:] = labels
-    student = image_networks.distil(wrong, 16)
+    architecture = image_networks.student_of(winner.weights.architecture, 16)
+    student = image_networks.distil(wrong, architecture, 40)
     assert hits(student.to_onnx()) > 0.85
 
 
@@ -119,6 +132,32 @@ def test_a_student_halves_the_sides_until_little_is_left(shape, stem):
     teacher = design(shape, 5, width=16, stages=3, blocks=2, stem_stride=1)
     student = image_networks.student_of(teacher, 6)
     assert (student.stem, student.blocks, student.outputs) == (stem, (), 5)
+
+
+def test_a_dense_student_is_not_tried_where_it_is_larger_than_the_winner(winner, monkeypatch):
+    monkeypatch.setattr(image_networks, "DENSE_UNITS", (32, 10**6, 64))
+    names = [recipe.name for recipe in recipes_of(job(winner, "student"))]
+    assert [name for name in names if name.startswith("dense")] == ["dense_32"]
+
+
+def test_a_dense_layer_reads_colours_as_torch_does_wherever_the_image_lies():
+    import torch
+
+    shape, random = (8, 9, 3), np.random.default_rng(0)
+    architecture = image_networks.dense_of(Architecture(shape, (), (), 4), 5)
+    drawn = {
+        name: random.normal(scale=0.3, size=size) for name, size in architecture.tensors().items()
+    }
+    drawn["dense.norm.running_var"] = np.full(5, 4.0)
+    weights = Weights(architecture, {name: v.astype(np.float32) for name, v in drawn.items()})
+    x = random.random((6, 2 + 8 * 9 * 3), dtype=np.float32)
+    graph = to_onnx(weights, "multiclass", slice(2, 2 + 8 * 9 * 3), x.shape[1])
+    layers = network(Architecture.from_json(architecture.to_json())).eval()
+    load_arrays(layers, weights.arrays)
+    with torch.no_grad():
+        wanted = forward(layers, torch.from_numpy(images_of(x[:, 2:], shape))).softmax(1).numpy()
+    assert np.abs(run_session(open_session(graph), x) - wanted).max() < 1e-5
+    assert np.ptp(wanted, axis=0).max() > 0.1
 
 
 def measured(name: str, size: int, p50: float, loss: float) -> Measurement:

@@ -1,5 +1,6 @@
 """Smaller forms of an image network: students, pruned ones, and 8-bit ones of each."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
@@ -15,12 +16,16 @@ from ai_assets.lifecycle.compression.quantization import (
 from ai_assets.lifecycle.compression.recipes import Candidate, Job, Recipe
 from ai_assets.lifecycle.compression.spec import Method
 from ai_assets.lifecycle.learners.cnn import CnnModel
-from ai_assets.lifecycle.learners.cnn_network import Architecture, Weights
+from ai_assets.lifecycle.learners.cnn_network import DENSE, Architecture, Weights
 
 STUDENT = "student"
 STUDENT_WIDTHS = (8, 16, 24, 32, 40)
 """Channels of the first layer of each student that is tried, the smallest first."""
+DENSE_UNITS = (32, 64, 96)
+"""Units of each student that is one layer of all pixels: where images are small, the quickest."""
 STUDENT_EPOCHS = 60
+DENSE_EPOCHS = 100
+"""What convolutions know of neighbouring pixels, a dense layer learns from many changed images."""
 LAST_SIDE = 3
 """Pixels of the shorter side that a student halves down to."""
 PRUNED = (50, 75)
@@ -37,14 +42,22 @@ DYNAMIC_KINDS = ("Conv", "MatMul")
 def recipes(job: Job) -> list[Recipe]:
     """8-bit forms of the winner, students, pruned networks, and 8-bit forms of those."""
     assert isinstance(job.winner, CnnModel)
-    winner = job.winner
+    winner, architecture = job.winner, job.winner.weights.architecture
     found = _forms(job, "", lambda: winner, "the winner")
     dynamic = partial(_dynamic, job, winner)
     found.append(Recipe("int8_dynamic", "int8_dynamic", dynamic))
     for width in STUDENT_WIDTHS:
         name = f"{STUDENT}_{width}"
         about = f"a network of {width} channels at first that learned the winner's answers"
-        found += _networks(job, name, "student", partial(distil, job, width), about, STUDENT)
+        student = partial(distil, job, student_of(architecture, width), STUDENT_EPOCHS)
+        found += _networks(job, name, "student", student, about, STUDENT)
+    for units in DENSE_UNITS:
+        dense = dense_of(architecture, units)
+        if weights_in(dense) > weights_in(architecture):
+            break
+        about = f"a layer of {units} units over all pixels that learned the winner's answers"
+        student = partial(distil, job, dense, DENSE_EPOCHS)
+        found += _networks(job, f"{DENSE}_{units}", "student", student, about, DENSE)
     for percent in PRUNED:
         name = f"pruned_{percent}"
         about = f"the winner without {percent} % of its channels, trained on"
@@ -54,22 +67,21 @@ def recipes(job: Job) -> list[Recipe]:
     return found
 
 
-def distil(job: Job, width: int) -> CnnModel:
-    """A plain network that learns the winner's softened answers (Hinton et al. 2015).
+def distil(job: Job, architecture: Architecture, epochs: int) -> CnnModel:
+    """A smaller network that learns the winner's softened answers (Hinton et al. 2015).
 
-    It has no blocks: what is slow in a small network is the number of its steps. Images change as
-    they did for the winner, and the winner answers for each changed one.
+    Images change as they did for the winner, and the winner answers for each changed one.
     """
     assert isinstance(job.winner, CnnModel)
-    architecture = student_of(job.winner.weights.architecture, width)
-    settings = job.winner.settings | {"epochs": STUDENT_EPOCHS, "dropout": 0.0}
+    settings = job.winner.settings | {"epochs": epochs, "dropout": 0.0}
     return _trained(job, Weights(architecture, {}), settings, fresh=True)
 
 
 def student_of(architecture: Architecture, width: int) -> Architecture:
     """Convolutions that each halve the sides, until each pixel left has seen most of the image.
 
-    Channels double up to four times the width.
+    Channels double up to four times the width. There are no blocks: what is slow in a small network
+    is the number of its steps.
     """
     stem: list[tuple[int, int]] = []
     side = min(architecture.shape[:2])
@@ -77,6 +89,16 @@ def student_of(architecture: Architecture, width: int) -> Architecture:
         stem.append((min(width * 2 ** len(stem), 4 * width), 2))
         side = -(-side // 2)
     return Architecture(architecture.shape, tuple(stem), (), architecture.outputs)
+
+
+def dense_of(architecture: Architecture, units: int) -> Architecture:
+    """A layer of some units that reads all pixels at once, and the last layer."""
+    return Architecture(architecture.shape, (), (), architecture.outputs, units)
+
+
+def weights_in(architecture: Architecture) -> int:
+    """How many numbers a network has."""
+    return sum(math.prod(shape) for shape in architecture.tensors().values())
 
 
 def _networks(
@@ -92,6 +114,7 @@ def _networks(
 
 
 def _forms(job: Job, of: str, made: Callable[[], CnnModel], about: str) -> list[Recipe]:
+    """8-bit forms; of a dense network only its weights, it has nothing to compute in integers."""
     start = f"{of}_" if of else ""
 
     def weights() -> Candidate:
@@ -104,10 +127,10 @@ def _forms(job: Job, of: str, made: Callable[[], CnnModel], about: str) -> list[
         graph = static_int8(made().to_onnx(), job.train.x, STATIC_KINDS)
         return Candidate(f"{start}int8_static", "cnn", graph, None, words)
 
-    return [
-        Recipe(f"{start}int8_weights", "int8_weights", weights, form_of=of),
-        Recipe(f"{start}int8_static", "int8_static", static, form_of=of),
-    ]
+    found = [Recipe(f"{start}int8_weights", "int8_weights", weights, form_of=of)]
+    if not of.startswith(DENSE):
+        found.append(Recipe(f"{start}int8_static", "int8_static", static, form_of=of))
+    return found
 
 
 def _dynamic(job: Job, winner: CnnModel) -> Candidate:

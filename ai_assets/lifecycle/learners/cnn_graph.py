@@ -3,7 +3,7 @@
 import numpy as np
 
 from ai_assets.lifecycle.learners.base import Task
-from ai_assets.lifecycle.learners.cnn_network import Weights
+from ai_assets.lifecycle.learners.cnn_network import DENSE, Weights
 from ai_assets.lifecycle.learners.graphs import Graph, add_link
 
 
@@ -27,7 +27,9 @@ def features_to_onnx(weights: Weights, place: slice, columns: int) -> bytes:
 
 
 def add_features(graph: Graph, weights: Weights, place: slice, columns: int) -> str:
-    """Add the convolutions and the mean of each channel [N, D]."""
+    """Add the convolutions and the mean of each channel, or the dense layer: [N, D]."""
+    if weights.architecture.dense:
+        return _dense(graph, weights, place, columns)
     x = _image(graph, weights.architecture.shape, place, columns)
     for i in range(len(weights.architecture.stem)):
         x = graph.add("Relu", _convolution(graph, weights, f"stem.{i}", x))
@@ -43,12 +45,27 @@ def add_features(graph: Graph, weights: Weights, place: slice, columns: int) -> 
     return graph.add("Flatten", graph.add("GlobalAveragePool", x), axis=1)
 
 
+def _dense(graph: Graph, weights: Weights, place: slice, columns: int) -> str:
+    """The dense layer: torch reads a channel after the other, the matrix has pixels together."""
+    height, width, channels = weights.architecture.shape
+    kernel, bias = weights.folded(DENSE)
+    kernel = kernel.reshape(-1, channels, height, width).transpose(2, 3, 1, 0)
+    constant = graph.constant(np.ascontiguousarray(kernel.reshape(-1, len(bias))))
+    product = graph.add("MatMul", _pixels(graph, place, columns), constant)
+    return graph.add("Relu", graph.add("Add", product, graph.constant(bias)))
+
+
+def _pixels(graph: Graph, place: slice, columns: int) -> str:
+    """The columns [N, h·w·c] of the matrix that are the image."""
+    if (place.start, place.stop) == (0, columns):
+        return "x"
+    ends = [graph.constant(np.array([at], dtype=np.int64)) for at in (place.start, place.stop)]
+    return graph.add("Slice", "x", *ends, graph.constant(np.array([1], dtype=np.int64)))
+
+
 def _image(graph: Graph, shape: tuple[int, int, int], place: slice, columns: int) -> str:
     """The image [N, c, h, w] of the matrix, whose pixels lie row by row."""
-    pixels = "x"
-    if (place.start, place.stop) != (0, columns):
-        ends = [graph.constant(np.array([at], dtype=np.int64)) for at in (place.start, place.stop)]
-        pixels = graph.add("Slice", "x", *ends, graph.constant(np.array([1], dtype=np.int64)))
+    pixels = _pixels(graph, place, columns)
     height, width, channels = shape
     if channels == 1:
         one = graph.constant(np.array([-1, 1, height, width], dtype=np.int64))

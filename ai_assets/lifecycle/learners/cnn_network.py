@@ -1,5 +1,6 @@
-"""What a convolutional network is made of, and how torch computes it."""
+"""What an image network is made of, and how torch computes it."""
 
+import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ LARGEST_STAGE = 32
 NORM_EPSILON = 1e-5
 NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
 KERNEL = 3
+DENSE = "dense"
 MOST_NAMED = 10
 
 
@@ -34,16 +36,21 @@ class Architecture:
         stem: channels after each of the first convolutions, and their strides.
         blocks: the residual blocks, one after the other.
         outputs: columns of the score.
+        dense: units of a layer that reads all pixels at once, in the place of stem and blocks; 0
+            for none.
     """
 
     shape: tuple[int, int, int]
     stem: tuple[tuple[int, int], ...]
     blocks: tuple[Block, ...]
     outputs: int
+    dense: int = 0
 
     @property
     def features(self) -> int:
-        """Width of what the last layer reads: the mean of each channel."""
+        """Width of what the last layer reads: the mean of each channel, or the dense units."""
+        if self.dense:
+            return self.dense
         return self.blocks[-1].outer if self.blocks else self.stem[-1][0]
 
     def convolutions(self) -> dict[str, tuple[int, int, int, int]]:
@@ -68,6 +75,9 @@ class Architecture:
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """The shape of each array of the network, by the name that torch gives it."""
         found: dict[str, tuple[int, ...]] = {}
+        if self.dense:
+            found[f"{DENSE}.conv.weight"] = (self.dense, math.prod(self.shape))
+            found |= {f"{DENSE}.norm.{part}": (self.dense,) for part in NORM_PARTS}
         for name, (before, after, kernel, _) in self.convolutions().items():
             found[f"{name}.conv.weight"] = (after, before, kernel, kernel)
             found |= {f"{name}.norm.{part}": (after,) for part in NORM_PARTS}
@@ -87,6 +97,7 @@ class Architecture:
             tuple((size, stride) for size, stride in read["stem"]),
             tuple(Block(**block) for block in read["blocks"]),
             read["outputs"],
+            read.get("dense", 0),
         )
 
 
@@ -139,12 +150,12 @@ class Weights:
     arrays: dict[str, np.ndarray] = field(repr=False)
 
     def folded(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Kernel [out, in, k, k] and bias [out] of a convolution with its normalisation in it."""
+        """Kernel [out, …] and bias [out] of a layer with its normalisation in it."""
         kernel = self.arrays[f"{name}.conv.weight"].astype(np.float64)
         part = {key: self.arrays[f"{name}.norm.{key}"].astype(np.float64) for key in NORM_PARTS}
         scale = part["weight"] / np.sqrt(part["running_var"] + NORM_EPSILON)
         bias = part["bias"] - part["running_mean"] * scale
-        return (kernel * scale[:, None, None, None]).astype(np.float32), bias.astype(np.float32)
+        return (kernel.T * scale).T.astype(np.float32), bias.astype(np.float32)
 
 
 def network(architecture: Architecture, dropout: float = 0.0) -> Any:
@@ -152,6 +163,10 @@ def network(architecture: Architecture, dropout: float = 0.0) -> Any:
     from torch import nn
 
     layers = nn.ModuleDict({"stem": nn.ModuleDict(), "blocks": nn.ModuleDict()})
+    if architecture.dense:
+        dense = nn.Linear(math.prod(architecture.shape), architecture.dense, bias=False)
+        norm = nn.BatchNorm1d(architecture.dense, eps=NORM_EPSILON)
+        layers[DENSE] = nn.ModuleDict({"conv": dense, "norm": norm})
     for name, (before, after, kernel, stride) in architecture.convolutions().items():
         conv = nn.Conv2d(before, after, kernel, stride, padding=kernel // 2, bias=False)
         nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
@@ -173,9 +188,11 @@ def network(architecture: Architecture, dropout: float = 0.0) -> Any:
 
 
 def features(layers: Any, images: Any) -> Any:
-    """From images [n, c, h, w] to the mean of each channel of the last map [n, D]."""
+    """From images [n, c, h, w] to what the last layer reads [n, D]."""
     from torch.nn import functional
 
+    if DENSE in layers:
+        return functional.relu(_normed(layers[DENSE], images.flatten(1)))
     x = images
     for step in layers["stem"].values():
         x = functional.relu(_normed(step, x))
