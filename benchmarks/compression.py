@@ -5,6 +5,8 @@ the smallest whose accuracy over the folds is within half a point of the best on
 the pipeline's own search compresses it within the default budget, as told by validation rows;
 test rows then judge both. The other side is a model of the compressed one's size, in bytes, trained
 directly: by the labels, for as many epochs; of a dense one and one of convolutions the better.
+
+Texts: see `topics.py`.
 """
 
 import sys
@@ -14,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import topics
 from digits import THREADS, Fold, digits, folds
 from figures import Figure, report
 
@@ -63,7 +66,7 @@ class Sides:
 
 def main() -> int:
     """Measure; 1 if a goal is missed."""
-    return report([*image_figures()])
+    return report([*image_figures(), *topics.figures_of_compression()])
 
 
 def image_figures() -> list[Figure]:

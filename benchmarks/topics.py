@@ -4,21 +4,17 @@
 same side of a split. Five times five folds; macro-F1 of all questions of a repeat, each answered
 by a model that saw neither of its two forms. The interval of a difference resamples questions.
 `products.py` and `compression.py` print these figures beside those of images.
-
-    python benchmarks/topics.py [repeats]
 """
 
 import json
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from figures import Figure, report
+from figures import Figure
 
 from ai_assets.lifecycle.compression.onnx_session import open_session, single_row_latency
 from ai_assets.lifecycle.compression.text import in_int8, with_fewer_layers
@@ -163,8 +159,9 @@ def interval(repeats: list[Answers], one: str, other: str) -> tuple[float, float
     return difference(np.arange(len(ids))), float(low), float(high)
 
 
-def figures_of_product(repeats: list[Answers]) -> list[Figure]:
+def figures_of_product() -> list[Figure]:
     """The families beside TF-IDF, and beside each other."""
+    repeats = [answered(repeat) for repeat in range(REPEATS)]
     rows = np.arange(len(questions().ids))
     mean = {name: float(np.mean([macro_f1(r[name], rows) for r in repeats])) for name in repeats[0]}
     better = max(("probe", "encoder"), key=lambda name: mean[name])
@@ -263,22 +260,3 @@ def median_times(graphs: dict[str, bytes], x: np.ndarray, rounds: int = 5) -> di
         for name, session in sessions.items():
             taken[name].append(single_row_latency(session, spread, 100)[0])
     return {name: float(np.median(found)) for name, found in taken.items()}
-
-
-def main() -> int:
-    repeats = int(sys.argv[1]) if len(sys.argv) > 1 else REPEATS
-    parts: list[tuple[str, Callable[[], list[Figure]]]] = [
-        ("product", lambda: figures_of_product([answered(r) for r in range(repeats)])),
-        ("across languages", figures_across),
-        ("compression", figures_of_compression),
-    ]
-    figures = []
-    for name, part in parts:
-        start = time.perf_counter()
-        figures += part()
-        print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
-    return report(figures)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
