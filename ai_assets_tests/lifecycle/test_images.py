@@ -82,6 +82,31 @@ def test_sixteen_bits_keep_their_upper_bits() -> None:
     assert canonical(file_of(deep), GREY) == SHADES.tobytes()
 
 
+def test_a_dark_picture_of_sixteen_bits_stays_dark() -> None:
+    assert canonical(file_of(np.full((2, 3), 200, np.uint16)), GREY) == bytes([1] * 6)
+
+
+def test_what_is_transparent_in_sixteen_bits_is_black_and_the_rest_as_it_was() -> None:
+    deep = (SHADES.astype(np.uint16) * 257).astype(np.uint16)
+    unseen = file_of(deep, transparency=int(deep[1, 0]))
+    assert list(canonical(unseen, GREY)) == [0, 50, 100, 0, 200, 255]
+
+
+def test_fractions_are_shades_up_to_one() -> None:
+    fractions = file_of((SHADES / 255).astype(np.float32), "TIFF")
+    assert canonical(fractions, GREY) == SHADES.tobytes()
+    assert canonical(file_of(SHADES.astype(np.float32), "TIFF"), GREY) == SHADES.tobytes()
+    with pytest.raises(DataError, match="its numbers are not all finite"):
+        canonical(file_of(np.full((2, 3), np.nan, np.float32), "TIFF"), GREY)
+
+
+def test_a_file_whose_damage_its_decoder_does_not_know_is_refused_in_words() -> None:
+    damaged = bytearray(file_of(SHADES, "TIFF"))
+    damaged[72] = 7  # of a tag of one number, that it is bytes
+    with pytest.raises(DataError, match="the picture file is damaged: "):
+        canonical(bytes(damaged), GREY)
+
+
 def test_the_file_made_of_an_image_gives_it_again() -> None:
     for shades, column in ((SHADES, GREY), (HUES, COLOUR)):
         assert canonical(png(shades.tobytes(), column.shape), column) == shades.tobytes()
@@ -96,6 +121,7 @@ def test_the_file_made_of_an_image_gives_it_again() -> None:
         ("not base64!", "it is no Base64 text of a picture file"),
         ([[1, 2], [3]], "its rows are not all of the same length, or not all of numbers"),
         ([["a", "b"]], "its rows are not all of the same length, or not all of numbers"),
+        ([[10**400]], "its rows are not all of the same length, or not all of numbers"),
         ([1, 2, 3], r"its numbers are \[3\], not \[height, width\] or \[height, width, 3\]"),
         ([], r"its numbers are \[0\], not \[height, width\]"),
         ([[[1, 2]]], r"its numbers are \[1, 1, 2\], not"),

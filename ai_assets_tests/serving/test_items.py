@@ -91,6 +91,7 @@ def test_many_pictures_in_one_request(pictures: TestClient) -> None:
         ({"photo": base64.b64encode(file_of(LIGHT)[:45]).decode()}, "the picture file is damaged"),
         ({"photo": [[1, 2], [3, 256]]}, "its numbers must be from 0 (black) to 255 (white)"),
         ({"photo": [[1], [2, 3]]}, "its rows are not all of the same length"),
+        ({"photo": [[10**400]]}, "its rows are not all of the same length, or not all of numbers"),
         ({"photo": 7}, "its numbers are [], not [height, width]"),
         ({"photo": {"a": 1}}, "its rows are not all of the same length, or not all of numbers"),
         ({"photo": None}, "photo must be a PNG or JPEG file as Base64, or rows of numbers, but"),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 WHITE = 255
 # A file that unpacks to more than this is no photograph but an attack or a mistake.
 MOST_PIXELS = 50_000_000
+_GAP = 3.0
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 READABLE = "a picture: PNG, JPEG, or rows of numbers"
 
@@ -71,12 +72,39 @@ def _from_file(content: bytes, column: "Column") -> bytes:
             if opened.width * opened.height > MOST_PIXELS:
                 raise DataError(f"it has more than {MOST_PIXELS:,} pixels")
             # Cameras store how they were held; people see the picture upright.
-            upright = ImageOps.exif_transpose(opened)
-            return _fitted(_on_black(upright), column)
+            ImageOps.exif_transpose(opened, in_place=True)
+            return _fitted(_on_black(_eight_bits(opened)), column)
+    except DataError:
+        raise
     except UnidentifiedImageError as error:
         raise DataError("it is no picture file that is known") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # decoders stumble over damage in ways of their own
         raise DataError(f"the picture file is damaged: {error}") from error
+
+
+def _eight_bits(image: Any) -> Any:
+    """Pictures of more bits, as scanners make them: Pillow itself would cut the upper bits off."""
+    if not image.mode.startswith("I;16") and image.mode not in ("I", "F"):
+        return image
+    import numpy as np
+    from PIL import Image
+
+    found = np.array(image, dtype=np.float32)
+    if not np.isfinite(found).all():
+        raise DataError("its numbers are not all finite")
+    if (unseen := image.info.get("transparency")) is not None:
+        found[found == unseen] = 0
+    found *= np.float32(WHITE / _white(image.mode, float(found.max())))
+    return Image.fromarray(np.round(found, out=found).clip(0, WHITE, out=found).astype(np.uint8))
+
+
+def _white(mode: str, brightest: float) -> int:
+    """What stands for white in a picture of 16 bits, of whole numbers, or of fractions."""
+    if mode.startswith("I;16"):
+        return 65_535
+    if mode == "F" and brightest <= 1:
+        return 1
+    return WHITE if brightest <= WHITE else 65_535
 
 
 def _on_black(image: Any) -> Any:
@@ -86,7 +114,9 @@ def _on_black(image: Any) -> Any:
     from PIL import Image
 
     seen = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", seen.size, (0, 0, 0, 255)), seen).convert("RGB")
+    shown = Image.new("RGB", seen.size)
+    shown.paste(seen, mask=seen.getchannel("A"))
+    return shown
 
 
 def _from_numbers(value: Any, column: "Column") -> bytes:
@@ -96,7 +126,7 @@ def _from_numbers(value: Any, column: "Column") -> bytes:
     white = column.max or WHITE
     try:
         found = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError("its rows are not all of the same length, or not all of numbers") from error
     if found.ndim == 3 and found.shape[2] == 1:
         found = found[:, :, 0]
@@ -114,19 +144,8 @@ def _fitted(image: Any, column: "Column") -> bytes:
 
     assert column.size is not None
     height, width = column.size
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        image = _eight_bits(image)
     shown = image.convert("RGB" if column.channels == 3 else "L")
     if shown.size != (width, height):
-        shown = shown.resize((width, height), Image.Resampling.LANCZOS)
+        # Of much larger ones boxes are averaged first: at this gap the eye sees no difference.
+        shown = shown.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=_GAP)
     return bytes(shown.tobytes())
-
-
-def _eight_bits(image: Any) -> Any:
-    """Pictures of 16 bits, as scanners make them: Pillow itself would cut the upper bits off."""
-    import numpy as np
-    from PIL import Image
-
-    found = np.asarray(image, dtype=np.float64)
-    top = 65_535 if found.max() > WHITE else WHITE
-    return Image.fromarray(np.round(found * (WHITE / top)).clip(0, WHITE).astype(np.uint8))
