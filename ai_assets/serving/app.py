@@ -36,7 +36,7 @@ from ai_assets.serving.settings import Settings
 from ai_assets.serving.start import Start
 from ai_assets.serving.text import as_json
 from ai_assets.serving.traffic.begin import first_router, follower
-from ai_assets.serving.uploads import as_json_body
+from ai_assets.serving.uploads import Given, Read, Unpacking, as_json_body
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -116,6 +116,7 @@ class Server:
         self.gate = Gate.of(settings)
         self.observer = Observer(self.product, settings)
         self._start = start
+        self._unpacking = Unpacking()
         self.answers = {
             name: self._answering(name, handler)
             for name, handler in (
@@ -126,7 +127,7 @@ class Server:
         }
         self.shown: dict[str, Callable[..., Awaitable[Response]]] = {
             "healthz": self.healthz,
-            "livez": self.livez,
+            "livez": self.healthz,
             "readyz": self.readyz,
             "metrics": self.metrics,
             "model_card": self.model_card,
@@ -161,6 +162,7 @@ class Server:
         """Answer what waits, and end."""
         if self._follower is not None:
             await asyncio.to_thread(self._follower.stop)
+        self._unpacking.close()
         await self.router.close()
         self.keeper.counts.flush()
         await asyncio.to_thread(self.keeper.recorder.close)
@@ -226,7 +228,7 @@ class Server:
         began = time.perf_counter()
         body = await self.row_body(request)
         asked = Asked("predict", began, key_id(request), body)
-        scored = await self.score(self.reader.rows(body), asked)
+        scored = await self.score(await self.read(self.reader.rows, body), asked)
         return self.content(scored)
 
     def content(self, scored: "Scored") -> dict[str, Any]:
@@ -248,6 +250,10 @@ class Server:
         """
         return await self.router.score(part, asked)
 
+    async def read(self, reading: Callable[[Given], Read], given: Given) -> Read:
+        """What a caller gave, as it is read; pictures while others are answered."""
+        return await self._unpacking(reading, given) if self.reader.reads_files else reading(given)
+
     async def feedback(self, request: Request) -> dict[str, Any]:
         """Take outcomes, each of a prediction by its id, or of a row by its key."""
         return await self.told(await self.body(request), key_id(request))
@@ -262,7 +268,8 @@ class Server:
 
     async def explain(self, request: Request) -> dict[str, Any]:
         """Say how much each feature contributed to the answer to a row."""
-        return await self.explained(self.reader.rows(await self.row_body(request)))
+        body = await self.row_body(request)
+        return await self.explained(await self.read(self.reader.rows, body))
 
     async def explained(self, rows: "list[BaseModel]") -> dict[str, Any]:
         """The contributions to the answers to checked rows, as JSON shows them.
@@ -281,10 +288,6 @@ class Server:
         return {"bundle": slot.bundle.tag, "model": slot.bundle.partition, "explanations": found}
 
     async def healthz(self, _: Request) -> Response:
-        """Whether the process runs."""
-        return Response(media_type="text/plain")
-
-    async def livez(self, _: Request) -> Response:
         """Whether the process runs."""
         return Response(media_type="text/plain")
 

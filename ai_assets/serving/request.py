@@ -46,6 +46,7 @@ class RequestReader:
             n for n, c in bundle.tables[bundle.request.name].columns.items() if c.known_at
         ]
         self.max_rows = max_rows
+        self.reads_files = any(c.type == "image" for c in self.table.columns.values())
 
     @timed("validate")
     def rows(self, body: bytes) -> list[BaseModel]:

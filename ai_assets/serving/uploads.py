@@ -1,14 +1,20 @@
-"""A file as the whole body of a request: a picture or a text in place of JSON."""
+"""Files that callers give: as the whole body of a request, and how pictures are unpacked."""
 
+import asyncio
 import base64
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import TYPE_CHECKING, TypeVar
 
 from ai_assets.serving.problems import Refused
 
 if TYPE_CHECKING:
     from ai_assets.lifecycle.schema.tables import Table
 
+Given = TypeVar("Given")
+Read = TypeVar("Read")
 _OF_TYPE = {"image": "image/", "text": "text/plain"}
 
 
@@ -41,3 +47,23 @@ def as_json_body(body: bytes, content_type: str, table: "Table") -> bytes:
         except UnicodeDecodeError as error:
             raise Refused(400, f"The text must be UTF-8, but {error}.") from error
     return json.dumps({names[0]: given}, ensure_ascii=False).encode()
+
+
+class Unpacking:
+    """Reads what may hold pictures beside the loop, one request at a time.
+
+    A file of some kilobytes may unpack to millions of pixels, for a second and in hundreds of
+    megabytes.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "pictures")
+
+    async def __call__(self, reading: Callable[[Given], Read], given: Given) -> Read:
+        """What reading gives."""
+        loop, context = asyncio.get_running_loop(), copy_context()
+        return await loop.run_in_executor(self._thread, context.run, reading, given)
+
+    def close(self) -> None:
+        """Read no more."""
+        self._thread.shutdown(wait=False, cancel_futures=True)

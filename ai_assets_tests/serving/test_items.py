@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import threading
 from collections.abc import Iterator
 from math import exp
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from ai_assets.serving import columns
 from ai_assets.serving.app import create_app
 from ai_assets.serving.batch import main
 from ai_assets.serving.bundle import load_bundle
@@ -243,3 +245,36 @@ def test_what_was_asked_is_told_again_as_a_caller_could_have(
     assert base64.b64decode(told[0]["photo"]).startswith(b"\x89PNG")
     again = reader.frame(reader.rows(json.dumps(told).encode()))
     assert again["photo"].to_list() == [LIGHT.tobytes(), DARK.tobytes()]
+
+
+_QUERY = '{ predict(rows: [{photo: "x"}]) { probability } }'
+
+
+@pytest.mark.parametrize("route", ["predict", "explain", "v2", "graphql"])
+def test_others_are_answered_while_a_picture_is_read(
+    pictures: TestClient, monkeypatch: pytest.MonkeyPatch, route: str
+) -> None:
+    begun, answered_others = threading.Event(), threading.Event()
+    waited: list[bool] = []
+
+    def slowly(*given: Any) -> bytes:
+        begun.set()
+        waited.append(answered_others.wait(5))
+        return bytes(6)
+
+    monkeypatch.setattr(columns, "canonical", slowly)
+    ask = {
+        "predict": lambda: pictures.post("/predict", json={"photo": "x"}),
+        "explain": lambda: pictures.post("/explain", json={"photo": "x"}),
+        "v2": lambda: v2(pictures, "photo", ["x"]),
+        "graphql": lambda: pictures.post("/graphql", json={"query": _QUERY}),
+    }
+    found: list[Any] = []
+    asking = threading.Thread(target=lambda: found.append(ask[route]()))
+    asking.start()
+    assert begun.wait(5)
+    assert pictures.get("/livez").status_code == 200
+    answered_others.set()
+    asking.join(10)
+    assert waited == [True]
+    assert found[0].status_code == 200, found[0].text

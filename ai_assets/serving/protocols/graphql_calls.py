@@ -166,18 +166,20 @@ class Answering:
             words = f"{call.values} values are asked for, rows x fields, and at most {MOST_VALUES}"
             raise Refused(413, f"{words} may be. Ask for fewer rows or fields.")
 
-    def _rows(self, info: GraphQLResolveInfo, rows: list[Any]) -> "tuple[bytes, list[BaseModel]]":
+    async def _rows(
+        self, info: GraphQLResolveInfo, rows: list[Any]
+    ) -> "tuple[bytes, list[BaseModel]]":
         """The body that REST would have got, and its checked rows."""
         call: _Call = info.context
         call.rows += len(rows)
         self._check_rows(call.rows)
         self._check_values(info, len(rows))
         body = json.dumps(rows, default=str).encode()
-        return body, self._server.reader.rows(body)
+        return body, await self._server.read(self._server.reader.rows, body)
 
     async def _predict(self, _: Any, info: GraphQLResolveInfo, rows: list[Any]) -> Any:
         call: _Call = info.context
-        body, checked = self._rows(info, rows)
+        body, checked = await self._rows(info, rows)
         asked = Asked("graphql/predict", call.began, call.key_id, body)
         found = self._server.content(await self._server.score(checked, asked))
         online = [
@@ -191,7 +193,7 @@ class Answering:
         ]
 
     async def _explain(self, _: Any, info: GraphQLResolveInfo, rows: list[Any]) -> Any:
-        _body, checked = self._rows(info, rows)
+        _body, checked = await self._rows(info, rows)
         found = await self._server.explained(checked)
         shared = {"bundle": found["bundle"], "model": found["model"]}
         return [{**shared, **explanation} for explanation in found["explanations"]]

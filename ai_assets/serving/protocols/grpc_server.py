@@ -166,7 +166,8 @@ class GrpcServer:
         asked = Asked("grpc/ModelInfer", time.perf_counter(), _key_id())
         model = self._models.find(request.model_name, request.model_version)
         names = model.wanted([output.name for output in request.outputs])
-        scored = await self._server.score(model.part(tensors(request)), asked)
+        part = await self._server.read(model.part, tensors(request))
+        scored = await self._server.score(part, asked)
         found = pb.ModelInferResponse(
             model_name=model.name, model_version=version(scored), id=request.id
         )

@@ -112,7 +112,7 @@ class _V2:
         model = self._models.find(**request.path_params)
         names = model.wanted([output.name for output in asked.outputs])
         of = Asked("v2/infer", began, key_id(request))
-        scored = await self._server.score(model.part(asked.inputs), of)
+        scored = await self._server.score(await self._server.read(model.part, asked.inputs), of)
         content = {"model_name": model.name, "model_version": version(scored)}
         if asked.id:
             content["id"] = asked.id

@@ -118,7 +118,7 @@ class _Streams:
             if row is None:
                 raise Refused(413, f"A row must be at most {server.settings.max_body} bytes.")
             key_id = await server.gate.admit(asking, PREDICT)
-            found = server.reader.rows(row)
+            found = await server.read(server.reader.rows, row)
             if len(found) != 1:
                 raise Refused(400, f"A message must be one row, but there are {len(found)}.")
             asked = Asked(ROUTE, began, key_id, row)
