@@ -28,7 +28,7 @@ def dynamic_int8(model: bytes, kinds: Sequence[str], *, per_channel: bool = Fals
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    graph = onnx.load_from_string(model)
+    graph = _with_shapes(model)
     nodes = [node.name for node in graph.graph.node if node.op_type in kinds]
     last = _last_layer(graph)
     with tempfile.TemporaryDirectory() as folder:
@@ -71,7 +71,7 @@ def static_int8(model: bytes, x: np.ndarray, kinds: Sequence[str]) -> bytes:
         def get_next(self) -> Any:
             return next(self.batches, None)
 
-    graph = onnx.load_from_string(model)
+    graph = _with_shapes(model)
     last = _last_layer(graph)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"
@@ -88,6 +88,20 @@ def static_int8(model: bytes, x: np.ndarray, kinds: Sequence[str]) -> bytes:
             calibrate_method=CalibrationMethod.MinMax,
         )
         return _plain(onnx.load(path))
+
+
+def _with_shapes(model: bytes) -> Any:
+    """The graph with the shapes of its values, as the quantizer wants it."""
+    import onnx
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "shapes.onnx"
+        # The runtime optimizes what it loads; symbolic inference is for sizes that are not known.
+        quant_pre_process(
+            onnx.load_from_string(model), path, skip_optimization=True, skip_symbolic_shape=True
+        )
+        return onnx.load(path)
 
 
 def int8_weights(model: bytes) -> bytes:
@@ -177,4 +191,5 @@ def _plain(model: Any) -> bytes:
     model.producer_name = PRODUCER
     for part in ("producer_version", "doc_string", "metadata_props"):
         model.ClearField(part)
+    del model.graph.value_info[:]
     return bytes(model.SerializeToString(deterministic=True))
