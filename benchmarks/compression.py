@@ -41,7 +41,8 @@ from ai_assets.lifecycle.compression.spec import Compression
 from ai_assets.lifecycle.learners.base import loss
 from ai_assets.lifecycle.learners.cnn import Cnn, CnnModel
 from ai_assets.lifecycle.learners.cnn_network import Architecture, Weights
-from ai_assets.lifecycle.learners.cnn_training import Course, train_cnn
+from ai_assets.lifecycle.learners.cnn_training import train_cnn
+from ai_assets.lifecycle.learners.training_loop import Course
 
 TRIED = (
     {"width": 8, "blocks": 1},

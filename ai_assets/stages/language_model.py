@@ -11,7 +11,6 @@ from ai_assets.lifecycle.evaluation import plots
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.learners.language import LanguageModel, Perplexity, perplexity
 from ai_assets.lifecycle.learners.language_training import train_language
-from ai_assets.lifecycle.learners.text_features import text_of
 from ai_assets.lifecycle.learners.unigram import unigram_perplexity
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
@@ -69,19 +68,19 @@ def learn_language(run: StageRun) -> Outcome:
 
 def tokens_of(data: TrainingData, split: str) -> np.ndarray:
     """The tokens of a split's texts, int64 [n, T]."""
-    _, place = text_of(data.encoding)
+    _, place = data.encoding.first("text")
     return data.split(split).x[:, place].astype(np.int64)
 
 
 def vocabulary_of(encoding: Encoding) -> int:
     """How many tokens the text's tokenizer knows."""
-    column, _ = text_of(encoding)
+    column, _ = encoding.first("text")
     return len(json.loads(column.tokenizer)["model"]["vocab"])
 
 
 def most_surprising(data: TrainingData, told: Perplexity) -> pl.DataFrame:
     """The test texts that the model expected least: `text`, `perplexity`."""
-    column, _ = text_of(data.encoding)
+    column, _ = data.encoding.first("text")
     texts = data.frame("test")[column.name]
     rows = pl.DataFrame({"text": texts, "perplexity": told.texts})
     return rows.sort("perplexity", descending=True, nulls_last=True).head(_MOST_SURPRISING)

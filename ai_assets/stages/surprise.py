@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.features.encoding import Encoding
-from ai_assets.lifecycle.learners.text_features import run_by_length, text_of
+from ai_assets.lifecycle.learners.text_features import run_by_length
 from ai_assets.stages.language_model import FILE
 
 
@@ -27,7 +27,7 @@ def surprise(graph: bytes, encoding: Encoding, features: pl.DataFrame) -> pl.Ser
     """The perplexity of each text, float64 [n]; null of one without a token to tell."""
     from ai_assets.lifecycle.compression.onnx_session import open_session
 
-    column, _ = text_of(encoding)
+    column, _ = encoding.first("text")
     x = column.encode(features[column.name])
     found = run_by_length(open_session(graph), x, x)
     with np.errstate(invalid="ignore", divide="ignore"):

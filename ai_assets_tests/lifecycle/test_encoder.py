@@ -12,6 +12,8 @@ from ai_assets.lifecycle.learners.base import Dataset, Task, loss
 from ai_assets.lifecycle.learners.encoder import Encoder
 from ai_assets.lifecycle.learners.text_model import TextModel
 from ai_assets.lifecycle.learners.transformer_torch import build_module, embed
+from ai_assets.lifecycle.training.fitting import declared_family, fit_model
+from ai_assets.lifecycle.training.spec import Training
 from ai_assets_tests.lifecycle.text_worlds import TOKENS, topics, write_bert
 
 QUICK = {"learning_rate": 3e-3, "head_rate": 1e-2, "C": 0.1, "trained_layers": 1}
@@ -141,6 +143,31 @@ def test_a_killed_fit_goes_on_and_ends_with_the_same_weights(
     assert same(whole, resumed)
     assert resumed.curve == whole.curve
     assert not (tmp_path / "state").exists()
+
+
+def test_a_declared_fit_that_was_stopped_goes_on(encoder, tmp_path):
+    training = Training(families=["encoder"], device="cpu", threads=1)
+    rows, steps = topics(120), []
+
+    def declared(on_step) -> None:
+        fit_model(
+            "encoder", rows, rows, {"encoder": encoder} | QUICK, training=training,
+            task="multiclass", on_step=on_step, checkpoint=tmp_path / "kept",
+        )  # fmt: skip
+
+    def kill(step: int, value: float) -> None:
+        if step == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        declared(kill)
+    declared(lambda step, _: steps.append(step))
+
+    assert steps == [3, 4]
+
+
+def test_the_declared_device_is_where_it_trains():
+    assert declared_family("encoder", Training(device="cuda")).device == "cuda"
 
 
 def test_the_state_of_another_fit_is_not_gone_on_from(encoder, tmp_path):

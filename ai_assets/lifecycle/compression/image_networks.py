@@ -6,6 +6,8 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
+import numpy as np
+
 from ai_assets.lifecycle.compression.pruning import masked, prune_channels, sparsity_masks
 from ai_assets.lifecycle.compression.quantization import (
     dynamic_int8,
@@ -17,6 +19,7 @@ from ai_assets.lifecycle.compression.recipes import Candidate, Job, Recipe
 from ai_assets.lifecycle.compression.spec import Method
 from ai_assets.lifecycle.learners.cnn import CnnModel
 from ai_assets.lifecycle.learners.cnn_network import DENSE, Architecture, Weights
+from ai_assets.lifecycle.learners.training_loop import Course
 
 STUDENT = "student"
 STUDENT_WIDTHS = (8, 16, 24, 32, 40)
@@ -159,11 +162,17 @@ def _tuning(winner: CnnModel) -> dict[str, Any]:
     return winner.settings | {"epochs": TUNING_EPOCHS, "dropout": 0.0}
 
 
-def _trained(job: Job, start: Weights, settings: dict[str, Any], **more: Any) -> CnnModel:
-    from ai_assets.lifecycle.learners.cnn_training import Course, train_cnn
+def _trained(
+    job: Job,
+    start: Weights,
+    settings: dict[str, Any],
+    *,
+    fresh: bool,
+    masks: dict[str, np.ndarray] | None = None,
+) -> CnnModel:
+    from ai_assets.lifecycle.learners.cnn_training import Lesson, train_cnn
 
     assert isinstance(job.winner, CnnModel)
-    fresh = more.pop("fresh")
     course = Course(
         task=job.task,
         settings=settings,
@@ -171,13 +180,10 @@ def _trained(job: Job, start: Weights, settings: dict[str, Any], **more: Any) ->
         threads=job.threads,
         device=job.device,
         patience=settings["epochs"],
-        teacher=job.winner.weights,
-        temperature=TEMPERATURE,
-        imitation=IMITATION,
-        **more,
     )
+    lesson = Lesson(job.winner.weights, TEMPERATURE, IMITATION, masks)
     place = slice(*job.winner.place)
-    trained = train_cnn(start, job.train, job.validation, place, course, fresh=fresh)
+    trained = train_cnn(start, job.train, job.validation, place, course, fresh=fresh, lesson=lesson)
     return replace(
         job.winner,
         weights=trained.weights,

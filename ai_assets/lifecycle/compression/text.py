@@ -10,7 +10,9 @@ import numpy as np
 from ai_assets.lifecycle.compression.recipes import Candidate, Job, Recipe
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.learners.base import Dataset
+from ai_assets.lifecycle.learners.encoder import FAMILY as ENCODER
 from ai_assets.lifecycle.learners.text_model import TextModel, text_graph
+from ai_assets.lifecycle.learners.training_loop import Course
 
 if TYPE_CHECKING:
     from ai_assets.lifecycle.learners.graphs import Graph
@@ -18,18 +20,7 @@ if TYPE_CHECKING:
 LARGEST = 127
 IMITATION = 0.5
 """How much the winner's answers count against the labels where layers are left out."""
-TUNING: dict[str, Any] = {
-    "epochs": 6,
-    "batch": 32,
-    "learning_rate": 2e-4,
-    "layer_decay": 0.9,
-    "head_rate": 1e-3,
-    "weight_decay": 1e-2,
-    "warm_up": 0.1,
-    "dropout": 0.1,
-    "label_smoothing": 0.0,
-    "C": 30.0,
-}
+TUNING = ENCODER.defaults() | {"epochs": 6}
 
 
 def recipes(job: Job) -> list[Recipe]:
@@ -50,7 +41,13 @@ def recipes(job: Job) -> list[Recipe]:
 
 def _shortened(job: Job, winner: TextModel, layers: int) -> TextModel:
     return with_fewer_layers(
-        winner, job.train, job.validation, layers, seed=job.seed, threads=job.threads
+        winner,
+        job.train,
+        job.validation,
+        layers,
+        seed=job.seed,
+        threads=job.threads,
+        device=job.device,
     )
 
 
@@ -117,6 +114,7 @@ def with_fewer_layers(
     seed: int,
     threads: int,
     settings: dict[str, Any] | None = None,
+    device: str = "auto",
 ) -> TextModel:
     """Some of the winner's layers, fine-tuned to its answers and to the labels.
 
@@ -130,11 +128,12 @@ def with_fewer_layers(
         seed: of the fine-tuning.
         threads: of the CPU; 0 is every core.
         settings: of the fine-tuning, where others than `TUNING`'s.
+        device: where it is trained.
 
     Raises:
         DataError: there are no fewer layers than the winner has, or none.
     """
-    from ai_assets.lifecycle.learners.encoder_training import Course, Texts, fine_tune
+    from ai_assets.lifecycle.learners.encoder_training import Texts, fine_tune
     from ai_assets.lifecycle.learners.probe import Start, fit_head
     from ai_assets.lifecycle.learners.text_features import tokens_of
 
@@ -148,7 +147,8 @@ def with_fewer_layers(
 
     def texts(data: Dataset, taught: bool) -> Texts:
         tokens = tokens_of(data.x[:, slice(*winner.place)], vocabulary)
-        return Texts(tokens, data.y, data.weight, winner.predict(data.x) if taught else None)
+        answers = winner.predict(data.x) if taught else None
+        return Texts(tokens, data.y, data.weight, answers, IMITATION)
 
     learned = texts(train, taught=True)
     start = Start(short, winner.head, learned.tokens)
@@ -162,8 +162,8 @@ def with_fewer_layers(
             settings=chosen,
             seed=seed,
             threads=threads,
-            imitation=IMITATION,
-            patience=None if validation is None else 2,
+            device=device,
+            patience=None if validation is None else ENCODER.patience,
         ),
     )
     return replace(

@@ -175,6 +175,19 @@ class Encoding:
         """The features that are images or texts."""
         return tuple(column for column in self.columns if column.shape)
 
+    def first(self, kind: Literal["image", "text"]) -> tuple[EncodedColumn, slice]:
+        """The first feature of a kind of item, and where it lies among the matrix's columns.
+
+        Raises:
+            DataError: there is none.
+        """
+        for column, place in zip(self.columns, self.places, strict=True):
+            if column.kind == kind:
+                return column, place
+        given = ", ".join(f"{column.name} ({column.kind})" for column in self.columns)
+        wanted = {"image": "an image", "text": "a text"}[kind]
+        raise DataError(must_be("one of the features", wanted, given or "nothing"))
+
     @cached_property
     def categorical(self) -> tuple[int, ...]:
         """Positions of the categorical columns."""

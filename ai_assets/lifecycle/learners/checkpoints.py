@@ -1,10 +1,16 @@
 """The state of a training, kept as it goes on, so that a killed one continues."""
 
+import hashlib
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from ai_assets.lifecycle.learners.base import Dataset
 
 FORMAT = 1
 
@@ -73,3 +79,22 @@ class Checkpoint:
     def remove(self) -> None:
         """Forget the state: the run is over."""
         self.path.unlink(missing_ok=True)
+
+
+def digest_of_run(facts: list[Any], start: Iterable[np.ndarray], *rows: Dataset | None) -> str:
+    """Digest of all that a fit depends on: only the same one goes on from a checkpoint.
+
+    Args:
+        facts: what JSON can tell of it.
+        start: the numbers that it begins with, in an order of their own.
+        rows: to learn from, and to stop by.
+    """
+    found = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    arrays = list(start)
+    for data in rows:
+        arrays += [] if data is None else [data.x, data.y]
+        arrays += [] if data is None or data.weight is None else [data.weight]
+    for array in arrays:
+        found.update(str(array.shape).encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()

@@ -1,7 +1,5 @@
 """A small residual network of convolutions, for images."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from ai_assets.lifecycle.errors import DataError, must_be
-from ai_assets.lifecycle.features.encoding import EncodedColumn, Encoding
 from ai_assets.lifecycle.learners.base import (
     Dataset,
     OnStep,
@@ -19,11 +15,10 @@ from ai_assets.lifecycle.learners.base import (
     read_json,
     write_json,
 )
-from ai_assets.lifecycle.learners.checkpoints import Checkpoint
 from ai_assets.lifecycle.learners.cnn_graph import features_to_onnx, to_onnx
 from ai_assets.lifecycle.learners.cnn_network import Architecture, Weights, design, started
+from ai_assets.lifecycle.learners.network_family import NetworkFamily
 
-PATIENCE = 10
 WEIGHTS = "weights.safetensors"
 
 
@@ -89,19 +84,12 @@ class CnnModel:
         return _opened(features_to_onnx(self.weights, slice(*self.place), self.columns))
 
 
-class Cnn:
-    """A residual network: AdamW, a cosine schedule with warm-up, early stopping on validation.
-
-    Args:
-        device: `cpu`, `cuda`, or `auto` for a GPU where there is one, which computes in bfloat16
-            where that is exact enough. Equal bytes are promised on the CPU only.
-        checkpoint: a file for the state of a fit that goes on; a killed one then continues.
-    """
+class Cnn(NetworkFamily):
+    """A residual network: AdamW, a cosine schedule with warm-up, early stopping on validation."""
 
     name = "cnn"
-
-    def __init__(self, device: str = "auto", checkpoint: Path | None = None) -> None:
-        self.device, self.checkpoint = device, checkpoint
+    patience = 10
+    kept_every = 5
 
     def defaults(self) -> dict[str, Any]:
         """A network of some tens of thousands of weights, and images changed a little."""
@@ -150,32 +138,19 @@ class Cnn:
         threads: int,
         on_step: OnStep | None = None,
     ) -> CnnModel:
-        """See `Family.fit`. An iteration is an epoch; a refit of fewer epochs than the schedule was
-        made for walks the same path and stops where validation had stopped."""
-        from ai_assets.lifecycle.learners.cnn_training import Course, train_cnn
+        """See `Family.fit`. An iteration is an epoch."""
+        from ai_assets.lifecycle.learners.cnn_training import train_cnn
 
         settings = self.defaults() | params
-        column, place = image_of(train.encoding)
+        column, place = train.encoding.first("image")
         sizes = {name: int(settings[name]) for name in ("width", "stages", "blocks", "stem_stride")}
         architecture = design(column.shape, class_count(task, train), **sizes)
         start, fresh = Weights(architecture, {}), True
         if settings["weights"]:
             start, fresh = started(architecture, Path(settings["weights"])), False
-        stop_early = "iterations" not in params and validation is not None
-        course = Course(
-            task=task,
-            settings=settings,
-            seed=seed,
-            threads=threads,
-            device=self.device,
-            iterations=settings.get("iterations"),
-            patience=PATIENCE if stop_early else None,
-        )
-        kept = None
-        if self.checkpoint is not None:
-            kept = Checkpoint(
-                self.checkpoint, _run_of(start, settings, task, seed, train, validation)
-            )
+        course = self.course(settings, validation, task, seed, threads)
+        arrays = [start.arrays[name] for name in sorted(start.arrays)]
+        kept = self.kept(course, train, validation, architecture.to_json(), arrays)
         trained = train_cnn(
             start, train, validation, place, course, fresh=fresh, checkpoint=kept, on_step=on_step
         )
@@ -199,40 +174,6 @@ class Cnn:
         architecture = Architecture.from_json(about.pop("architecture"))
         about["place"] = tuple(about["place"])
         return CnnModel(weights=Weights(architecture, load_file(folder / WEIGHTS)), **about)
-
-
-def image_of(encoding: Encoding) -> tuple[EncodedColumn, slice]:
-    """The first image among the features, and where it lies in the matrix.
-
-    Raises:
-        DataError: there is none.
-    """
-    for column, place in zip(encoding.columns, encoding.places, strict=True):
-        if column.kind == "image":
-            return column, place
-    given = ", ".join(f"{column.name} ({column.kind})" for column in encoding.columns)
-    raise DataError(must_be("one of the features", "an image", given or "nothing"))
-
-
-def _run_of(
-    start: Weights,
-    settings: dict[str, Any],
-    task: Task,
-    seed: int,
-    train: Dataset,
-    validation: Dataset | None,
-) -> str:
-    """Digest of all that a fit depends on: only the same one goes on from a checkpoint."""
-    told = {"architecture": start.architecture.to_json(), "settings": settings}
-    found = hashlib.sha256(json.dumps([told, task, seed], sort_keys=True).encode())
-    arrays = [start.arrays[name] for name in sorted(start.arrays)]
-    for data in (train, validation):
-        arrays += [] if data is None else [data.x, data.y]
-        arrays += [] if data is None or data.weight is None else [data.weight]
-    for array in arrays:
-        found.update(str(array.shape).encode())
-        found.update(np.ascontiguousarray(array).data)
-    return found.hexdigest()
 
 
 def _opened(graph: bytes) -> Any:

@@ -1,36 +1,23 @@
 """A sentence encoder whose upper layers are fine-tuned."""
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ai_assets.lifecycle.errors import DeclarationError, must_be
 from ai_assets.lifecycle.learners.base import Dataset, OnStep, Task
-from ai_assets.lifecycle.learners.checkpoints import Checkpoint
+from ai_assets.lifecycle.learners.network_family import NetworkFamily
 from ai_assets.lifecycle.learners.probe import Start, as_model, fit_probe
-from ai_assets.lifecycle.learners.text_features import text_of, tokens_of
+from ai_assets.lifecycle.learners.text_features import tokens_of
 from ai_assets.lifecycle.learners.text_model import TextModel, load_text_model
 
-PATIENCE = 2
 
-
-class Encoder:
+class Encoder(NetworkFamily):
     """Fine-tuning, from the head that the frozen encoder gets: AdamW, a cosine schedule with
-    warm-up, smaller steps for lower layers, early stopping on validation.
-
-    Args:
-        device: `cpu`, `cuda`, or `auto` for a GPU where there is one, which computes in bfloat16
-            where that is exact enough. Equal bytes are promised on the CPU only.
-        checkpoint: a file for the state of a fit that goes on; a killed one then continues.
-    """
+    warm-up, smaller steps for lower layers, early stopping on validation."""
 
     name = "encoder"
-
-    def __init__(self, device: str = "auto", checkpoint: Path | None = None) -> None:
-        self.device, self.checkpoint = device, checkpoint
+    patience = 2
+    kept_every = 1
 
     def defaults(self) -> dict[str, Any]:
         """The two highest layers, a few times through the rows. `encoder` is a folder with
@@ -70,30 +57,18 @@ class Encoder:
         threads: int,
         on_step: OnStep | None = None,
     ) -> TextModel:
-        """See `Family.fit`. An iteration is an epoch; a refit of fewer epochs than the schedule was
-        made for walks the same path and stops where validation had stopped."""
-        from ai_assets.lifecycle.learners.encoder_training import Course, Texts, fine_tune
+        """See `Family.fit`. An iteration is an epoch."""
+        from ai_assets.lifecycle.learners.encoder_training import Texts, fine_tune
 
         settings = self.defaults() | params
         check_settings(settings)
         start = fit_probe(train, settings, task=task, threads=threads)
-        stop_early = "iterations" not in params and validation is not None
-        course = Course(
-            task=task,
-            settings=settings,
-            seed=seed,
-            threads=threads,
-            device=self.device,
-            iterations=settings.get("iterations"),
-            patience=PATIENCE if stop_early else None,
-        )
-        kept = None
-        if self.checkpoint is not None:
-            run = _run_of(start, settings, task, seed, train, validation)
-            kept = Checkpoint(self.checkpoint, run, every=1)
+        course = self.course(settings, validation, task, seed, threads)
+        facts = {"encoder": start.transformer.digest.hex()}
+        kept = self.kept(course, train, validation, facts)
         watched = None
         if validation is not None:
-            _, place = text_of(validation.encoding)
+            _, place = validation.encoding.first("text")
             vocabulary = start.transformer.architecture.vocabulary
             tokens = tokens_of(validation.x[:, place], vocabulary)
             watched = Texts(tokens, validation.y, validation.weight)
@@ -125,26 +100,6 @@ def check_settings(settings: dict[str, Any]) -> None:
     for name in ("dropout", "label_smoothing", "warm_up"):
         if not 0 <= settings[name] < 1:
             raise DeclarationError(must_be(name, "from 0 to below 1", settings[name]))
-
-
-def _run_of(
-    start: Start,
-    settings: dict[str, Any],
-    task: Task,
-    seed: int,
-    train: Dataset,
-    validation: Dataset | None,
-) -> str:
-    """Digest of all that a fit depends on: only the same one goes on from a checkpoint."""
-    found = hashlib.sha256(json.dumps([settings, task, seed], sort_keys=True).encode())
-    found.update(start.transformer.digest)
-    for data in (train, validation):
-        arrays = [] if data is None else [data.x, data.y]
-        arrays += [] if data is None or data.weight is None else [data.weight]
-        for array in arrays:
-            found.update(str(array.shape).encode())
-            found.update(np.ascontiguousarray(array).data)
-    return found.hexdigest()
 
 
 FAMILY = Encoder()

@@ -1,6 +1,5 @@
-"""The training loop of language models."""
+"""How language models learn: each token from those before it."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,12 @@ from ai_assets.lifecycle.learners.language import (
 )
 from ai_assets.lifecycle.learners.text_features import by_length, longest
 from ai_assets.lifecycle.learners.torch_runs import choose_device, reproducible
+from ai_assets.lifecycle.learners.training_loop import Course, State, Step, Trainee, run
 from ai_assets.lifecycle.learners.transformer import Transformer, random_transformer
 from ai_assets.lifecycle.learners.transformer_torch import build_module, weights_of
 
 PATIENCE = 5
+_BIAS = "told"
 
 
 def train_language(
@@ -49,79 +50,77 @@ def train_language(
         DataError: the texts have no token in common, or one beyond the vocabulary.
         DeclarationError: a size is not possible.
     """
-    import torch
-
     chosen = SETTINGS | (settings or {})
     numbers = own_numbers(tokens, vocabulary)
     begun = random_transformer(design(numbers, tokens.shape[1], chosen), seed)
-    where = choose_device(device)
+    iterations = chosen.get("iterations")
+    patience = PATIENCE if held_out is not None and iterations is None else None
+    course = Course("multiclass", chosen, seed, threads, device, iterations, patience)
     with reproducible(seed, threads):
-        module = build_module(begun, float(chosen["dropout"])).to(where)
-        first = _first_bias(numbers[tokens], begun.architecture.vocabulary)
-        bias = torch.nn.Parameter(first.to(where))
-        trained = [*module.parameters(), bias]
-        optimizer = torch.optim.AdamW(trained, weight_decay=float(chosen["weight_decay"]))
-        epochs = int(chosen["epochs"])
-        last = int(chosen.get("iterations", epochs))
-        curve: list[dict[str, float]] = []
-        best, best_epoch, kept = math.inf, last, None
-        for epoch in range(1, last + 1):
-            entry = {"step": float(epoch)}
-            entry["train"] = _epoch(module, bias, numbers[tokens], optimizer, chosen, epoch)
-            curve.append(entry)
-            if held_out is None:
-                continue
-            entry["validation"] = value = _judge(module, bias, numbers[held_out])
-            if on_step is not None:
-                on_step(epoch, value)
-            if "iterations" in chosen:
-                continue
-            if value < best:
-                best, best_epoch = value, epoch
-                kept = (weights_of(module), bias.detach().cpu().numpy().copy())
-            elif epoch - best_epoch >= PATIENCE:
-                break
-        weights, last_bias = kept or (weights_of(module), bias.detach().cpu().numpy().copy())
-    ended = Transformer(begun.architecture, weights)
-    return LanguageModel(ended, last_bias, numbers, best_epoch, curve)
+        watched = None if held_out is None else numbers[held_out]
+        pupil = _Reader(begun, numbers[tokens], watched, course)
+        done = run(pupil, course, on_step=on_step)
+        ended = Transformer(begun.architecture, weights_of(pupil.module))
+        bias = pupil.bias.detach().cpu().numpy().copy()
+    return LanguageModel(ended, bias, numbers, done.iterations, done.curve)
 
 
-def _first_bias(tokens: np.ndarray, vocabulary: int) -> Any:
-    """How often each token is told, as logarithms: what is known before any training."""
-    import torch
+class _Reader(Trainee):
+    """The layers, the bias of each token, and the texts."""
 
-    counts = np.bincount(tokens[:, 1:].ravel(), minlength=vocabulary) + 0.5
-    counts[PADDING] = 0.5
-    return torch.from_numpy(np.log(counts / counts.sum()).astype(np.float32))
+    seeded_by_epoch = False
 
+    def __init__(
+        self, begun: Transformer, tokens: np.ndarray, held_out: np.ndarray | None, course: Course
+    ) -> None:
+        import torch
 
-def _epoch(
-    module: Any, bias: Any, tokens: np.ndarray, optimizer: Any, chosen: dict[str, Any], epoch: int
-) -> float:
-    """Nats a token that was told, while it learned."""
-    import torch
-
-    module.train()
-    parameters = [*module.parameters(), bias]
-    batches = -(-len(tokens) // int(chosen["batch"]))
-    order = torch.randperm(len(tokens)).numpy()
-    total, told = 0.0, 0
-    for at, rows in enumerate(np.array_split(order, batches)):
-        rate = float(chosen["learning_rate"]) * _share(
-            (epoch - 1) * batches + at, int(chosen["epochs"]) * batches, float(chosen["warm_up"])
+        settings = course.settings
+        where = choose_device(course.device)
+        self.tokens, self.held_out = tokens, held_out
+        self.module = build_module(begun, float(settings["dropout"])).to(where)
+        first = _first_bias(tokens, begun.architecture.vocabulary)
+        self.bias = torch.nn.Parameter(first.to(where))
+        self.parameters = [*self.module.parameters(), self.bias]
+        self.optimizer = torch.optim.AdamW(
+            self.parameters,
+            float(settings["learning_rate"]),
+            weight_decay=float(settings["weight_decay"]),
         )
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        nats, count = _nats(module, bias, tokens[rows])
-        optimizer.zero_grad()
-        (nats / max(count, 1)).backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        total, told = total + float(nats.detach()), told + count
-    return total / max(told, 1)
+        self.batches_an_epoch = -(-len(tokens) // int(settings["batch"]))
+
+    def batches(self) -> list[np.ndarray]:
+        """Rows of texts, all batches as large but for one."""
+        import torch
+
+        self.module.train()
+        order = torch.randperm(len(self.tokens)).numpy()
+        return np.array_split(order, self.batches_an_epoch)
+
+    def step(self, batch: np.ndarray) -> Step:
+        """Nats a token that was told."""
+        nats, count = _nats(self.module, self.bias, self.tokens[batch])
+        return Step(nats / max(count, 1), count, nats)
+
+    def judge(self) -> float | None:
+        """Nats a token of the held-out texts."""
+        if self.held_out is None:
+            return None
+        return mean_nats(self.module, self.bias, self.held_out)
+
+    def answering(self) -> State:
+        """The layers' weights and the bias."""
+        found = self.module.state_dict() | {_BIAS: self.bias}
+        return {name: value.detach().clone() for name, value in found.items()}
+
+    def load(self, state: State) -> None:
+        """Take these for its own."""
+        self.module.load_state_dict({k: v for k, v in state.items() if k != _BIAS})
+        self.bias.data.copy_(state[_BIAS])
 
 
-def _judge(module: Any, bias: Any, tokens: np.ndarray) -> float:
+def mean_nats(module: Any, bias: Any, tokens: np.ndarray) -> float:
+    """Nats a token of texts int64 [n, T], in the model's own numbers."""
     import torch
 
     module.eval()
@@ -145,9 +144,10 @@ def _nats(module: Any, bias: Any, tokens: np.ndarray) -> tuple[Any, int]:
     return nats, int((told != PADDING).sum())
 
 
-def _share(step: int, total: int, warm_up: float) -> float:
-    """Of the learning rate: up in a line, then down along half a cosine wave to nothing."""
-    warm = max(1, round(total * warm_up))
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, total - warm))))
+def _first_bias(tokens: np.ndarray, vocabulary: int) -> Any:
+    """How often each token is told, as logarithms: what is known before any training."""
+    import torch
+
+    counts = np.bincount(tokens[:, 1:].ravel(), minlength=vocabulary) + 0.5
+    counts[PADDING] = 0.5
+    return torch.from_numpy(np.log(counts / counts.sum()).astype(np.float32))

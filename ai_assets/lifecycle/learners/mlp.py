@@ -20,10 +20,10 @@ from ai_assets.lifecycle.learners.base import (
     write_json,
 )
 from ai_assets.lifecycle.learners.graphs import Graph, add_dense, add_link, add_slots
+from ai_assets.lifecycle.learners.network_family import NetworkFamily
 from ai_assets.lifecycle.learners.preparation import Preparation, fit_preparation
 
 EPOCHS = 40
-PATIENCE = 4
 IMPORTANCE_ROWS = 2000
 
 
@@ -95,18 +95,15 @@ def slots_width(preparation: Preparation) -> int:
     return len(preparation.categorical)
 
 
-class Mlp:
-    """Feed-forward network: AdamW, dropout, early stopping on validation.
-
-    Args:
-        device: `cpu`, `cuda`, or `auto` for a GPU where there is one. Equal bytes are promised on
-            the CPU only: GPU kernels add in changing order.
-    """
+class Mlp(NetworkFamily):
+    """Feed-forward network: AdamW, dropout, early stopping on validation. A fit is too short to
+    keep its state for."""
 
     name = "mlp"
+    patience = 4
 
     def __init__(self, device: str = "auto") -> None:
-        self.device = device
+        super().__init__(device)
 
     def defaults(self) -> dict[str, Any]:
         """One moderately wide network, well regularised."""
@@ -147,21 +144,10 @@ class Mlp:
 
         outputs = class_count(task, train)
         preparation = fit_preparation(train)
-        settings = self.defaults() | params
-        stop_early = "iterations" not in params and validation is not None
+        settings = {"epochs": EPOCHS} | self.defaults() | params
+        course = self.course(settings, validation, task, seed, threads)
         fitted = train_network(
-            preparation,
-            train,
-            validation,
-            settings,
-            task=task,
-            outputs=outputs,
-            seed=seed,
-            threads=threads,
-            device=self.device,
-            epochs=settings.get("iterations", EPOCHS),
-            patience=PATIENCE if stop_early else None,
-            on_step=on_step,
+            preparation, train, validation, course, outputs=outputs, on_step=on_step
         )
         names = list(train.encoding.names)
         unranked = MlpModel(task, names, preparation, **fitted, shares_of_loss={})

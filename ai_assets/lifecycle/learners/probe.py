@@ -12,7 +12,6 @@ from ai_assets.lifecycle.learners.text_features import (
     bags,
     meanings,
     rarity,
-    text_of,
     tokens_of,
 )
 from ai_assets.lifecycle.learners.text_model import Head, TextModel, load_text_model
@@ -84,7 +83,7 @@ class Probe:
         return load_text_model(folder)
 
     def _loss(self, start: Start, data: Dataset, task: Task, threads: int) -> float:
-        _, place = text_of(data.encoding)
+        _, place = data.encoding.first("text")
         tokens = tokens_of(data.x[:, place], start.transformer.architecture.vocabulary)
         scores = start.inputs(tokens, threads) @ start.head.weight + start.head.bias
         return loss(task, data.y, link(task, scores.astype(np.float64)), data.weight)
@@ -100,7 +99,7 @@ def fit_probe(train: Dataset, settings: dict[str, Any], *, task: Task, threads: 
     if settings["C"] <= 0:
         raise DeclarationError(must_be("C", "above 0", settings["C"]))
     outputs = class_count(task, train)
-    column, place = text_of(train.encoding)
+    column, place = train.encoding.first("text")
     folder = Path(settings["encoder"]) if settings["encoder"] else None
     transformer = read_bert(folder).short(column.width)
     tokens = tokens_of(train.x[:, place], transformer.architecture.vocabulary)
@@ -127,7 +126,7 @@ def as_model(
     curve: list[dict[str, float]],
 ) -> TextModel:
     """The encoder with its head as a model of the rows' encoding."""
-    column, place = text_of(train.encoding)
+    column, place = train.encoding.first("text")
     return TextModel(
         task=task,
         transformer=start.transformer,

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from ai_assets.lifecycle.errors import DataError, must_be
-from ai_assets.lifecycle.features.encoding import EncodedColumn, Encoding
 from ai_assets.lifecycle.features.tokens import PADDING
 from ai_assets.lifecycle.learners.transformer import Transformer
 
@@ -16,19 +15,6 @@ ROWS_AT_ONCE = 64
 _KEPT = 100_000
 _known: OrderedDict[bytes, np.ndarray] = OrderedDict()
 """Embeddings by encoder and text: trials and folds of a tuning ask for the same ones again."""
-
-
-def text_of(encoding: Encoding) -> tuple[EncodedColumn, slice]:
-    """The first text among the features, and where it lies in the matrix.
-
-    Raises:
-        DataError: there is none.
-    """
-    for column, place in zip(encoding.columns, encoding.places, strict=True):
-        if column.kind == "text":
-            return column, place
-    given = ", ".join(f"{column.name} ({column.kind})" for column in encoding.columns)
-    raise DataError(must_be("one of the features", "a text", given or "nothing"))
 
 
 def tokens_of(x: np.ndarray, vocabulary: int) -> np.ndarray:

@@ -31,6 +31,10 @@ def declared_family(name: str, training: Training, checkpoint: Path | None = Non
         from ai_assets.lifecycle.learners.cnn import Cnn
 
         return Cnn(training.device, checkpoint)
+    if name == "encoder":
+        from ai_assets.lifecycle.learners.encoder import Encoder
+
+        return Encoder(training.device, checkpoint)
     return get_family(name)
 
 
