@@ -71,7 +71,7 @@ def test_it_stops_after_its_patience_and_ends_with_the_best_weights():
 
     assert done.iterations == 2 and len(done.curve) == len(slopes) == 4
     assert [entry["validation"] for entry in done.curve] == [5.0, 3.0, 4.0, 4.0]
-    assert float(line.slope) == slopes[1] != slopes[3]
+    assert line.slope.item() == slopes[1] != slopes[3]
 
 
 def test_without_patience_all_epochs_run_and_the_last_weights_stay():
