@@ -16,8 +16,11 @@ def batches(frame: Rows) -> Iterator[pl.DataFrame]:
     if isinstance(frame, pl.DataFrame):
         yield frame
     elif isinstance(frame, pl.LazyFrame):
-        yield pl.DataFrame(schema=frame.collect_schema())
-        yield from frame.collect_batches(chunk_size=100_000, maintain_order=True)
+        schema = frame.collect_schema()
+        yield pl.DataFrame(schema=schema)
+        # Files come in batches of so many bytes; joined to many rows they might not fit.
+        rows = None if pl.Binary in schema.values() else 100_000
+        yield from frame.collect_batches(chunk_size=rows, maintain_order=True)
     else:
         yield from frame
 

@@ -149,7 +149,10 @@ def schema_files(tables: Mapping[str, Table], request: str) -> dict[str, str]:
     """
     table = tables[request]
     asked = {n: c for n, c in table.columns.items() if c.known_at is None}
-    shown = table.model_copy(update={"source": _NOWHERE, "columns": asked, "known_at": None})
+    # A key that no caller can give, as the path of a file, identifies no row that is asked for.
+    key = table.key if set(table.key) <= set(asked) else []
+    update = {"source": _NOWHERE, "columns": asked, "known_at": None, "key": key}
+    shown = table.model_copy(update=update)
     kept = {n: t.model_copy(update={"source": _NOWHERE}) for n, t in tables.items()}
     dumped = {n: t.model_dump(mode="json", exclude_none=True) for n, t in kept.items()}
     own = {"name": request, "table": shown.model_dump(mode="json", exclude_none=True)}

@@ -20,6 +20,7 @@ from ai_assets.lifecycle.cleaning.rules import (
     table_rules,
 )
 from ai_assets.lifecycle.features.types import TYPES
+from ai_assets.lifecycle.schema.files import UNREAD
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.lifecycle.sources.spool import Frames, Spool
 
@@ -64,13 +65,19 @@ def clean(raw: pl.LazyFrame, table: Table) -> Cleaned:
         The good rows, the rejected rows and the exact account. Rows with a key in `table.key` are
         resolved as `table.duplicates` says; without a key, equal rows all stay.
     """
-    names = list(table.columns)
+    given = raw.collect_schema()
+    names = [*table.columns, *({UNREAD} & set(given))]
     raw = raw.select(names)
     given = raw.collect_schema()
     sieve = _Sieve(given, table)
-    for batch in raw.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
+    for batch in raw.collect_batches(chunk_size=batch_rows(given), maintain_order=True):
         sieve.add(batch)
     return sieve.finish()
+
+
+def batch_rows(schema: pl.Schema) -> int | None:
+    """How many rows to hold at once: of files as many as their source gave, which counts bytes."""
+    return None if pl.Binary in schema.values() else BATCH_ROWS
 
 
 class _Sieve:
@@ -111,7 +118,7 @@ class _Sieve:
         self.hashes.append(row_hashes(good, self.table.key or self.names))
         self.good.add(good)
         if self.suspects is not None:
-            self.suspects.add(as_text(batch))
+            self.suspects.add(as_text(batch.select(self.names)))
 
     def finish(self) -> Cleaned:
         hashes = np.concatenate(self.hashes) if self.hashes else np.empty(0, np.uint64)
@@ -137,7 +144,7 @@ class _Sieve:
         for i, count in enumerate(broken.sum().row(0)):
             if count:
                 self.by_rule[self.rules[i].words] += count
-        self.rejected.add(as_text(rows).insert_column(0, words))
+        self.rejected.add(as_text(rows.select(self.names)).insert_column(0, words))
 
     def _reject_duplicates(self, keep: np.ndarray) -> None:
         assert self.suspects is not None

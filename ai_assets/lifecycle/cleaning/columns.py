@@ -3,6 +3,7 @@
 import polars as pl
 
 from ai_assets.lifecycle.errors import DataError, did_you_mean
+from ai_assets.lifecycle.schema.files import UNREAD
 from ai_assets.lifecycle.schema.tables import Table
 
 
@@ -29,7 +30,7 @@ def check_columns(raw: pl.LazyFrame, table: Table, name: str) -> None:
     Raises:
         ColumnsError: a declared column is missing, or a column is neither declared nor ignored.
     """
-    found = raw.collect_schema().names()
+    found = [c for c in raw.collect_schema().names() if c != UNREAD]
     strangers = [c for c in found if c not in table.columns and c not in table.ignore]
     missing = [c for c in table.columns if c not in found]
     problems = [f"lacks the declared column '{c}'.{did_you_mean(c, strangers)}" for c in missing]

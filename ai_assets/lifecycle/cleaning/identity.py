@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import duckdb
 
 _FEW = 5_000
+# Longer texts are hardly said twice, and would fill the memory that others are found again in.
+_SHORT = 256
 _LOCAL = threading.local()
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _LANE = np.uint64(0xBB67AE8584CAA73B)
@@ -105,7 +107,7 @@ def _plain(name: str, kind: pl.DataType) -> pl.Expr:
     if kind.is_nested():
         value = pl.struct(value.alias("v")).struct.json_encode().alias(name)
     elif kind == pl.Binary:
-        value = value.bin.encode("hex")
+        return value.fill_null(b"")
     return value.cast(pl.String).fill_null("")
 
 
@@ -120,6 +122,10 @@ def _column_hashes(plain: pl.Series, given: pl.Series, name: str) -> np.ndarray:
 def _value_hashes(plain: pl.Series) -> np.ndarray:
     if plain.dtype == pl.String:
         return _text_hashes(plain)
+    if plain.dtype == pl.Binary:
+        # One at a time: each may be a file of megabytes, and hexadecimal text is twice as long.
+        hashes = [_hash_of(value.hex()) for value in plain]
+        return np.array(hashes, dtype=np.uint64)
     values = plain.to_numpy()
     if plain.dtype == pl.Float64:
         # -0.0 and every NaN are one value each; adding 0.0 removes the sign of zero.
@@ -135,7 +141,8 @@ def _text_hashes(texts: pl.Series) -> np.ndarray:
     # All in polars: pyarrow imports much of itself, and pandas, to number texts or give numpy them.
     distinct = texts.unique()
     if len(distinct) <= _FEW:  # asking DuckDB costs more than hashing a few texts here
-        hashes = pl.Series([_text_hash(text) for text in distinct.to_list()], dtype=pl.UInt64)
+        found = [_text_hash(t) if len(t) <= _SHORT else _hash_of(t) for t in distinct]
+        hashes = pl.Series(found, dtype=pl.UInt64)
         return texts.replace_strict(distinct, hashes).to_numpy()
     query = "SELECT CAST('0x' || left(md5(text), 16) AS UBIGINT) AS h FROM texts"
     connection = _connection()
@@ -149,6 +156,10 @@ def _text_hashes(texts: pl.Series) -> np.ndarray:
 @lru_cache(maxsize=4 * _FEW)
 def _text_hash(text: str) -> int:
     """Of one text. Partitions of a table repeat most of theirs."""
+    return _hash_of(text)
+
+
+def _hash_of(text: str) -> int:
     return int.from_bytes(hashlib.md5(text.encode()).digest()[:8], "big")
 
 

@@ -9,6 +9,7 @@ from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.features.images import canonical
 from ai_assets.lifecycle.features.tokens import normal_text
 from ai_assets.lifecycle.features.types import TYPES
+from ai_assets.lifecycle.schema.files import REASONS, UNREAD
 from ai_assets.lifecycle.schema.tables import Column, Table
 
 _INSTANT = (
@@ -87,9 +88,11 @@ def _normal(given: pl.Series) -> pl.Series:
 
 
 def table_rules(schema: pl.Schema, table: Table) -> list[Rule]:
-    """All rules of a table, in the order of its columns."""
-    return [
-        rule
+    """All rules of a table, in the order of its columns; before them why a file was not read."""
+    item = table.item_of_files if UNREAD in schema else None
+    unread = [Rule(f"{item}: {why}", pl.col(UNREAD) == why) for why in REASONS if item]
+    return unread + [
+        rule if item != name else Rule(rule.words, rule.broken & pl.col(UNREAD).is_null())
         for name, column in table.columns.items()
         for rule in column_rules(name, column, schema[name], is_key=name in table.key)
     ]

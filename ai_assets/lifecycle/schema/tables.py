@@ -11,6 +11,8 @@ ITEMS = ("image", "text")
 """Types whose values a model reads as a whole: pictures and language."""
 NO_UNIT = "1"
 """Unit of numbers without one, which nobody converts: what is told of an image or a text."""
+PATH = "path"
+"""Column with the path of a row's file, unless a source names another."""
 _TOKENS = 64
 
 
@@ -135,16 +137,37 @@ class Source(Section):
     delta: str | None = Field(None, description="Path or URL of a Delta table.")
     sql: SqlSource | None = Field(None, description="A database.")
     http: HttpSource | None = Field(None, description="A file behind HTTP(S).")
+    folder: str | None = Field(
+        None,
+        description="Path of a folder of files, an item each, its subfolders included: pictures "
+        "(PNG, JPEG, BMP, GIF, TIFF, WebP) for the column of type image, else .txt for that of "
+        "type text. Each row also has the column `path`.",
+    )
     python: str | None = Field(
         None,
         description="`module.function` beside the YAML, or an importable one. Called with "
         "(start, end), both None when unpartitioned; returns a polars frame, lazy or not.",
     )
+    label: str | None = Field(
+        None,
+        description="Of a folder: the column that the name of its subfolder gives, "
+        "as 7 of 7/a.png.",
+    )
+    index: str | None = Field(
+        None,
+        description="Of a folder: a CSV or Parquet file in it that has a row for each item, with "
+        "the path of its file and the other columns. What it does not name is not read.",
+    )
+    path: str = Field(
+        PATH,
+        description="Of a folder: the column with the path of a row's file, relative to the "
+        "folder. Not asked of callers unless it is declared among the columns.",
+    )
     null_values: list[str] = Field(
         default_factory=lambda: ["", "NA"], description="Texts that mean missing, in CSV."
     )
     delimiter: str = Field(",", description="Separator of fields, in CSV.")
-    encoding: str = Field("utf-8", description="Text encoding, in CSV.")
+    encoding: str = Field("utf-8", description="Text encoding, in CSV and of .txt files.")
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "Source":
@@ -152,6 +175,17 @@ class Source(Section):
             raise ValueError(
                 f"source must have exactly one of {', '.join(SOURCE_KINDS)}, "
                 f"but got {self.kinds_given() or 'none'}."
+            )
+        for field in ("label", "index", "path"):
+            given = getattr(self, field) != type(self).model_fields[field].default
+            if self.folder is None and given:
+                raise ValueError(
+                    f"source.{field} belongs to source.folder, but the source is {self.kind}."
+                )
+        if self.index is not None and self.label is not None:
+            raise ValueError(
+                f"source.label is the name of a subfolder, for folders without source.index, but "
+                f"got label '{self.label}' and index '{self.index}'."
             )
         return self
 
@@ -163,7 +197,7 @@ class Source(Section):
         return self.kinds_given()[0]
 
 
-SOURCE_KINDS = ("csv", "parquet", "ndjson", "delta", "sql", "http", "python")
+SOURCE_KINDS = ("csv", "parquet", "ndjson", "delta", "sql", "http", "folder", "python")
 
 
 class Table(Section):
@@ -197,10 +231,33 @@ class Table(Section):
         0.01, ge=0, le=1, description="Largest tolerated share of rejected rows before blocking."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _files_are_found_again(cls, given: Any) -> Any:
+        """Declares the column of paths, where nobody did, so that every row leads to its file."""
+        source, columns = _part(given, "source"), _part(given, "columns")
+        path = source.get("path", PATH)
+        if not source.get("folder") or not isinstance(path, str) or path in columns:
+            return given
+        words = "Path of the file, relative to the folder"
+        declared = {"type": "string", "description": words, "known_at": "NULL"}
+        return given | {"columns": {path: declared, **columns}}
+
+    @model_validator(mode="after")
+    def _files_are_items(self) -> "Table":
+        if self.source.folder is not None and self.item_of_files is None:
+            there = [n for n, c in self.columns.items() if c.type in ITEMS]
+            raise ValueError(
+                "columns must have one column of type 'image', or else one of type 'text', which "
+                f"the files of source.folder are read into, but got {there or 'none'}."
+            )
+        return self
+
     @model_validator(mode="after")
     def _names_exist(self) -> "Table":
         named = [("key", name) for name in self.key]
         named += [("time", self.time)] if self.time else []
+        named += [("source.label", self.source.label)] if self.source.label else []
         for field, name in named:
             if name not in self.columns:
                 raise ValueError(
@@ -215,6 +272,23 @@ class Table(Section):
         return self
 
     @property
+    def item_of_files(self) -> str | None:
+        """The column that a folder's files are read into: the one image, or else the one text."""
+        for kind in ITEMS:
+            found = [name for name, column in self.columns.items() if column.type == kind]
+            if found:
+                return found[0] if len(found) == 1 else None
+        return None
+
+    @property
     def late_columns(self) -> dict[str, str]:
         """Columns that become known late, with the SQL that says when."""
         return {name: c.known_at for name, c in self.columns.items() if c.known_at is not None}
+
+
+def _part(given: Any, name: str) -> dict[str, Any]:
+    """A part of what is declared, as it will be; nothing where it is no section at all."""
+    found = given.get(name) if isinstance(given, dict) else None
+    if isinstance(found, BaseModel):
+        return found.model_dump()
+    return found if isinstance(found, dict) else {}

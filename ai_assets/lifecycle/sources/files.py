@@ -38,7 +38,7 @@ def scan_csv(places: list[str], request: Request) -> pl.LazyFrame:
     source = request.source
     if len(source.delimiter.encode()) != 1:
         raise DataError(must_be("source.delimiter", "one ASCII character", source.delimiter))
-    encoding = _encoding(source.encoding)
+    encoding = known_encoding(source.encoding)
     frames = []
     for place in places:
         with explained("CSV file", place, f"complete, and {encoding} text with a header line"):
@@ -145,7 +145,12 @@ def _missing(path: Path, kind: str) -> DataError:
     )
 
 
-def _encoding(name: str) -> str:
+def known_encoding(name: str) -> str:
+    """The one name of a text encoding.
+
+    Raises:
+        DataError: there is no such encoding.
+    """
     try:
         return codecs.lookup(name).name
     except LookupError as error:

@@ -11,6 +11,7 @@ from ai_assets.lifecycle.partitions import Span
 from ai_assets.lifecycle.schema.tables import Source, Table
 from ai_assets.lifecycle.sources.delta import read_delta
 from ai_assets.lifecycle.sources.files import read_csv, read_ndjson, read_parquet
+from ai_assets.lifecycle.sources.folder import read_folder
 from ai_assets.lifecycle.sources.http import read_http
 from ai_assets.lifecycle.sources.python import read_python
 from ai_assets.lifecycle.sources.request import Request
@@ -23,6 +24,7 @@ READERS: Mapping[str, Callable[[Request], pl.LazyFrame]] = {
     "delta": read_delta,
     "sql": read_sql,
     "http": read_http,
+    "folder": read_folder,
     "python": read_python,
 }
 
