@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import yaml
 from pydantic import Field, model_validator
 
+from ai_assets.lifecycle.card.spec import Card
 from ai_assets.lifecycle.compression.spec import Compression
 from ai_assets.lifecycle.drift.spec import Drift
 from ai_assets.lifecycle.errors import DeclarationError, did_you_mean, must_be
@@ -61,6 +62,7 @@ class TabularDeclaration(Section):
         default_factory=Compression, description="What may be lost for a smaller, faster model."
     )
     gate: Gate = Field(default_factory=Gate, description="What a bundle must meet to be released.")
+    card: Card = Field(default_factory=Card, description="What its model card says beside figures.")
     drift: Drift = Field(default_factory=Drift, description="When a changed input is called drift.")
     causes: Causes = Field(
         default_factory=Causes, description="When a finding names the cause of a change."
@@ -201,6 +203,13 @@ class TextDeclaration(ItemDeclaration):
     """One AI product over texts: tables with a column of type text, and what it is about."""
 
     kind: ClassVar[str] = "text"
+
+    languages: list[str] = Field(
+        default_factory=lambda: ["en"],
+        min_length=1,
+        description="Languages that the encoder was trained for (ISO 639-1): of others the quality "
+        "is measured and warned of. Default: English, as the shipped encoder was.",
+    )
 
 
 DECLARATIONS: dict[str, type[TabularDeclaration]] = {

@@ -1,6 +1,7 @@
 """evaluation: how good what is served is, on test rows that served nothing else."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from ai_assets.serving.bundle import Bundle
 from ai_assets.serving.scoring import Scorer
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
-from ai_assets.stages.declared.learning import BETTER_THAN_BASE_RATE, WITHSTANDS, answers_of_items
-from ai_assets.stages.evaluation_items import ItemScorer, item_findings
+from ai_assets.stages.declared.learning import BETTER_THAN_BASE_RATE, answers_of_items
+from ai_assets.stages.evaluation_items import ItemFindings, ItemScorer, item_findings
 from ai_assets.stages.learnable import learned_partitions
 from ai_assets.stages.training_data import (
     TrainingData,
@@ -26,6 +27,7 @@ from ai_assets.stages.training_data import (
     load_training_data,
     read_json,
     save_folder,
+    write_json,
 )
 
 
@@ -43,27 +45,23 @@ def evaluate_served(run: StageRun) -> Outcome:
         seed=run.product.declaration.training.seed,
         classes=decision.classes,
     )
-    version = save_folder(
-        run,
-        "evaluation",
-        lambda folder: _write(folder / "evaluation.json", evaluation),
-    )
+    of_items = _of_items(run, data, decision)
+    version = save_folder(run, "evaluation", lambda folder: _write(folder, evaluation, of_items))
     refit = run.product.declaration.training.refit
-    of_items, withstood = _of_items(run, data, decision)
     return Outcome(
         version,
         {
             "metrics": shown.table(evaluation.metrics_frame()),
             **_tables(slices=evaluation.slices, classes=evaluation.classes),
             **_pictures(run, y, p, decision),
-            **of_items,
+            **of_items.shown,
             **shown.numbers(evaluation.values()),
             "rows": evaluation.rows,
             "judged": "the twin of the served model that did not see the test rows"
             if refit == "full"
             else "what is served",
         },
-        {BETTER_THAN_BASE_RATE.name: better_than_base_rate(evaluation), **withstood},
+        {BETTER_THAN_BASE_RATE.name: better_than_base_rate(evaluation), **of_items.checks},
     )
 
 
@@ -118,17 +116,13 @@ def better_than_base_rate(evaluation: Evaluation) -> Finding:
     return Finding(loss < base, words, {"log_loss": loss, "base_rate_log_loss": base})
 
 
-def _of_items(
-    run: StageRun, data: TrainingData, decision: Decision
-) -> tuple[dict[str, Any], dict[str, Finding]]:
-    """What is shown and found of a product whose model reads an item as a whole."""
+def _of_items(run: StageRun, data: TrainingData, decision: Decision) -> ItemFindings:
+    """What is found of a product whose model reads an item as a whole."""
     declared = answers_of_items(run.product)
     if declared is None:
-        return {}, {}
+        return ItemFindings()
     scorer = ItemScorer(judged(run), data, decision, declared.item)
-    column = run.product.request_table.columns[declared.item]
-    told, finding = item_findings(run, scorer, column, declared.robustness, decision)
-    return told, {WITHSTANDS.name: finding}
+    return item_findings(run, scorer, declared, decision)
 
 
 def _tables(**frames: pl.DataFrame) -> dict[str, Any]:
@@ -156,5 +150,7 @@ def _pictures(run: StageRun, y: np.ndarray, p: np.ndarray, decision: Decision) -
     }
 
 
-def _write(path: Any, evaluation: Evaluation) -> None:
-    path.write_text(evaluation.to_json(), encoding="utf-8")
+def _write(folder: Path, evaluation: Evaluation, of_items: ItemFindings) -> None:
+    (folder / "evaluation.json").write_text(evaluation.to_json(), encoding="utf-8")
+    if of_items.card:
+        write_json(folder, "items.json", of_items.card)

@@ -1,13 +1,14 @@
 """evaluation, of pictures and texts: what is mistaken, and what the served graph withstands."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.evaluation import attacks, plots, plots_of_items
+from ai_assets.lifecycle.evaluation.languages import by_language, languages_ok
 from ai_assets.lifecycle.evaluation.mistakes import frequent, surest
 from ai_assets.lifecycle.evaluation.plots_of_items import Mistake
 from ai_assets.lifecycle.evaluation.robustness import (
@@ -18,10 +19,12 @@ from ai_assets.lifecycle.evaluation.robustness import (
 )
 from ai_assets.lifecycle.evaluation.spec import Withstands
 from ai_assets.lifecycle.features.encoding import EncodedColumn
+from ai_assets.lifecycle.product import ItemDeclaration, TextDeclaration
 from ai_assets.lifecycle.schema.decision import Decision
 from ai_assets.lifecycle.schema.tables import Column
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, StageRun
+from ai_assets.stages.declared.learning import LANGUAGES, WITHSTANDS
 from ai_assets.stages.training_data import TrainingData
 
 _ATTACKED = {"image": 100, "text": 30}
@@ -83,11 +86,21 @@ class ItemScorer:
         return probabilities.argmax(axis=1)
 
 
+@dataclass(frozen=True)
+class ItemFindings:
+    """What is shown in the UI, what the checks say, and what the model card tells, by its title."""
+
+    shown: dict[str, Any] = field(default_factory=dict)
+    checks: dict[str, Finding] = field(default_factory=dict)
+    card: dict[str, Any] = field(default_factory=dict)
+
+
 def item_findings(
-    run: StageRun, scorer: ItemScorer, column: Column, limits: Withstands, decision: Decision
-) -> tuple[dict[str, Any], Finding]:
-    """What evaluation shows of items, and whether they withstand what is declared."""
-    seed = run.product.declaration.training.seed
+    run: StageRun, scorer: ItemScorer, declared: ItemDeclaration, decision: Decision
+) -> ItemFindings:
+    """How items are answered: what is mistaken, what withstood, and in which language."""
+    column, limits = run.product.request_table.columns[declared.item], declared.robustness
+    seed = declared.training.seed
     robust = robustness_of(scorer, column, seed)
     run.say(f"accuracy {robust.mean:.3f} under corruptions; looking for an adversary's changes")
     attacked = attacked_by(scorer, limits.epsilon, seed)
@@ -98,7 +111,8 @@ def item_findings(
     worst = {
         f"attacked/{name}": value for name, value in (attacked.remains if attacked else {}).items()
     }
-    return {
+    finding = withstands(robust, attacked, limits)
+    told_of = {
         "mistakes": shown_of(frequent(*told), column, "Most frequent mistakes"),
         "surest_mistakes": shown_of(surest(*told), column, "Mistakes it is surest of"),
         "robustness": shown.table(robust.table(), digits=3),
@@ -106,7 +120,30 @@ def item_findings(
             plots.as_markdown_image(plots_of_items.robustness(robust), "robustness")
         ),
         **shown.numbers({"corrupted/mean": robust.mean, "corrupted/clean": robust.clean, **worst}),
-    }, withstands(robust, attacked, limits)
+    }
+    card = {"Robustness": _for_card(finding, robust.table())}
+    checks = {WITHSTANDS.name: finding}
+    if isinstance(declared, TextDeclaration):
+        frame, checks[LANGUAGES.name] = in_languages(scorer, probabilities, declared)
+        told_of["languages"] = shown.table(frame)
+        card["Languages"] = _for_card(checks[LANGUAGES.name], frame)
+    return ItemFindings(told_of, checks, card)
+
+
+def _for_card(finding: Finding, table: pl.DataFrame) -> dict[str, Any]:
+    return {"words": finding.words, "columns": table.columns, "rows": table.rows()}
+
+
+def in_languages(
+    scorer: ItemScorer, probabilities: np.ndarray, declared: TextDeclaration
+) -> tuple[pl.DataFrame, Finding]:
+    """Accuracy by the language of the test rows' texts, and whether the encoder knows them."""
+    there = np.flatnonzero([item is not None for item in scorer.items])
+    right = (scorer.answers(probabilities) == scorer.y)[there]
+    found = by_language([scorer.items[place] for place in there], right, declared.languages)
+    passed, words = languages_ok(found, declared.languages)
+    shares = {f"share_{row['language']}": row["share"] for row in found.to_dicts()}
+    return found, Finding(passed, words, shares, warn=True)
 
 
 def robustness_of(scorer: ItemScorer, column: Column, seed: int) -> Robustness:

@@ -1,6 +1,7 @@
 """model_card: one page of what a person should know before using the model."""
 
 from pathlib import Path
+from typing import Any
 
 from ai_assets.lifecycle.card.card import CardFeature, CardInputs, model_card
 from ai_assets.lifecycle.evaluation.evaluate import Evaluation
@@ -65,6 +66,11 @@ def card_inputs(run: StageRun) -> CardInputs:
         features=card_features(run),
         personal=_columns(run.product, "personal"),
         sensitive=_columns(run.product, "sensitive"),
+        intended_use=declared.card.intended_use,
+        out_of_scope=declared.card.out_of_scope,
+        licence=declared.card.licence,
+        notes=tuple(declared.card.notes),
+        items=_of_items(run),
     )
 
 
@@ -79,6 +85,11 @@ def read_evaluation(run: StageRun) -> Evaluation:
     """What the evaluation of the run's partition found."""
     path = artifact(run, "evaluation") / "evaluation.json"
     return Evaluation.from_json(path.read_text(encoding="utf-8"))
+
+
+def _of_items(run: StageRun) -> dict[str, Any]:
+    folder = artifact(run, "evaluation")
+    return read_json(folder, "items.json") if (folder / "items.json").is_file() else {}
 
 
 def card_features(run: StageRun) -> tuple[CardFeature, ...]:

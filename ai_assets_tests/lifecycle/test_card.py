@@ -1,5 +1,7 @@
 """The model card."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 
@@ -103,3 +105,12 @@ def test_a_card_of_the_least_is_still_a_card() -> None:
     assert "## Licence\n\nNot declared." in card
     assert "## Features" not in card
     assert "None" not in card
+
+
+def test_what_was_found_of_items_has_a_section_each() -> None:
+    found = {"columns": ["language", "accuracy"], "rows": [["sv", 0.5]]}
+    items = {"Languages": {"words": "Half of the texts are Swedish.", **found}}
+    card = model_card(replace(INPUTS, items=items))
+    assert "## Languages\n\nHalf of the texts are Swedish.\n\n| language | accuracy |" in card
+    assert "| sv | 0.5 |" in card
+    assert "## Languages" not in model_card(INPUTS)

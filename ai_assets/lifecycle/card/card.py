@@ -6,6 +6,7 @@ clock, no file, no network; the same model gives the same page.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 
@@ -57,6 +58,8 @@ class CardInputs:
         limits: The gate's limits: `limit`, `value`, `allowed`, `passed`; None before the gate.
         personal: Columns with personal data, as `table.column`.
         sensitive: Columns that name a group for which fairness matters.
+        items: What was found of pictures or texts, by title: `words`, and the `columns` and `rows`
+            of a table.
         notes: What else people should know, a paragraph each.
         licence: Licence of model and data.
         pictures: Markdown images, by title.
@@ -86,6 +89,7 @@ class CardInputs:
     limits: pl.DataFrame | None = None
     personal: tuple[str, ...] = ()
     sensitive: tuple[str, ...] = ()
+    items: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     licence: str = ""
     pictures: Mapping[str, str] = field(default_factory=dict)
@@ -100,6 +104,7 @@ def model_card(inputs: CardInputs) -> str:
         _section("Performance", _performance(inputs)),
         _section("Slices", _slices(inputs)),
         _section("Calibration", _calibration(inputs)),
+        *(_section(title, _found(found)) for title, found in inputs.items.items()),
         _section("Limits for release", _limits(inputs)),
         _section("What is served", _compression(inputs)),
         _section("Features", _features(inputs)),
@@ -199,6 +204,11 @@ def _calibration(inputs: CardInputs) -> str:
     said = f"Calibration error on test rows: {error}." if error is not None else ""
     how = "" if inputs.calibration in ("", "none") else f"Calibrated: {inputs.calibration}."
     return _join(how, said, _picture(inputs, "calibration"))
+
+
+def _found(found: Mapping[str, Any]) -> str:
+    rows = [dict(zip(found["columns"], row, strict=True)) for row in found["rows"]]
+    return _join(_plain(found["words"]), _table(rows))
 
 
 def _limits(inputs: CardInputs) -> str:

@@ -1,6 +1,6 @@
 """From the features to a model that is judged."""
 
-from ai_assets.lifecycle.product import ItemDeclaration, Product
+from ai_assets.lifecycle.product import ItemDeclaration, Product, TextDeclaration
 from ai_assets.stages.binding import Guard, Stage, Upstream
 from ai_assets.stages.work import work
 
@@ -161,6 +161,13 @@ WITHSTANDS = Guard(
 )
 
 
+LANGUAGES = Guard(
+    "languages_the_encoder_knows",
+    "At least 95 % of the test texts are in languages that the encoder was trained for; the "
+    "accuracy in each language is told.",
+)
+
+
 def answers_of_items(product: Product) -> ItemDeclaration | None:
     """The declaration of a product that tells classes of pictures or texts apart; else None."""
     declared = product.declaration
@@ -172,7 +179,14 @@ def answers_of_items(product: Product) -> ItemDeclaration | None:
 def evaluation_stage(product: Product) -> Stage:
     """The stage that judges the compressed model on test rows."""
     of_items = answers_of_items(product)
-    robustness = of_items.robustness.model_dump_json() if of_items else ""
+    guards = [BETTER_THAN_BASE_RATE]
+    settings = ",".join(product.declaration.slices)
+    if of_items is not None:
+        guards.append(WITHSTANDS)
+        settings += of_items.robustness.model_dump_json()
+    if isinstance(of_items, TextDeclaration):
+        guards.append(LANGUAGES)
+        settings += ",".join(of_items.languages)
     return Stage(
         stage="evaluation",
         asset="evaluation",
@@ -181,9 +195,9 @@ def evaluation_stage(product: Product) -> Stage:
         compute=work("evaluation:evaluate_served"),
         kinds=frozenset({"python", "mlflow"}),
         upstream=[Upstream("compressed_model"), Upstream("model"), Upstream("training_set")],
-        guards=[BETTER_THAN_BASE_RATE, *([WITHSTANDS] if of_items else [])],
+        guards=guards,
         code=("evaluation", *(["corruptions"] if of_items else [])),
-        settings=",".join(product.declaration.slices) + robustness,
+        settings=settings,
     )
 
 
