@@ -101,6 +101,13 @@ def test_dynamic_int8_leaves_the_last_layer_as_it_is(plain):
     assert 0 < np.abs(answers(small) - answers(plain)).max() < 0.1
 
 
+def test_a_row_in_dynamic_int8_is_answered_alike_alone_and_among_others(plain):
+    session = open_session(dynamic_int8(plain, ("Conv", "MatMul")))
+    bright = X * np.linspace(0.1, 5, len(X), dtype=np.float32)[:, None]
+    alone = np.concatenate([run_session(session, row[None]) for row in bright])
+    assert np.abs(alone - run_session(session, bright)).max() < 1e-6
+
+
 def test_sparse_weights_answer_the_same_and_are_smaller_where_most_are_0(weights, plain):
     random = np.random.default_rng(1)
     emptied = {

@@ -18,7 +18,8 @@ _LAST = ("MatMul", "Gemm")
 def dynamic_int8(model: bytes, kinds: Sequence[str], *, per_channel: bool = False) -> bytes:
     """Weights of some kinds of nodes as 8-bit integers, activations quantized as they come.
 
-    The last layer stays as it is: it is tiny, and its rounding would reach the output undamped.
+    Each row has a range of its own, see `quantized_by_row`. The last layer stays as it is: it is
+    tiny, and its rounding would reach the output undamped.
 
     Args:
         model: the graph.
@@ -41,7 +42,44 @@ def dynamic_int8(model: bytes, kinds: Sequence[str], *, per_channel: bool = Fals
             weight_type=QuantType.QInt8,
             per_channel=per_channel,
         )
-        return _plain(onnx.load(path))
+        return _plain(_by_row(onnx.load(path)))
+
+
+def quantized_by_row(
+    given: str, whole: str, step: str, zero: str, axes: Sequence[int] = (-1,)
+) -> tuple[list[Any], list[Any]]:
+    """What quantizes each row of a tensor by its own largest number: nodes and constants.
+
+    In place of `DynamicQuantizeLinear`, which has one range for all that is scored at once: a
+    caller's answer would depend on who else asks at the time.
+
+    The integers' product is to be multiplied by the weights' scales first and by these then: of the
+    two multiplied before it, ONNX Runtime makes an operator that takes them for one number.
+
+    Args:
+        given: name of the tensor.
+        whole: name of the output, uint8 around 128.
+        step: name of the scales, 1 long along the axes.
+        zero: name of what stands for 0, uint8.
+        axes: along which a row lies.
+    """
+    from onnx import helper, numpy_helper
+
+    least, most, one = f"{whole}_least", f"{whole}_most", f"{whole}_one"
+    values = {least: np.float32(1e-12), most: np.float32(127), one: np.float32(1)}
+    values |= {zero: np.uint8(128)}
+    size, largest, above, unit = (f"{whole}_{n}" for n in ("size", "largest", "above", "unit"))
+    nodes = [
+        helper.make_node("Abs", [given], [size]),
+        helper.make_node("ReduceMax", [size], [largest], axes=list(axes), keepdims=1),
+        helper.make_node("Max", [largest, least], [above]),
+        helper.make_node("Div", [above, most], [step]),
+        helper.make_node("Div", [given, step], [unit]),
+        helper.make_node("QuantizeLinear", [unit, one, zero], [whole]),
+    ]
+    for node in nodes:
+        node.name = f"{node.op_type}_{node.output[0]}"
+    return nodes, [numpy_helper.from_array(np.array(v), name) for name, v in values.items()]
 
 
 def static_int8(model: bytes, x: np.ndarray, kinds: Sequence[str]) -> bytes:
@@ -166,6 +204,36 @@ def sparse_weights(model: bytes) -> bytes:
     del graph.graph.initializer[:]
     graph.graph.initializer.extend(kept)
     return _plain(graph)
+
+
+def _by_row(model: Any) -> Any:
+    """The graph with each `DynamicQuantizeLinear` replaced by what does it row by row."""
+    from onnx import helper
+
+    graph, nodes = model.graph, []
+    of_images = {node.input[0] for node in graph.node if node.op_type == "ConvInteger"}
+    steps: set[str] = set()
+    both: dict[str, tuple[str, str]] = {}
+    for node in graph.node:
+        factors = next((both[name] for name in node.input if name in both), None)
+        if node.op_type == "DynamicQuantizeLinear":
+            axes = (1, 2, 3) if node.output[0] in of_images else (-1,)
+            made, constants = quantized_by_row(node.input[0], *node.output, axes=axes)
+            nodes += made
+            graph.initializer.extend(constants)
+            steps.add(node.output[1])
+        elif node.op_type == "Mul" and node.input[0] in steps:
+            both[node.output[0]] = node.input[0], node.input[1]
+        elif factors is not None:
+            step, scale = factors
+            half, name = f"{node.output[0]}_half", node.output[0]
+            nodes.append(helper.make_node("Mul", [node.input[0], scale], [half], name=f"M_{half}"))
+            nodes.append(helper.make_node("Mul", [half, step], [name], name=node.name))
+        else:
+            nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return model
 
 
 def _last_layer(model: Any) -> str:

@@ -65,8 +65,9 @@ def in_int8(model: TextModel) -> bytes:
     """The model's graph with the encoder's matrices in 8-bit integers.
 
     A column of a matrix, or a token of the vocabulary, has a scale of its own: with one scale for
-    all, a third of the texts would get other neighbours. Activations are quantized as they come.
-    The head stays as it is: it is tiny, and its rounding would reach the output undamped.
+    all, a third of the texts would get other neighbours. Activations are quantized as they
+    come, each token's by itself, so that no text changes what another is answered. The head stays
+    as it is: it is tiny, and its rounding would reach the output undamped.
     """
     from ai_assets.lifecycle.learners.transformer_graph import Precision
 
@@ -74,20 +75,18 @@ def in_int8(model: TextModel) -> bytes:
 
 
 def int8_linear(graph: "Graph", given: str, matrix: np.ndarray) -> str:
-    """The product of an input, quantized for each batch, and int8 weights; summed in int32."""
-    from onnx import helper
+    """The product of an input, quantized token by token, and int8 weights; summed in int32."""
+    from ai_assets.lifecycle.compression.quantization import quantized_by_row
 
     numbers, scale = int8_of(matrix, axis=0)
     place = len(graph.nodes)
     whole, step, zero = (f"{kind}{place}" for kind in ("whole", "step", "zero"))
-    name = f"DynamicQuantizeLinear_{place}"
-    graph.nodes.append(
-        helper.make_node("DynamicQuantizeLinear", [given], [whole, step, zero], name=name)
-    )
+    nodes, constants = quantized_by_row(given, whole, step, zero)
+    graph.nodes += nodes
+    graph.constants += constants
     summed = graph.add("MatMulInteger", whole, graph.constant(numbers), zero)
-    # In this order ONNX Runtime makes one operator of all of them.
-    factor = graph.add("Mul", step, graph.constant(scale[0]))
-    return graph.add("Mul", graph.add("Cast", summed, to=1), factor)
+    columns = graph.add("Mul", graph.add("Cast", summed, to=1), graph.constant(scale[0]))
+    return graph.add("Mul", columns, step)
 
 
 def int8_rows(graph: "Graph", matrix: np.ndarray, numbers: str) -> str:
