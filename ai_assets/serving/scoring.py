@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.errors import BundleError
+from ai_assets.lifecycle.schema.pieces import rows_at_once
 from ai_assets.serving.bundle import Bundle
 from ai_assets.serving.model import open_model
 
@@ -155,7 +156,11 @@ class Scorer:
     def _step(self, rows: int) -> int:
         """Rows to score at once: all, or where they are many a share for each core."""
         share = -(-rows // _CORES) if rows >= _MANY_ROWS else rows
-        return min(share, _ROWS_AT_ONCE)
+        return min(share, self._most_rows)
+
+    @cached_property
+    def _most_rows(self) -> int:
+        return rows_at_once(self._session, _ROWS_AT_ONCE)
 
     @cached_property
     def _workers(self) -> ThreadPoolExecutor:

@@ -1,5 +1,6 @@
 """The same answer offline, online and by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,28 @@ def test_scores_are_those_that_one_computes_by_hand(scorer: Scorer):
     assert scores.probability == pytest.approx(expected, abs=1e-6)
     assert scores.label == ["late" if p >= 0.6 else "not late" for p in expected]
     assert scores.threshold == 0.6
+
+
+def test_a_graph_that_is_large_within_is_given_few_rows_at_once(shared: Path, scorer: Scorer):
+    import onnx
+    from onnx import helper
+
+    bundle = load_bundle(shared / "payload")
+    model = onnx.load_from_string(bundle.model)
+    helper.set_model_props(model, {"numbers_of_a_row": str(1 << 24)})
+    large = Scorer(replace(bundle, model=model.SerializeToString()))
+    sizes, run = [], large._session.run
+
+    class Watched:
+        def run(self, names, given):
+            sizes.append(len(given["x"]))
+            return run(names, given)
+
+    matrix = np.repeat(bundle.encoding.transform(small.FEATURES), 2, axis=0)[:5]
+    assert large._most_rows == 2
+    large.__dict__["_session"] = Watched()
+    assert (large.probabilities(matrix) == scorer.probabilities(matrix)).all()
+    assert sorted(sizes) == [1, 2, 2]
 
 
 def test_no_rows_give_no_scores(scorer: Scorer):

@@ -6,10 +6,8 @@ from typing import Any
 import numpy as np
 
 from ai_assets.lifecycle.errors import DataError
+from ai_assets.lifecycle.schema.pieces import rows_at_once
 
-BATCH_ROWS = 8192
-BATCH_NUMBERS = 1 << 22
-"""Of images fewer rows at once: their inner maps are larger than they are."""
 WARM_UP = 20
 
 
@@ -39,7 +37,7 @@ def open_session(model: bytes, *, threads: int = 1) -> Any:
 def run_session(session: Any, x: np.ndarray) -> np.ndarray:
     """Predictions float64 [n, K] for a float32 matrix [n, F], piece by piece."""
     x = np.ascontiguousarray(x, dtype=np.float32)
-    rows = max(1, min(BATCH_ROWS, BATCH_NUMBERS // max(x.shape[1], 1)))
+    rows = rows_at_once(session)
     starts = range(0, max(len(x), 1), rows)
     parts = [session.run(["y"], {"x": x[start : start + rows]})[0] for start in starts]
     return np.concatenate(parts).astype(np.float64)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ai_assets.lifecycle.learners.base import Model, Task, link, read_json, write_json
 from ai_assets.lifecycle.learners.graphs import Graph, add_link
+from ai_assets.lifecycle.schema.pieces import INNER
 
 FAMILY = "blend"
 TINY = 1e-7
@@ -90,6 +91,8 @@ def _blended(members: list[bytes], weights: list[float], task: Task) -> bytes:
     blend = Graph()
     parts = []
     for number, (model, weight) in enumerate(zip(graphs, weights, strict=True)):
+        told = [int(each.value) for each in model.metadata_props if each.key == INNER]
+        blend.inner = max(blend.inner, *told, 0)
         answer = _adopt(blend, model.graph, f"m{number}_")
         score = _add_score(blend, answer, task)
         parts.append(blend.add("Mul", score, blend.constant(np.float32(weight))))

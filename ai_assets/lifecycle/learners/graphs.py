@@ -8,6 +8,7 @@ import numpy as np
 
 from ai_assets.lifecycle.learners.base import Task
 from ai_assets.lifecycle.learners.preparation import Preparation
+from ai_assets.lifecycle.schema.pieces import INNER
 
 OPSET = 17
 IR_VERSION = 8
@@ -17,10 +18,15 @@ PRODUCER = "ai_assets"
 
 @dataclass
 class Graph:
-    """Nodes and constants of a graph in the making; names are given in order."""
+    """Nodes and constants of a graph in the making; names are given in order.
+
+    `inner` is how many numbers it holds for a row at a time, where that follows from more than the
+    matrix's columns; whoever scores gives it fewer rows at once.
+    """
 
     nodes: list[Any] = field(default_factory=list)
     constants: list[Any] = field(default_factory=list)
+    inner: int = 0
 
     def constant(self, value: np.ndarray | np.generic) -> str:
         """Add a constant; its name."""
@@ -75,6 +81,8 @@ class Graph:
             ir_version=IR_VERSION,
             producer_name=PRODUCER,
         )
+        if self.inner:
+            helper.set_model_props(model, {INNER: str(self.inner)})
         onnx.checker.check_model(model)
         return model.SerializeToString(deterministic=True)
 

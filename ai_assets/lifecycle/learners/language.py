@@ -197,6 +197,7 @@ def language_graph(model: LanguageModel) -> bytes:
     shared = Precision(rows=lambda made, _, numbers: made.add("Gather", words, numbers, axis=0))
     texts = add_texts(graph, 0, stored, length, shared, model.numbers, least=2)
     hidden = add_transformer(graph, model.transformer, texts, shared)
+    graph.inner += 3 * length * len(stored)
     scores = graph.add("MatMul", hidden, graph.add("Transpose", words, perm=[1, 0]))
     likely = graph.add("LogSoftmax", graph.add("Add", scores, graph.constant(model.bias)), axis=-1)
     before = graph.add("Slice", likely, c.whole(0), c.whole(-1), c.whole(1))

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ai_assets.lifecycle.schema.pieces import rows_at_once
+
 _PRODUCTS = ("MatMul", "Gemm", "MatMulInteger", "QLinearMatMul")
 # What stands between a layer's numbers and its product, and changes nothing that matters here.
 _BETWEEN = ("DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear", "Cast", "Identity")
@@ -64,9 +66,7 @@ class Embedder:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """float32 [n, D] of rows of the matrix [n, F], some at a time."""
-        from ai_assets.lifecycle.compression.onnx_session import BATCH_NUMBERS, BATCH_ROWS
-
-        rows = max(1, min(BATCH_ROWS, BATCH_NUMBERS // max(x.shape[1], 1)))
+        rows = rows_at_once(self._session)
         parts = [
             self._session.run([self._name], {"x": np.ascontiguousarray(x[at : at + rows])})[0]
             for at in range(0, max(len(x), 1), rows)

@@ -48,6 +48,11 @@ class Architecture:
         if self.width % self.heads:
             raise DeclarationError(must_be("width", f"a multiple of {self.heads}", self.width))
 
+    @property
+    def numbers_of_a_text(self) -> int:
+        """Numbers in memory for a text while it is read: wide parts of a layer, and attention."""
+        return self.positions * (3 * self.inner + 2 * self.heads * self.positions)
+
     def to_dict(self) -> dict[str, Any]:
         """The fields, as JSON holds them."""
         return asdict(self)

@@ -116,6 +116,7 @@ def add_transformer(
 ) -> str:
     """Add the hidden states float32 [n, t, D] of the texts; the output's name."""
     shape, weights = transformer.architecture, transformer.weights
+    graph.inner = max(graph.inner, shape.numbers_of_a_text)
     precision = precision or Precision()
     c = Constants(graph)
     length = graph.add("Shape", texts.tokens, start=1, end=2)
