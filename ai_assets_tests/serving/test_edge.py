@@ -18,6 +18,7 @@ from ai_assets.lifecycle.features.encoding import EncodedColumn, Encoding
 from ai_assets.lifecycle.features.images import canonical
 from ai_assets.lifecycle.features.tokens import shipped_tokenizer, token_ids
 from ai_assets.lifecycle.schema.calibration import Calibration
+from ai_assets.lifecycle.schema.decision import Decision
 from ai_assets.lifecycle.schema.tables import Column, Table
 from ai_assets.serving.bundle import Bundle, RequestSchema, load_bundle
 from ai_assets.serving.edge import read_text
@@ -97,15 +98,49 @@ def test_pictures_are_answered_as_by_the_server(tmp_path: Path) -> None:
     assert [a["probability"] for a in found] == pytest.approx(expected.probability, abs=1e-6)
 
 
-def test_pictures_of_another_size_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (np.zeros((1, 3, 3)), "Pictures must be 2 x 2 x 1, but are (1, 3, 3)"),
+        (np.zeros((5, 1, 4)), "Pictures must be 2 x 2 x 1, but are (5, 1, 4)"),
+        (np.zeros(4), "Pictures must be 2 x 2 x 1, but are (4,)"),
+        (np.array([[0, 17], [0, 0]]), "Numbers of pictures must be from 0 (black) to 16 (white)."),
+        (np.array([[0, -1], [0, 0]]), "Numbers of pictures must be from 0 (black) to 16 (white)."),
+        (np.full((2, 2), np.nan), "Numbers of pictures must be from 0 (black) to 16 (white)."),
+    ],
+)
+def test_what_is_no_such_picture_is_refused(tmp_path: Path, given: np.ndarray, words: str) -> None:
     payload = classes.signed_payload(tmp_path / "payload", tmp_path)
     export(_of_pictures(load_bundle(payload)), tmp_path / "edge")
-    np.save(tmp_path / "scans.npy", np.zeros((1, 3, 3)))
+    np.save(tmp_path / "scans.npy", given)
 
     with pytest.raises(subprocess.CalledProcessError) as error:
         _run(tmp_path / "edge", tmp_path / "scans.npy")
 
-    assert "Pictures must be 2 x 2 x 1, but are (1, 3, 3)" in error.value.stderr
+    assert words in error.value.stderr
+
+
+def test_a_regression_tells_values_and_many_rows_are_answered_in_their_order(
+    tmp_path: Path,
+) -> None:
+    bundle = load_bundle(small.signed_payload(tmp_path / "payload", tmp_path))
+    bundle = replace(bundle, decision=Decision("regression", classes=()), calibration=Calibration())
+    numbers = [c.name for c in bundle.encoding.columns if c.kind == "numeric"]
+    rows = [dict.fromkeys(numbers, place / 10) for place in range(70)]
+    given = tmp_path / "rows.json"
+    given.write_text(json.dumps(rows), encoding="utf-8")
+
+    export(bundle, tmp_path / "edge")
+
+    whole = pl.DataFrame(rows).with_columns(
+        pl.lit(None, pl.String).alias(c.name)
+        for c in bundle.encoding.columns
+        if c.kind == "categorical"
+    )
+    expected = Scorer(bundle).score_features(whole)
+    found = _run(tmp_path / "edge", given)
+    assert [a["value"] for a in found] == pytest.approx(expected.label, abs=1e-6)
+    assert len(set(expected.label)) == 70
 
 
 @pytest.mark.parametrize("length", [8, 64])

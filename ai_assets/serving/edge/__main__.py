@@ -73,6 +73,7 @@ def about(bundle: Bundle) -> dict[str, Any]:
         "sha256": sha256(bundle.model).hexdigest(),
         "columns": columns,
         "calibration": json.loads(bundle.calibration.to_json()),
+        "task": bundle.decision.task,
         "threshold": bundle.decision.threshold,
         "classes": list(bundle.decision.classes),
         "white": next((white for white in whites if white), WHITE),

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+ROWS = 32  # at once: memory is small where this runs
+
 
 def calibrated(p: np.ndarray, by: dict[str, Any]) -> np.ndarray:
     if by["method"] == "none":
@@ -31,8 +33,12 @@ def main(folder: Path, given: str) -> None:
         raise SystemExit("model.onnx is not the file that was exported.")
     x = import_module("reader").read(given, about)
     session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
-    scores = session.run(["y"], {"x": x.astype(np.float32)})[0].reshape(len(x), -1)
-    for p in calibrated(scores.astype(np.float64), about["calibration"]):
+    pieces = [x[at : at + ROWS].astype(np.float32) for at in range(0, max(len(x), 1), ROWS)]
+    scores = np.concatenate([session.run(["y"], {"x": piece})[0] for piece in pieces])
+    for p in calibrated(scores.reshape(len(x), -1).astype(np.float64), about["calibration"]):
+        if about["task"] == "regression":
+            print(json.dumps({"value": float(p[0])}))
+            continue
         one = len(p) == 1  # the positive class of two
         best = int(p[0] >= about["threshold"]) if one else int(p.argmax())
         answer = {"label": about["classes"][best], "probability": float(p[0] if one else p[best])}
