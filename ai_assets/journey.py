@@ -18,6 +18,7 @@ from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.resources.bundles import BundleStore
 from ai_assets.resources.lake import Lake
 from ai_assets.resources.ledger import ReleaseLedger
+from ai_assets.serving.leaving import leave
 from ai_assets.serving.place import state_root
 
 PRODUCT = "flight_delay"
@@ -127,17 +128,6 @@ def say_where_things_are() -> None:
     print(f"\nDrift report of April  {report}")
     print(f"Model card             {card}")
     print("The graph              make dev, then http://127.0.0.1:3000")
-
-
-def leave(code: int) -> None:
-    """End the process at once.
-
-    What the definitions keep alive until the interpreter ends DuckDB's binding reports as leaked,
-    on the page where a newcomer looks for the answer.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ from pathlib import Path
 import dagster as dg
 
 from ai_assets.automation.materialize import Step
-from ai_assets.journey import DATA, MODEL, RELEASE, STEPS, WATCH, leave, take
+from ai_assets.journey import DATA, MODEL, RELEASE, STEPS, WATCH, take
 from ai_assets.journey import PRODUCT as FLAGSHIP
 from ai_assets.lifecycle.errors import must_be
 from ai_assets.lifecycle.product import Product, read_product
 from ai_assets.resources.lake import Lake
 from ai_assets.resources.ledger import ReleaseLedger
+from ai_assets.serving.leaving import leave
 
 FOLDER = Path(__file__).resolve().parent / "products"
 METRICS = ("log_loss", "accuracy", "macro_f1", "roc_auc", "brier")

@@ -5,11 +5,8 @@ the same.
 """
 
 import argparse
-import atexit
 import math
-import os
 import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from ai_assets.lifecycle.errors import UserError
 from ai_assets.serving.access.local import check_host
 from ai_assets.serving.access.tls import Tls
 from ai_assets.serving.app import create_app
+from ai_assets.serving.leaving import leave
 from ai_assets.serving.observe.observer import check_observe
 from ai_assets.serving.place import what_to_serve
 from ai_assets.serving.protocols.beside import check_grpc
@@ -84,19 +82,6 @@ def _settings(given: argparse.Namespace) -> Settings:
     changed |= {name: getattr(given, name) for name in ("tls_cert", "tls_key", "tls_client_ca")}
     told = {name: value for name, value in changed.items() if value is not None}
     return replace(Settings.from_environment(), **told)
-
-
-def leave(code: int) -> None:
-    """End the process when all that was registered for its end has run.
-
-    What lives until the interpreter is taken down DuckDB's binding reports as leaked, in lines that
-    are no objects of the log.
-    """
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 if __name__ == "__main__":
