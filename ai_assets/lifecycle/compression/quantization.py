@@ -66,8 +66,8 @@ def quantized_by_row(
     from onnx import helper, numpy_helper
 
     least, most, one = f"{whole}_least", f"{whole}_most", f"{whole}_one"
-    values = {least: np.float32(1e-12), most: np.float32(127), one: np.float32(1)}
-    values |= {zero: np.uint8(128)}
+    values: dict[str, Any] = {least: np.float32(1e-12), most: np.float32(127), one: np.float32(1)}
+    values[zero] = np.uint8(128)
     size, largest, above, unit = (f"{whole}_{n}" for n in ("size", "largest", "above", "unit"))
     nodes = [
         helper.make_node("Abs", [given], [size]),
@@ -218,7 +218,8 @@ def _by_row(model: Any) -> Any:
         factors = next((both[name] for name in node.input if name in both), None)
         if node.op_type == "DynamicQuantizeLinear":
             axes = (1, 2, 3) if node.output[0] in of_images else (-1,)
-            made, constants = quantized_by_row(node.input[0], *node.output, axes=axes)
+            whole, step, zero = node.output
+            made, constants = quantized_by_row(node.input[0], whole, step, zero, axes)
             nodes += made
             graph.initializer.extend(constants)
             steps.add(node.output[1])
