@@ -1,6 +1,7 @@
 """language_model: what comes after what in a product's texts; how much new ones surprise it."""
 
 import json
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.learners.language import LanguageModel, Perplexity, perplexity
 from ai_assets.lifecycle.learners.language_training import train_language
 from ai_assets.lifecycle.learners.unigram import unigram_perplexity
+from ai_assets.lifecycle.schema.tables import Column
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.learning import KNOWS_THE_LANGUAGE
@@ -59,7 +61,9 @@ def learn_language(run: StageRun) -> Outcome:
                     plots.learning_curve({"language model": model.curve}), "learning curve"
                 )
             ),
-            "most_surprising": shown.table(most_surprising(data, found["test"])),
+            "most_surprising": shown.table(
+                most_surprising(data, found["test"], run.product.request_table.columns)
+            ),
             "mlflow_run": tracked.run_id,
         },
         {KNOWS_THE_LANGUAGE.name: better_than_guessing(found["test"].overall, guessed)},
@@ -78,11 +82,18 @@ def vocabulary_of(encoding: Encoding) -> int:
     return len(json.loads(column.tokenizer)["model"]["vocab"])
 
 
-def most_surprising(data: TrainingData, told: Perplexity) -> pl.DataFrame:
-    """The test texts that the model expected least: `text`, `perplexity`."""
-    column, _ = data.encoding.first("text")
-    texts = data.frame("test")[column.name]
-    rows = pl.DataFrame({"text": texts, "perplexity": told.texts})
+def most_surprising(
+    data: TrainingData, told: Perplexity, columns: Mapping[str, Column]
+) -> pl.DataFrame:
+    """The test texts that the model expected least: `text`, `perplexity`.
+
+    Of personal data the perplexity alone is told.
+    """
+    name = data.encoding.first("text")[0].name
+    each = pl.Series(told.texts).fill_nan(None)
+    rows = pl.DataFrame({"text": data.frame("test")[name], "perplexity": each})
+    if name in columns and columns[name].personal:
+        rows = rows.drop("text")
     return rows.sort("perplexity", descending=True, nulls_last=True).head(_MOST_SURPRISING)
 
 
