@@ -45,7 +45,7 @@ def evaluate_served(run: StageRun) -> Outcome:
         seed=run.product.declaration.training.seed,
         classes=decision.classes,
     )
-    of_items = _of_items(run, data, decision)
+    of_items = _of_items(run, data, decision, p)
     version = save_folder(run, "evaluation", lambda folder: _write(folder, evaluation, of_items))
     refit = run.product.declaration.training.refit
     return Outcome(
@@ -116,13 +116,15 @@ def better_than_base_rate(evaluation: Evaluation) -> Finding:
     return Finding(loss < base, words, {"log_loss": loss, "base_rate_log_loss": base})
 
 
-def _of_items(run: StageRun, data: TrainingData, decision: Decision) -> ItemFindings:
+def _of_items(
+    run: StageRun, data: TrainingData, decision: Decision, scores: np.ndarray
+) -> ItemFindings:
     """What is found of a product whose model reads an item as a whole."""
     declared = answers_of_items(run.product)
     if declared is None:
         return ItemFindings()
     scorer = ItemScorer(judged(run), data, decision, declared.item)
-    return item_findings(run, scorer, declared, decision)
+    return item_findings(run, scorer, declared, decision, scores)
 
 
 def _tables(**frames: pl.DataFrame) -> dict[str, Any]:

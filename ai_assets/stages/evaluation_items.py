@@ -9,7 +9,7 @@ import polars as pl
 
 from ai_assets.lifecycle.evaluation import attacks, plots, plots_of_items
 from ai_assets.lifecycle.evaluation.languages import by_language, languages_ok
-from ai_assets.lifecycle.evaluation.mistakes import frequent, surest
+from ai_assets.lifecycle.evaluation.mistakes import frequent, mistaken, surest
 from ai_assets.lifecycle.evaluation.plots_of_items import Mistake
 from ai_assets.lifecycle.evaluation.robustness import (
     MOST_ROWS,
@@ -75,8 +75,7 @@ class ItemScorer:
         """The same with the item as the matrix has it, float32 [n, width]."""
         x = self.x[rows].copy()
         x[:, self.place] = values
-        found: np.ndarray = self._score(x)
-        return np.column_stack([1 - found, found]) if found.ndim == 1 else found
+        return by_class(self._score(x))
 
     def answers(self, probabilities: np.ndarray) -> np.ndarray:
         """Numbers [n] of the answers."""
@@ -95,26 +94,43 @@ class ItemFindings:
     card: dict[str, Any] = field(default_factory=dict)
 
 
+def by_class(scores: np.ndarray) -> np.ndarray:
+    """Probabilities [n, K] of scores that are P(positive) [n], or [n, K] already."""
+    return np.column_stack([1 - scores, scores]) if scores.ndim == 1 else scores
+
+
 def item_findings(
-    run: StageRun, scorer: ItemScorer, declared: ItemDeclaration, decision: Decision
+    run: StageRun,
+    scorer: ItemScorer,
+    declared: ItemDeclaration,
+    decision: Decision,
+    scores: np.ndarray,
 ) -> ItemFindings:
-    """How items are answered: what is mistaken, what withstood, and in which language."""
+    """How items are answered: what is mistaken, what withstood, and in which language.
+
+    Args:
+        run: of the evaluation.
+        scorer: scores the test rows with other items.
+        declared: the product.
+        decision: how scores become answers.
+        scores: of the test rows as they are, P(positive) [n] or probabilities [n, K].
+    """
     column, limits = run.product.request_table.columns[declared.item], declared.robustness
     seed = declared.training.seed
     robust = robustness_of(scorer, column, seed)
     run.say(f"accuracy {robust.mean:.3f} under corruptions; looking for an adversary's changes")
     attacked = attacked_by(scorer, limits.epsilon, seed)
-    everything = np.arange(len(scorer.y))
-    probabilities = scorer.of_items(scorer.items, everything)
-    told = (scorer.items, scorer.y, probabilities, scorer.answers(probabilities), decision.classes)
+    probabilities = by_class(scores)
+    answers = scorer.answers(probabilities)
+    found = mistaken(scorer.items, scorer.y, probabilities, answers, decision.classes)
     shown_of = _pictured if column.type == "image" else _listed
     worst = {
         f"attacked/{name}": value for name, value in (attacked.remains if attacked else {}).items()
     }
     finding = withstands(robust, attacked, limits)
     told_of = {
-        "mistakes": shown_of(frequent(*told), column, "Most frequent mistakes"),
-        "surest_mistakes": shown_of(surest(*told), column, "Mistakes it is surest of"),
+        "mistakes": shown_of(frequent(found), column, "Most frequent mistakes"),
+        "surest_mistakes": shown_of(surest(found), column, "Mistakes it is surest of"),
         "robustness": shown.table(robust.table(), digits=3),
         "robustness_curve": shown.markdown(
             plots.as_markdown_image(plots_of_items.robustness(robust), "robustness")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ai_assets.lifecycle.evaluation import attacks
-from ai_assets.lifecycle.evaluation.mistakes import frequent, surest
+from ai_assets.lifecycle.evaluation.mistakes import frequent, mistaken, surest
 from ai_assets.lifecycle.evaluation.robustness import chosen, measure_robustness
 from ai_assets.lifecycle.schema.tables import Column
 
@@ -102,10 +102,13 @@ def test_mistakes_are_told_by_how_frequent_and_by_how_sure():
     p = np.array(
         [[0.1, 0.9, 0], [0.4, 0.6, 0], [0.3, 0.7, 0], [0, 0, 1.0], [0, 0, 1.0], [1.0, 0, 0]]
     )
-    items = list("abcdef")
-    told = (items, y, p, p.argmax(axis=1), ("x", "y", "z"))
+    classes = ("x", "y", "z")
+    found = mistaken(list("abcdef"), y, p, p.argmax(axis=1), classes)
 
-    assert [(m.item, m.of) for m in frequent(*told)] == [("a", 3), ("c", 3), ("d", 1), ("f", 1)]
-    assert [m.item for m in surest(*told)] == ["d", "f", "a", "c", "b"]
-    first = surest(*told)[0]
+    assert [(m.item, m.of) for m in frequent(found)] == [("a", 3), ("c", 3), ("d", 1), ("f", 1)]
+    assert [m.item for m in surest(found)] == ["d", "f", "a", "c", "b"]
+    first = surest(found)[0]
     assert (first.actual, first.answered, first.probability) == ("y", "z", 1.0)
+    # What is missing cannot be shown.
+    some = mistaken([None, *"bcdef"], y, p, p.argmax(axis=1), classes)
+    assert [(m.item, m.of) for m in some] == [("d", 1), ("f", 1), ("c", 2), ("b", 2)]

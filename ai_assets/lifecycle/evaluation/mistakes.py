@@ -1,6 +1,6 @@
 """Which items are mistaken: those of the most frequent confusions, and those of most conviction."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,64 +11,48 @@ MOST = 12
 _OF_A_KIND = 2
 
 
-def frequent(
-    items: Sequence[bytes | str],
+def mistaken(
+    items: Sequence[bytes | str | None],
     y: np.ndarray,
     probabilities: np.ndarray,
     answers: np.ndarray,
     classes: Sequence[str],
 ) -> list[Mistake]:
-    """Of the most frequent confusions two examples each, those of which the model is surest.
+    """All mistakes of items that are there, those of which the model is surest first.
 
     Args:
-        items: n of them.
+        items: n of them; None is missing.
         y: numbers [n] of what they are.
         probabilities: [n, K].
         answers: numbers [n] of what is answered.
         classes: K names.
     """
-    found = _all(items, y, probabilities, answers, classes)
-    kinds = sorted(
-        {(m.actual, m.answered) for m in found},
-        key=lambda kind: (-next(m.of for m in found if (m.actual, m.answered) == kind), kind),
-    )
-    listed = [
-        m
-        for kind in kinds
-        for m in [m for m in found if (m.actual, m.answered) == kind][:_OF_A_KIND]
-    ]
-    return listed[:MOST]
-
-
-def surest(
-    items: Sequence[bytes | str],
-    y: np.ndarray,
-    probabilities: np.ndarray,
-    answers: np.ndarray,
-    classes: Sequence[str],
-) -> list[Mistake]:
-    """The mistakes of which the model is surest; arguments as of `frequent`."""
-    return _all(items, y, probabilities, answers, classes)[:MOST]
-
-
-def _all(
-    items: Sequence[bytes | str],
-    y: np.ndarray,
-    probabilities: np.ndarray,
-    answers: np.ndarray,
-    classes: Sequence[str],
-) -> list[Mistake]:
-    """All mistakes, the surest first."""
-    wrong = np.flatnonzero(answers != y)
+    there = np.array([item is not None for item in items], dtype=bool)
+    wrong = np.flatnonzero((answers != y) & there)
     kinds = Counter((int(y[place]), int(answers[place])) for place in wrong)
     sure = probabilities[wrong, answers[wrong]]
     return [
         Mistake(
-            items[place],
+            item,
             classes[int(y[place])],
             classes[int(answers[place])],
             float(probabilities[place, answers[place]]),
             kinds[int(y[place]), int(answers[place])],
         )
         for place in wrong[np.argsort(-sure, kind="stable")]
+        if (item := items[place]) is not None
     ]
+
+
+def frequent(found: Sequence[Mistake]) -> list[Mistake]:
+    """Of the most frequent confusions two examples each, of all mistakes, the surest first."""
+    kinds: defaultdict[tuple[str, str], list[Mistake]] = defaultdict(list)
+    for mistake in found:
+        kinds[mistake.actual, mistake.answered].append(mistake)
+    ordered = sorted(kinds.items(), key=lambda kind: (-len(kind[1]), kind[0]))
+    return [mistake for _, own in ordered for mistake in own[:_OF_A_KIND]][:MOST]
+
+
+def surest(found: Sequence[Mistake]) -> list[Mistake]:
+    """The mistakes of which the model is surest, of all, the surest first."""
+    return list(found[:MOST])
