@@ -27,7 +27,7 @@ from ai_assets.lifecycle.learners.text_features import run_by_length
 FILES = {"sv": "faq.json", "en": "faq-en.json"}
 TOKENS, FOLDS, REPEATS = 64, 5, 5
 RESAMPLES = 1000
-FEWER = 3
+FEWER = 4
 LEAST_GAIN, MOST_LOST, SMALLER, QUICKER, QUICKER_SHORT = -0.01, 0.01, 3.5, 1.7, 2.0
 Answers = dict[str, np.ndarray]
 """Topics that each way of learning gave to the questions, int [n]."""
