@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from ai_assets.lifecycle.cleaning.identity import row_hashes, row_ids
+from ai_assets.lifecycle.features.types import TYPES
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.scores import SCORES
 from ai_assets.lifecycle.schema.tables import Table
@@ -41,10 +42,6 @@ FEEDBACK: dict[str, Any] = {
     "_row_id": pl.Int64, "label": pl.Float64, "event_time": _MOMENT, "known_at": _MOMENT,
     "told_at": _MOMENT, "outcome": pl.String, "prediction_id": pl.String, "entity": pl.String,
     "key_id": pl.String,
-}  # fmt: skip
-_KEY_TYPES: dict[str, Any] = {
-    "string": pl.String, "int64": pl.Int64, "float64": pl.Float64, "bool": pl.Boolean,
-    "datetime": _MOMENT, "date": pl.Date,
 }  # fmt: skip
 
 
@@ -141,7 +138,8 @@ def served_frame(rows: Sequence[Row], table: Table, classes: int = 0) -> pl.Data
     ]
     schema = {name: kind for name, kind in SERVED.items() if name != "_row_id"}
     frame = pl.DataFrame(content, schema=schema, orient="row")
-    frame = frame.insert_column(0, _row_ids([row.key for row in rows], table))
+    keys = [row.key for row in rows]
+    frame = frame.insert_column(0, _row_ids(keys, frame["prediction_id"], table))
     if not classes:
         return frame
     # Of a bundle with other classes than are declared now, numbers would be taken for theirs.
@@ -170,7 +168,7 @@ def feedback_frame(told: Sequence[Told], product: Product) -> pl.DataFrame:
     checks = {name: ColumnCheck(name, table.columns[name], required=True) for name in table.key}
     given = [json.loads(one.entity) for one in told]
     keys = [{n: check(key[n]) for n, check in checks.items()} if key else {} for key in given]
-    return frame.insert_column(0, _row_ids(keys, table))
+    return frame.insert_column(0, _row_ids(keys, frame["prediction_id"], table))
 
 
 def last_of_each_row(feedback: pl.DataFrame) -> pl.DataFrame:
@@ -244,9 +242,16 @@ def _told_of(brought: pl.LazyFrame, answers: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def _row_ids(keys: Sequence[Mapping[str, Any]], table: Table) -> pl.Series:
-    """The rows' ids, as in the cleaned table; null where there is no key."""
-    types = {name: _KEY_TYPES[table.columns[name].type] for name in table.key}
+def _row_ids(keys: Sequence[Mapping[str, Any]], predictions: pl.Series, table: Table) -> pl.Series:
+    """The rows' ids, as in the cleaned table; null where there is no key.
+
+    Rows of a table without a key are none of its own: each prediction is of a row of its own, which
+    outcomes find by the prediction's id.
+    """
+    if not table.key:
+        ids = row_ids(row_hashes(predictions.to_frame(), [predictions.name]))
+        return pl.select(pl.when(predictions.is_not_null()).then(ids)).to_series().alias("_row_id")
+    types = {name: TYPES[table.columns[name].type] for name in table.key}
     frame = pl.DataFrame([[key.get(n) for n in types] for key in keys], schema=types, orient="row")
     ids = row_ids(row_hashes(frame, list(table.key)))
     there = pl.Series([bool(key) for key in keys], dtype=pl.Boolean)

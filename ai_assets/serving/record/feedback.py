@@ -60,11 +60,10 @@ class FeedbackReader:
         self.table = table
         self._decision = decision
         self._max_rows = max_rows
-        # Without its time nobody knows which partition an outcome belongs to.
-        self.key = [
-            *table.key,
-            *([table.time] if table.time and table.time not in table.key else []),
-        ]
+        # Without its time nobody knows which partition an outcome belongs to; rows without a key
+        # are known by their predictions alone.
+        time = [table.time] if table.time and table.time not in table.key else []
+        self.key = [*table.key, *time] if table.key else []
         self.checks = {n: ColumnCheck(n, table.columns[n], required=True) for n in self.key}
 
     def read(self, body: bytes) -> list[Given]:
@@ -95,6 +94,8 @@ class FeedbackReader:
         shared = {OUTCOME: outcome, KNOWN_AT: known}
         by_id = {ID: {"type": "string", "format": "uuid", "pattern": ID_PATTERN}, **shared}
         by_key = {**{n: c.json_schema() for n, c in self.checks.items()}, **shared}
+        if not self.key:
+            return {"oneOf": [_object(by_id, [ID])]}
         return {"oneOf": [_object(by_id, [ID]), _object(by_key, self.key)]}
 
     def _items(self, body: bytes) -> list[Any]:
@@ -114,7 +115,7 @@ class FeedbackReader:
         if not isinstance(item, dict):
             words = "An outcome must be an object, such as " + json.dumps(self.example())
             raise _Wrong(None, item, "an object", f"{words}.")
-        by_id = ID in item
+        by_id = ID in item or not self.key
         allowed = [*([ID] if by_id else self.key), OUTCOME, KNOWN_AT]
         for name in item:
             if name not in allowed:
@@ -122,6 +123,8 @@ class FeedbackReader:
                 words = f"'{name}' is not a field of an outcome{beside}."
                 raise _Wrong(name, None, allowed, words, partial(did_you_mean, name, allowed))
         key = {} if by_id else {name: self._checked(item, name) for name in self.key}
+        if by_id and ID not in item:
+            raise _Wrong(ID, None, [ID], f"'{ID}' is missing: an outcome needs it.")
         if by_id and (not isinstance(item[ID], str) or split_id(item[ID]) is None):
             words = must_be(ID, "an id that /predict has given", item[ID])
             raise _Wrong(ID, item[ID], "a UUID", words)
