@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from ai_assets.lifecycle.features import image_numbers
 from ai_assets.lifecycle.features.image_numbers import describe
 from ai_assets.lifecycle.features.image_numbers import told as told_of
 from ai_assets.lifecycle.features.items import described, described_table, items_of
@@ -74,6 +75,26 @@ def test_a_missing_or_flat_picture_breaks_nothing() -> None:
     assert {name: len(values) for name, values in describe([], SHAPE).items()} == dict.fromkeys(
         told_of(SHAPE), 0
     )
+
+
+def test_many_pictures_are_looked_at_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = np.random.default_rng(0).integers(0, 256, (7, 16), dtype=np.uint8)
+    images = [None, *(image.tobytes() for image in drawn), None]
+    at_once = describe(images, SHAPE)
+    sizes, look = [], image_numbers._numbers
+
+    def watched(seen: np.ndarray) -> dict[str, np.ndarray]:
+        sizes.append(len(seen))
+        return look(seen)
+
+    monkeypatch.setattr(image_numbers, "_numbers", watched)
+    monkeypatch.setattr(image_numbers, "_PIXELS", 3 * 16)
+
+    found = describe(images, SHAPE)
+
+    assert sizes == [3, 3, 1]
+    for name, values in at_once.items():
+        assert np.array_equal(found[name], values, equal_nan=True)
 
 
 def test_items_are_replaced_by_numbers_about_them() -> None:

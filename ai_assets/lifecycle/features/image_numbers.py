@@ -1,5 +1,6 @@
 """What is told of an image in numbers."""
 
+from math import prod
 from typing import TYPE_CHECKING
 
 from ai_assets.lifecycle.features.images import WHITE, pixels
@@ -36,6 +37,8 @@ WAYS = {
 }
 """What is said of images whose number is less, and of those whose number is more."""
 _TINY = 1e-9
+_PIXELS = 1 << 21
+"""That are looked at together: each takes some hundred bytes while it is."""
 
 
 def told(shape: tuple[int, ...]) -> dict[str, str]:
@@ -54,13 +57,15 @@ def describe(images: "Sequence[bytes | None]", shape: tuple[int, ...]) -> "dict[
     """
     import numpy as np
 
-    there = np.array([image is not None for image in images], dtype=bool)
+    there = np.flatnonzero([image is not None for image in images])
     found = {name: np.full(len(images), np.nan) for name in told(shape)}
-    if there.any():
-        given = [image for image in images if image is not None]
+    some = max(_PIXELS // max(prod(shape), 1), 1)
+    for at in range(0, len(there), some):
+        places = there[at : at + some]
+        given = [image for place in places if (image := images[place]) is not None]
         numbers = _numbers(pixels(given, shape))
         for name, values in found.items():
-            values[there] = numbers[name]
+            values[places] = numbers[name]
     return found
 
 
