@@ -109,6 +109,11 @@ def test_too_few_rows_have_no_sketch_and_other_widths_are_refused(sketch: Embedd
             embedding_drift(sketch, rows)
 
 
+def test_items_that_are_all_alike_have_no_sketch() -> None:
+    assert sketch_of(np.full((300, 4), 0.1)) is None
+    assert sketch_of(np.full((300, 4), 0.1) + items(300, width=4) * 1e-2) is not None
+
+
 def test_a_direction_that_never_varied_may_begin_to() -> None:
     still = items(1_000)
     still[:, 3] = 0

@@ -37,6 +37,7 @@ CHANCE = 0.001
 # Directions that hardly vary in the reference may begin to; beyond this they tell no more.
 _CLIP = 8.0
 _LEAST_SCALE = 0.1
+_LEAST_TRACE = 1e-6
 _PAIRS = 2_000
 _DIGITS = 5
 
@@ -116,7 +117,7 @@ class EmbeddingDrift:
 
 
 def sketch_of(embeddings: np.ndarray, *, seed: int = 0) -> EmbeddingSketch | None:
-    """The sketch of a reference; None of too few items.
+    """The sketch of a reference; None of too few items, or of items that are all alike.
 
     Args:
         embeddings: [n, D], consecutive rows in the order in which items came.
@@ -136,6 +137,8 @@ def sketch_of(embeddings: np.ndarray, *, seed: int = 0) -> EmbeddingSketch | Non
     centre = told.mean(axis=0)
     covariance = np.cov(told, rowvar=False, ddof=0)
     trace, square = float(np.trace(covariance)), float((covariance**2).sum())
+    if trace < _LEAST_TRACE:
+        return None
     components = _components(standard)
     errors = _errors(standard, components)
     return EmbeddingSketch(
