@@ -92,7 +92,9 @@ class TabularDeclaration(Section):
         for name in self.training.families:
             if name not in allowed_families(self.kind):
                 allowed = allowed_families(self.kind)
-                raise ValueError(must_be(f"family of a product of {self.kind}s", allowed, name))
+                raise ValueError(
+                    must_be(f"family of a product of kind '{self.kind}'", allowed, name)
+                )
         return self
 
     @model_validator(mode="after")

@@ -82,3 +82,16 @@ def test_groups_may_not_be_torn() -> None:
         True,
         "4 rows, each in one split, by hash of their 3 groups.",
     )
+
+
+def test_a_family_of_another_kind_is_refused() -> None:
+    columns = {"photo": PHOTO, "kind": WORDS}
+    with pytest.raises(ValidationError, match="family of a product of kind 'image' must be"):
+        declared(ImageDeclaration, columns, training={"families": ["probe"]})
+
+
+def test_a_picture_needs_no_key_and_a_row_of_a_table_does() -> None:
+    assert declared(ImageDeclaration, {"photo": PHOTO, "kind": WORDS}).tables["things"].key == []
+    assert declared(TextDeclaration, {"note": {"type": "text"}, "kind": WORDS}).item == "note"
+    with pytest.raises(ValidationError, match="key must name the columns that identify a row"):
+        declared(TabularDeclaration, {"size": {"type": "int64"}, "kind": WORDS})

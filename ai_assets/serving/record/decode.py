@@ -114,7 +114,8 @@ def _items(
             texts = (normal_text(text) if isinstance(text, str) else "" for text in told)
             found[column.name] = [text or None for text in texts]
         elif column.kind == "image":
-            seen = np.round(matrix[:, place] * WHITE).astype(np.uint8)
+            # A ready vector may hold any numbers.
+            seen = np.nan_to_num(np.round(matrix[:, place] * WHITE)).clip(0, WHITE).astype(np.uint8)
             # A missing picture is seen as black, but it is none.
             missing = (bool(row) and value is None for row, value in zip(given, told, strict=True))
             found[column.name] = [

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from ai_assets.lifecycle.features.items import described
 from ai_assets.serving.app import create_app
-from ai_assets.serving.record.decode import Row, rows_of
+from ai_assets.serving.record.decode import Row, _items, rows_of
 from ai_assets.serving.record.store import open_store
 from ai_assets.serving.settings import Settings
 from ai_assets.stages.served import served_frame
@@ -65,6 +65,15 @@ def test_of_a_ready_vector_the_picture_is_known_and_the_text_is_not(recorded: li
     assert row.items["photo"] == bytes([255] + [0] * (items.HEIGHT * items.WIDTH - 1))
     assert row.features["photo_brightness"] == pytest.approx(1 / (items.HEIGHT * items.WIDTH))
     assert row.items["remark"] is None and row.features["remark_words"] is None
+
+
+@pytest.mark.parametrize("far", [np.nan, np.inf, -3.0, 300.0])
+def test_of_a_ready_vector_pixels_beyond_black_and_white_are_those(far: float):
+    seen = np.full((1, items.encoding().width), far, np.float32)
+
+    found = _items(seen, [{}], items.encoding())["photo"][0]
+
+    assert set(found) == {255 if far > 1 else 0}
 
 
 def test_served_drift_reads_them_back_to_the_last_digit(recorded: list[Row]):
