@@ -17,6 +17,7 @@ from ai_assets.serving.openapi_answers import (
     problem,
     refusals,
 )
+from ai_assets.serving.uploads import described_bodies
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -54,8 +55,13 @@ def operation(reader: "RequestReader", answer: dict[str, Any], most: int) -> dic
             "several rows": {"value": {"rows": [example, example]}},
         },
     }
-    said = {"400": "A row cannot be scored; says which and why"}
-    return _described(body, said, given("application/json", answer))
+    said = {
+        "400": "A row cannot be scored; says which and why",
+        "415": "A file of this type cannot be the whole request",
+    }
+    found = _described(body, said, given("application/json", answer))
+    found["requestBody"]["content"] |= described_bodies(reader.table)
+    return found
 
 
 def feedback_operation(reader: "FeedbackReader", most: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ai_assets.serving.problems import Refused
 
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 Given = TypeVar("Given")
 Read = TypeVar("Read")
 _OF_TYPE = {"image": "image/", "text": "text/plain"}
+_FILE = {"schema": {"type": "string", "format": "binary"}}
+_DESCRIBED: dict[str, dict[str, Any]] = {
+    "image": {"image/png": _FILE, "image/jpeg": _FILE},
+    "text": {"text/plain": {"schema": {"type": "string"}}},
+}
 
 
 def as_json_body(body: bytes, content_type: str, table: "Table") -> bytes:
@@ -34,7 +39,7 @@ def as_json_body(body: bytes, content_type: str, table: "Table") -> bytes:
     asked = next((kind for kind in _OF_TYPE if media.startswith(_OF_TYPE[kind])), None)
     if asked is None:
         return body
-    names = [name for name, column in table.columns.items() if column.type == asked]
+    names = _of_type(table, asked)
     if len(names) != 1:
         raise Refused(
             415, f"{content_type} is for products of one {asked} a request; send JSON instead."
@@ -47,6 +52,16 @@ def as_json_body(body: bytes, content_type: str, table: "Table") -> bytes:
         except UnicodeDecodeError as error:
             raise Refused(400, f"The text must be UTF-8, but {error}.") from error
     return json.dumps({names[0]: given}, ensure_ascii=False).encode()
+
+
+def described_bodies(table: "Table") -> dict[str, Any]:
+    """What OpenAPI says of bodies that are files: media types of a table with one such column."""
+    kinds = [kind for kind in _DESCRIBED if len(_of_type(table, kind)) == 1]
+    return {media: said for kind in kinds for media, said in _DESCRIBED[kind].items()}
+
+
+def _of_type(table: "Table", kind: str) -> list[str]:
+    return [name for name, column in table.columns.items() if column.type == kind]
 
 
 class Unpacking:

@@ -125,6 +125,21 @@ def test_a_file_of_another_type_than_the_request_has_is_refused(
         assert "image/png is for products of one image a request; send JSON instead." in found
 
 
+def test_the_page_says_which_files_may_be_the_body(
+    pictures: TestClient, texts: TestClient, client: TestClient
+) -> None:
+    for asked, files in (
+        (pictures, ["image/png", "image/jpeg"]),
+        (texts, ["text/plain"]),
+        (client, []),
+    ):
+        paths = asked.get("/openapi.json").json()["paths"]
+        for route in ("/predict", "/explain"):
+            operation = paths[route]["post"]
+            assert list(operation["requestBody"]["content"]) == ["application/json", *files]
+            assert "415" in operation["responses"]
+
+
 def test_a_text_is_asked_about_as_json_and_as_the_body(texts: TestClient) -> None:
     # [CLS] the cat [SEP] as numbers of the vocabulary; the sum is far above 3.
     expected = pytest.approx([probability(101 + 1996 + 4937 + 102)])

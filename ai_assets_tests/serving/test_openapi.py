@@ -34,6 +34,7 @@ def test_no_part_of_an_operation_points_to_a_schema_that_bentoml_leaves_behind()
     from ai_assets.serving.openapi import operation
 
     class Reader:
+        table = TABLE
         model = request_model(TABLE, Encoding(()), "trips")
 
         def example(self) -> dict[str, int]:
