@@ -123,10 +123,6 @@ class TabularDeclaration(Section):
                 f"tables.{self.request}.time must name the event time, since the product has "
                 "partitions, but got none."
             )
-        if not self.tables[self.request].key and self.kind == "tabular":
-            raise ValueError(
-                f"tables.{self.request}.key must name the columns that identify a row."
-            )
         return self
 
     @model_validator(mode="after")

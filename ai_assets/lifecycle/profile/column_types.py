@@ -1,0 +1,85 @@
+"""The type of a column, from its values: as cleaning will read them, so that it keeps its rows."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from ai_assets.lifecycle.cleaning.rules import cast
+from ai_assets.lifecycle.schema.tables import ColumnType
+
+MISSING = ("NaN", "nan", "NULL", "null", "None", "none", "N/A", "n/a", "#N/A", "?", "-", "--", ".")
+"""Words that mean missing where they stand among numbers or dates."""
+_TOLERATED = 0.002
+_ORDER: tuple[ColumnType, ...] = ("int64", "float64", "date", "datetime")
+_PADDED = r"^[+-]?0\d"
+_ISO_DAY = r"^\d{4}-\d{2}-\d{2}$"
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A column in its type.
+
+    Attributes:
+        type: as declared; None of what no type can hold.
+        values: the column, cast.
+        missing: texts of it that mean missing, beside the empty one and NA.
+        odd: how many of the values looked at are of another type.
+    """
+
+    type: ColumnType | None
+    values: pl.Series
+    missing: tuple[str, ...] = ()
+    odd: int = 0
+
+
+def typed(column: pl.Series) -> Typed:
+    """The narrowest type that holds all values of a column, but for a few in a thousand."""
+    kind = column.dtype
+    if kind == pl.String or kind in (pl.Categorical, pl.Enum):
+        return _of_text(column.cast(pl.String))
+    native: ColumnType | None = None
+    if kind == pl.Boolean:
+        native = "bool"
+    elif kind.is_integer():
+        native = "int64"
+    elif kind.is_numeric():
+        native = "float64"
+    elif kind == pl.Date:
+        native = "date"
+    elif isinstance(kind, pl.Datetime):
+        native = "datetime"
+    elif kind == pl.Null:
+        native = "string"
+    return Typed(native, _cast(column, native) if native else column)
+
+
+def _of_text(texts: pl.Series) -> Typed:
+    there = texts.drop_nulls()
+    plain = there.str.strip_chars()
+    if there.is_empty():
+        return Typed("string", texts)
+    if plain.str.to_lowercase().is_in(["true", "false"]).all():
+        return Typed("bool", _cast(texts, "bool"))
+    words = tuple(sorted(set(there.filter(_means_missing(plain)).unique())))
+    rest = plain.filter(~_means_missing(plain))
+    if rest.is_empty() or rest.str.contains(_PADDED).any():
+        return Typed("string", texts)  # 00123 is a name, not the number 123
+    for wanted in _ORDER:
+        if wanted == "date" and not rest.str.contains(_ISO_DAY).all():
+            continue
+        odd = _cast(rest, wanted).null_count()
+        if odd <= _TOLERATED * len(rest):
+            known = pl.when(~texts.is_in(words)).then(texts) if words else pl.lit(texts)
+            values = pl.select(known.alias(texts.name)).to_series()
+            return Typed(wanted, _cast(values, wanted), words, odd)
+    return Typed("string", texts)
+
+
+def _means_missing(plain: pl.Series) -> pl.Series:
+    return plain.is_in([*MISSING, ""])
+
+
+def _cast(column: pl.Series, wanted: ColumnType) -> pl.Series:
+    return column.to_frame("c").select(cast("c", column.dtype, wanted).alias(column.name))[
+        column.name
+    ]

@@ -1,0 +1,123 @@
+"""From rows and a target to `defs.yaml` and `features.sql`, each guess with its reason."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ai_assets.lifecycle.errors import DataError, did_you_mean
+from ai_assets.lifecycle.profile.column_types import Typed, typed
+from ai_assets.lifecycle.profile.facts import Facts, facts_of
+from ai_assets.lifecycle.profile.guess import Known, guess
+from ai_assets.lifecycle.profile.keys import find_key, find_time
+from ai_assets.lifecycle.profile.plans import Plan, plan
+from ai_assets.lifecycle.profile.queries import feature_query
+from ai_assets.lifecycle.profile.sample import MOST_ROWS, Sample, read_sample
+from ai_assets.lifecycle.profile.target import check_target, shares, target_of
+from ai_assets.lifecycle.profile.write import Page, write_yaml
+
+DEFS, FEATURES = "defs.yaml", "features.sql"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person says of their data; the rest is guessed.
+
+    Attributes:
+        data: a CSV file, a Parquet file, or a folder of Parquet files.
+        target: the column to predict.
+        key: columns that identify a row; guessed if empty.
+        time: the column of a row's moment; guessed if None, none if empty.
+    """
+
+    data: Path
+    target: str
+    key: Sequence[str] = ()
+    time: str | None = None
+
+
+def propose(asked: Asked, *, most: int = MOST_ROWS) -> dict[str, str]:
+    """The files of a product over the data, by name: text of the declaration and of its query.
+
+    Args:
+        asked: data and target, and what else is known.
+        most: rows to look at; of more, a sample.
+
+    Raises:
+        DataError: the data cannot be read, or has nothing to predict.
+    """
+    sample = read_sample(asked.data, most)
+    names = sample.frame.columns
+    check_target(asked.target, names, asked.data)
+    _check_named(asked, names)
+    columns = {name: typed(sample.frame[name]) for name in names}
+    target = target_of(asked.target, columns[asked.target])
+    facts = facts_of(sample, columns)
+    known = _known(asked, sample, columns, facts, target.task, target.allowed)
+    values = columns[asked.target].values
+    guesses = [guess(n, c, facts.get(n), known, values) for n, c in columns.items()]
+    if not any(one.learned for one in guesses):
+        raise DataError(
+            f"'{asked.data}' must have a column to learn from beside '{asked.target}', but has "
+            "none: " + "; ".join(f"{one.name}: {one.reason}" for one in guesses if one.reason)[:600]
+        )
+    planned = plan(sample, target, known.time, facts)
+    page = Page(
+        sample,
+        _table_name(sample),
+        guesses,
+        known,
+        target,
+        shares(values) if target.task != "regression" else "",
+        _words_for_missing(columns),
+        planned,
+    )
+    return {DEFS: write_yaml(page), FEATURES: feature_query(guesses, _spans(planned), known.time)}
+
+
+def _check_named(asked: Asked, names: list[str]) -> None:
+    named = [("--key", name) for name in asked.key]
+    named += [("--time", asked.time)] if asked.time else []
+    for option, name in named:
+        if name not in names:
+            raise DataError(
+                f"{option} must name columns of '{asked.data}', but got '{name}'."
+                f"{did_you_mean(name, names)}"
+            )
+
+
+def _known(
+    asked: Asked,
+    sample: Sample,
+    columns: dict[str, Typed],
+    facts: dict[str, Facts],
+    task: str,
+    allowed: list[object],
+) -> Known:
+    time = find_time(columns, facts, asked.target) if asked.time is None else asked.time or None
+    if time is not None and columns[time].type not in ("date", "datetime"):
+        raise DataError(
+            f"--time must name a column of dates or moments in ISO form, such as 2024-05-31, but "
+            f"'{time}' is {columns[time].type}."
+        )
+    key, reason = list(asked.key), "as asked"
+    if not key:
+        key, reason = find_key(sample, columns, facts, asked.target)
+    return Known(key, reason, time, asked.target, task, list(allowed))
+
+
+def _spans(planned: Plan) -> bool:
+    return planned.partitions is not None
+
+
+def _words_for_missing(columns: dict[str, Typed]) -> list[str]:
+    return sorted({word for column in columns.values() for word in column.missing})
+
+
+def _table_name(sample: Sample) -> str:
+    """A name for SQL, from the file's."""
+    stem = sample.name.split(".")[0].lower()
+    plain = re.sub(r"[^a-z0-9]+", "_", stem).strip("_")
+    if not plain or plain in ("request", "table", "select", "order", "group", "from", "where"):
+        return f"{plain or 'data'}_rows"
+    return plain if plain[0].isalpha() else f"t_{plain}"

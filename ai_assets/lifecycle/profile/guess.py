@@ -1,0 +1,178 @@
+"""What each column is for: asked and learned from, kept, or left out; with the reason."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import polars as pl
+
+from ai_assets.lifecycle.profile.bounds import bounds
+from ai_assets.lifecycle.profile.column_types import Typed
+from ai_assets.lifecycle.profile.facts import MOST_ALLOWED, Facts
+from ai_assets.lifecycle.profile.keys import is_counter, is_row_number, looks_like_id
+from ai_assets.lifecycle.profile.leaking import too_good
+from ai_assets.lifecycle.profile.personal import suspected
+from ai_assets.lifecycle.schema.tables import ColumnType
+
+Use = Literal["key", "time", "target", "feature", "personal", "left out"]
+_SENSITIVE = re.compile(
+    r"(.*[_\s.-])?(gender|sex|female|male|race|ethnicity|religion|nationality|marital(_?status)?|"
+    r"disability|senior(_?citizen)?|geschlecht)$"
+)
+_OWN_VALUES = 0.9
+_SHARED = 0.5
+_FEW_ROWS = 20
+_LONG = 60
+_ROWS_OF_A_WORD = 5
+_MOST_GROUPS = 6
+
+
+@dataclass(frozen=True)
+class Guess:
+    """One column as it would be declared.
+
+    Attributes:
+        use: what it is for.
+        declared: fields of the column, in order.
+        reason: why, in words; empty where it goes without saying.
+        sensitive: whether it tells a group that fairness is about.
+        learned: whether models see it; so it is with features, and with a part of a key that many
+            rows share.
+    """
+
+    name: str
+    use: Use
+    declared: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
+    sensitive: bool = False
+    learned: bool = False
+
+    @property
+    def type(self) -> ColumnType:
+        """As declared."""
+        found: ColumnType = self.declared["type"]
+        return found
+
+
+@dataclass(frozen=True)
+class Known:
+    """What was found of the file before its columns are judged one by one."""
+
+    key: list[str]
+    key_reason: str
+    time: str | None
+    target: str
+    task: str
+    allowed: list[Any]
+
+
+def guess(name: str, column: Typed, facts: Facts | None, known: Known, target: pl.Series) -> Guess:
+    """What a column is for.
+
+    Args:
+        name: of the column.
+        column: its type and the values that were looked at [n].
+        facts: what is so of all its values; None where it has no type.
+        known: of the file.
+        target: the target's values [n].
+    """
+    if facts is None or column.type is None:
+        words = f"no kind of value that a column can hold: {column.values.dtype}"
+        return Guess(name, "left out", {}, words)
+    declared: dict[str, Any] = {"type": column.type}
+    if name == known.target:
+        allowed = {"allowed": known.allowed} if known.allowed else {}
+        return Guess(name, "target", {**declared, **allowed, "known_at": "NULL"})
+    odd = f"{column.odd} values are not, and such rows are rejected" if column.odd else ""
+    person = suspected(column.values)
+    if name in known.key:
+        if person:
+            return Guess(name, "key", {**declared, "personal": True}, known.key_reason)
+        shared = facts.distinct <= _SHARED * len(column.values)
+        more = _contract(name, column, facts) if shared else {}
+        return Guess(name, "key", declared | more, known.key_reason, learned=shared)
+    if name == known.time:
+        return Guess(name, "time", {**declared, "nullable": False}, "")
+    if person:
+        what, why = person
+        declared |= {"personal": True, "known_at": "NULL"}
+        words = f"{_article(what)} {what}, {why}: neither asked nor learned from"
+        return Guess(name, "personal", declared, words)
+    if reason := _useless(name, column, facts):
+        return Guess(name, "left out", {}, reason)
+    there = target.is_not_null()
+    if leak := too_good(column.values.filter(there), target.filter(there), known.task):
+        return Guess(name, "left out", {}, f"too good to be true: {leak}")
+    declared |= _contract(name, column, facts)
+    sensitive = facts.distinct <= _MOST_GROUPS and _is_sensitive(name)
+    if sensitive:
+        declared["sensitive"] = True
+    if facts.missing:
+        share = facts.missing / max(1, facts.missing + len(column.values.drop_nulls()))
+        missing = f"{max(share, 0.001):.1%} missing" if share < 1 else ""
+        odd = "; ".join(filter(None, (missing, odd)))
+    return Guess(name, "feature", declared, odd, sensitive, learned=True)
+
+
+def _useless(name: str, column: Typed, facts: Facts) -> str:
+    """Why a column has nothing to learn from; empty of others."""
+    there = column.values.drop_nulls()
+    if there.is_empty():
+        return "always missing"
+    if facts.distinct == 1 and (there.len() == column.values.len() or column.type != "string"):
+        return f"always {there[0]}"
+    if not name.strip() or is_row_number(there):
+        return "the row's number"
+    if len(there) < _FEW_ROWS:
+        return ""
+    own = facts.distinct >= _OWN_VALUES * len(there)
+    if own and (column.type == "string" or (column.type == "int64" and looks_like_id(name))):
+        return "an identifier or free text: nearly every row has its own"
+    if is_counter(there):
+        return "counts the rows"
+    if column.type == "string":
+        length = there.str.len_chars().mean()
+        if isinstance(length, float) and length > _LONG and facts.distinct > MOST_ALLOWED:
+            return "free text; a product of texts reads such"
+    return ""
+
+
+def _contract(name: str, column: Typed, facts: Facts) -> dict[str, Any]:
+    """Range, allowed values, whether it may be missing, and an example."""
+    found: dict[str, Any] = {}
+    there = column.values.drop_nulls()
+    if column.type in ("int64", "float64"):
+        whole = column.type == "int64"
+        if whole and (facts.low, facts.high) == (0, 1):
+            found["allowed"] = [0, 1]
+        else:
+            low, high = bounds(float(facts.low), float(facts.high), whole=whole, name=name)
+            found |= {"min": low, "max": high}
+    few = facts.words and len(there) >= _ROWS_OF_A_WORD * len(facts.words)
+    if column.type == "string" and few:
+        found["allowed"] = list(facts.words)
+    if not facts.missing and not column.odd:
+        found["nullable"] = False
+    if example := _example(column.type or "", there):
+        found["example"] = example[0]
+    return found
+
+
+def _example(kind: str, there: pl.Series) -> list[Any]:
+    """A common value, as a caller would send it; none of a column without one."""
+    if kind in ("string", "bool"):
+        return [there.value_counts(sort=True)[there.name][0]]
+    if kind in ("int64", "float64"):
+        middle = there.sort()[len(there) // 2]
+        return [middle if kind == "int64" else float(f"{middle:.6g}")]
+    middle = there.sort()[len(there) // 2]
+    return [middle.isoformat().replace("+00:00", "Z")]
+
+
+def _is_sensitive(name: str) -> bool:
+    plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    return _SENSITIVE.fullmatch(plain) is not None
+
+
+def _article(what: str) -> str:
+    return "an" if what[0] in "aeiou" else "a"

@@ -1,0 +1,127 @@
+"""What identifies a row, when it happened, and how its time is cut."""
+
+import re
+from datetime import date, datetime, timedelta
+from itertools import combinations
+from typing import Any
+
+import polars as pl
+
+from ai_assets.lifecycle.profile.column_types import Typed
+from ai_assets.lifecycle.profile.facts import Facts, unique_among
+from ai_assets.lifecycle.profile.sample import Sample
+
+_ID = re.compile(r"(^|.*[_\s.-])(id|key|nr|no|number|num|uuid|guid|code|row)s?$|^id([_\s.-].*)?$")
+_ROW_NUMBERS = ("", "rownames", "row", "row_number", "index", "unnamed: 0", "...1", "x", "x1")
+_TIME = re.compile(
+    r"(.*[_\s.-])?(time|timestamp|date|datetime|created|created_at|at|day|when|datum|zeit|ts)$"
+)
+_FEWEST_ROWS = 200
+_FEWEST_PARTS = 6
+_MOST_PARTS = 400
+
+
+def looks_like_id(name: str) -> bool:
+    """Whether a column's name says that its values are names of things."""
+    plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    return _ID.fullmatch(plain) is not None
+
+
+def is_row_number(values: pl.Series) -> bool:
+    """Whether a column only counts the rows, as tools add one when they write a table."""
+    return is_counter(values) and values.name.strip().lower() in _ROW_NUMBERS
+
+
+def is_counter(values: pl.Series) -> bool:
+    """Whether whole numbers are those of a list: each once, without gaps."""
+    if not values.dtype.is_integer() or values.null_count() or values.n_unique() < len(values):
+        return False
+    low, high = values.min(), values.max()
+    return isinstance(low, int) and isinstance(high, int) and high - low + 1 == len(values)
+
+
+def find_key(
+    sample: Sample, columns: dict[str, Typed], facts: dict[str, Facts], target: str
+) -> tuple[list[str], str]:
+    """The columns that identify a row, and why; none where none do."""
+    able = [
+        name
+        for name, column in columns.items()
+        if name != target
+        and column.type in ("string", "int64")
+        and column.odd == 0
+        and facts[name].missing == 0
+        and facts[name].distinct == len(column.values)
+        and (looks_like_id(name) or column.type == "string" or is_counter(column.values))
+        and not is_row_number(column.values)
+    ]
+    able.sort(key=lambda name: not looks_like_id(name))
+    if found := unique_among(sample, able):
+        return found[:1], "every row has its own"
+    named = [
+        name
+        for name, column in columns.items()
+        if name != target
+        and column.type in ("string", "int64", "datetime", "date")
+        and facts[name].missing == 0
+        and (looks_like_id(name) or column.type in ("datetime", "date"))
+        and facts[name].distinct > 1
+    ]
+    if not sample.is_part:
+        frame = pl.DataFrame([columns[name].values for name in named]) if named else None
+        for pair in combinations(named[:6], 2):
+            if frame is not None and frame.select(pair).n_unique() == frame.height:
+                return list(pair), "together they are each row's own"
+    return [], ""
+
+
+def find_time(columns: dict[str, Typed], facts: dict[str, Facts], target: str) -> str | None:
+    """The column of each row's moment: one without gaps, whose name says so, or the only one."""
+    able = [
+        name
+        for name, column in columns.items()
+        if column.type in ("datetime", "date")
+        and name != target
+        and facts[name].missing == 0
+        and column.odd == 0
+        and facts[name].distinct > 1
+        and "birth" not in name.lower()
+    ]
+    named = [name for name in able if _TIME.fullmatch(name.lower())]
+    if len(able) == 1:
+        return able[0]
+    return named[0] if named else None
+
+
+def cut(low: Any, high: Any, rows: int) -> dict[str, Any] | None:
+    """How time from the first to the last row is cut into parts of 200 rows or more; None if not.
+
+    Months where there are six of them, else weeks, else days.
+    """
+    first, last = _day(low), _day(high)
+    days = (last - first).days + 1
+    for every, length in (("month", 30), ("week", 7), ("day", 1)):
+        parts = days / length
+        if _FEWEST_PARTS <= parts <= _MOST_PARTS and rows / parts >= _FEWEST_ROWS:
+            return {"every": every, "start": _start(first, every)}
+    return None
+
+
+def parts_between(every: str, start: date, last: Any) -> int:
+    """How many partitions there are up to the last row's."""
+    day = _day(last)
+    if every == "month":
+        return (day.year - start.year) * 12 + day.month - start.month + 1
+    return (day - start).days // {"week": 7, "day": 1}[every] + 1
+
+
+def _start(first: date, every: str) -> date:
+    if every == "month":
+        return first.replace(day=1)
+    if every == "week":
+        return first - timedelta(days=(first.weekday() + 1) % 7)  # weeks begin on Sunday
+    return first
+
+
+def _day(moment: Any) -> date:
+    return moment.date() if isinstance(moment, datetime) else moment

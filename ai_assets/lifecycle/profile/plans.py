@@ -1,0 +1,88 @@
+"""How a product over a table would learn: time, families, metric, search; by task and size."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ai_assets.lifecycle.profile.facts import Facts
+from ai_assets.lifecycle.profile.keys import cut, parts_between
+from ai_assets.lifecycle.profile.sample import Sample
+from ai_assets.lifecycle.profile.target import Target
+
+_SMALL, _NETWORK, _LARGE, _CALIBRATED = 1_000, 10_000, 1_000_000, 2_000
+_MOST_WINDOW = 24
+_RARE = 0.05
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Parts of a declaration, each with its reason.
+
+    Attributes:
+        partitions: how time is cut; None where it is not.
+        training: fields of `training:`, each with a reason, empty where it goes without saying.
+        gate: fields of `gate:`.
+        gate_reason: why these.
+    """
+
+    partitions: dict[str, Any] | None
+    partitions_reason: str
+    training: dict[str, tuple[Any, str]]
+    gate: dict[str, Any]
+    gate_reason: str
+
+
+def plan(sample: Sample, target: Target, time: str | None, facts: dict[str, Facts]) -> Plan:
+    """How to learn from a table.
+
+    Args:
+        sample: of its rows.
+        target: the task.
+        time: column of the rows' moments; None of a table without.
+        facts: of its columns.
+    """
+    partitions, reason = None, ""
+    training: dict[str, tuple[Any, str]] = {}
+    if time is not None:
+        low, high = facts[time].low, facts[time].high
+        partitions = cut(low, high, sample.rows)
+        reason = f"{time} runs from {low:%Y-%m-%d} to {high:%Y-%m-%d}"
+        if partitions is not None:
+            parts = parts_between(partitions["every"], partitions["start"], high)
+            training["window"] = (min(_MOST_WINDOW, parts), "partitions to learn from")
+    training |= _families(sample.rows) | _metric(target) | _search(sample.rows)
+    if target.task != "regression" and sample.rows >= _CALIBRATED:
+        training["calibration"] = ("sigmoid", "so that a probability is a share of cases")
+    gate, gate_reason = _gate(target)
+    return Plan(partitions, reason, training, gate, gate_reason)
+
+
+def _families(rows: int) -> dict[str, tuple[Any, str]]:
+    if rows < _NETWORK:
+        return {"families": (["linear", "lightgbm"], f"{rows:,} rows are few for mlp")}
+    if rows > _LARGE:
+        return {"families": (["linear", "lightgbm"], "mlp takes hours on so many rows")}
+    return {"families": (["linear", "lightgbm", "mlp"], "they compete; the best is released")}
+
+
+def _metric(target: Target) -> dict[str, tuple[Any, str]]:
+    if target.task == "regression":
+        return {"metric": ("rmse", "")}
+    if target.task == "binary" and target.rarest < _RARE:
+        return {"metric": ("pr_auc", f"the rarer class is {target.rarest:.1%} of the rows")}
+    return {"metric": ("log_loss", "judges the probability, not only the answer")}
+
+
+def _search(rows: int) -> dict[str, tuple[Any, str]]:
+    if rows < _SMALL:
+        return {
+            "tune": ({"trials": 10, "folds": 5, "rule": "clearly_better"}, "few rows favour luck")
+        }
+    if rows > _LARGE:
+        return {"tune": ({"trials": 5, "folds": 1}, "one fold of so many rows tells enough")}
+    return {"tune": ({"trials": 6, "folds": 2}, "sets of parameters tried for each family")}
+
+
+def _gate(target: Target) -> tuple[dict[str, Any], str]:
+    if target.task == "binary":
+        return {"min": {"roc_auc": 0.55}}, "hardly better than chance is not released; raise it"
+    return {}, ""

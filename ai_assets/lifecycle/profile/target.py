@@ -1,0 +1,291 @@
+"""What is predicted: the task that the values of a target ask for, and how it is declared."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import ValidationError
+
+from ai_assets.lifecycle.errors import DataError, did_you_mean
+from ai_assets.lifecycle.profile.column_types import Typed
+from ai_assets.lifecycle.schema.label import Label, word_of
+
+_YES = ("yes", "true", "1", "y", "t", "ja", "oui", "si", "sí")
+_NO = ("no", "false", "0", "n", "f", "nein", "non")
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Words that DuckDB takes for its own where a column is named.
+_TAKEN = frozenset(
+    [
+        "all",
+        "analyse",
+        "analyze",
+        "and",
+        "any",
+        "array",
+        "as",
+        "asc",
+        "asof",
+        "at",
+        "authorization",
+        "between",
+        "binary",
+        "both",
+        "case",
+        "cast",
+        "check",
+        "collate",
+        "column",
+        "concurrently",
+        "constraint",
+        "create",
+        "cross",
+        "current_catalog",
+        "current_date",
+        "current_role",
+        "current_schema",
+        "current_time",
+        "current_timestamp",
+        "current_user",
+        "date",
+        "default",
+        "deferrable",
+        "desc",
+        "describe",
+        "distinct",
+        "do",
+        "else",
+        "end",
+        "except",
+        "exists",
+        "extract",
+        "false",
+        "fetch",
+        "for",
+        "foreign",
+        "freeze",
+        "from",
+        "full",
+        "glob",
+        "grant",
+        "group",
+        "grouping",
+        "having",
+        "ilike",
+        "in",
+        "initially",
+        "inner",
+        "intersect",
+        "interval",
+        "into",
+        "is",
+        "isnull",
+        "join",
+        "lambda",
+        "lateral",
+        "leading",
+        "left",
+        "like",
+        "limit",
+        "localtime",
+        "localtimestamp",
+        "map",
+        "natural",
+        "not",
+        "notnull",
+        "null",
+        "offset",
+        "on",
+        "only",
+        "or",
+        "order",
+        "outer",
+        "overlaps",
+        "pivot",
+        "placing",
+        "positional",
+        "primary",
+        "qualify",
+        "references",
+        "returning",
+        "right",
+        "row",
+        "select",
+        "semi",
+        "session_user",
+        "set",
+        "show",
+        "similar",
+        "some",
+        "struct",
+        "summarize",
+        "symmetric",
+        "system_user",
+        "table",
+        "tablesample",
+        "then",
+        "time",
+        "timestamp",
+        "to",
+        "trailing",
+        "true",
+        "try_cast",
+        "union",
+        "unique",
+        "unpivot",
+        "user",
+        "using",
+        "values",
+        "variadic",
+        "verbose",
+        "when",
+        "where",
+        "window",
+        "with",
+    ]
+)
+_MOST_NUMBERS = 10
+_MOST_CLASSES = 100
+_FEWEST_OF_A_CLASS = 10
+
+
+@dataclass(frozen=True)
+class Target:
+    """The label as declared, and why.
+
+    Attributes:
+        label: the fields of `label:`.
+        allowed: values to declare of its column; none of a regression.
+        reason: what the task was told by.
+        rarest: rows of the rarest class, of all that were looked at; as a share 0 to 1.
+    """
+
+    label: dict[str, Any]
+    reason: str
+    allowed: list[Any] = field(default_factory=list)
+    rarest: float = 1.0
+
+    @property
+    def task(self) -> str:
+        """binary, multiclass or regression."""
+        return str(self.label["task"])
+
+
+def check_target(name: str, names: list[str], path: Path) -> None:
+    """Check that the target is a column.
+
+    Raises:
+        DataError: it is not; the nearest name is offered.
+    """
+    if name not in names:
+        near = did_you_mean(name, names)
+        shown = ", ".join(f"'{n}'" for n in names[:20]) + (", …" if len(names) > 20 else "")
+        raise DataError(
+            f"--target must be a column of '{path}', but got '{name}'.{near} There are {shown}."
+        )
+
+
+def target_of(name: str, column: Typed) -> Target:
+    """The task that a target's values ask for.
+
+    Raises:
+        DataError: it has no values, one value, or too many that are no numbers.
+    """
+    there = column.values.drop_nulls()
+    if there.is_empty():
+        raise DataError(f"The target '{name}' must have values, but all of them are missing.")
+    counts = there.value_counts(sort=True)
+    values, times = counts[name].to_list(), counts["count"].to_list()
+    if len(values) == 1:
+        raise DataError(
+            f"The target '{name}' must have two or more values, but all {len(there)} rows that "
+            f"have one say '{word_of(values[0])}'."
+        )
+    if column.type in ("date", "datetime") or column.type is None:
+        raise DataError(f"The target '{name}' must be a class or a number, but is a moment.")
+    if len(values) == 2:
+        return _binary(name, column, values, times)
+    if column.type in ("int64", "float64"):
+        whole = bool((there == there.round(0)).all()) if column.type == "float64" else True
+        if len(values) > _MOST_NUMBERS or not whole:
+            return _regression(name, len(values))
+    return _multiclass(name, column, dict(zip(values, times, strict=True)))
+
+
+def quoted(name: str) -> str:
+    """A name in SQL, in quotes where it needs them."""
+    if _PLAIN.fullmatch(name) and name.lower() not in _TAKEN:
+        return name
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(value: Any) -> str:
+    """A value in SQL."""
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    return word_of(value)
+
+
+def _binary(name: str, column: Typed, values: list[Any], times: list[int]) -> Target:
+    words = {word_of(v).strip().lower(): v for v in values}
+    positive = values[1]  # the rarer one
+    why = "two values; what is asked for is the rarer one"
+    if any(w in _NO for w in words) and any(w in _YES for w in words):
+        positive = next(v for w, v in words.items() if w in _YES)
+        why = "two values, yes and no"
+    negative = next(v for v in values if v != positive)
+    sql = quoted(name) if column.type == "bool" else f"{quoted(name)} = {literal(positive)}"
+    label: dict[str, Any] = {"task": "binary", "sql": sql}
+    if column.type == "string":
+        label |= {"positive": positive, "negative": negative}
+    else:
+        label |= {"positive": name, "negative": f"not {name}"}
+    share = times[values.index(positive)] / sum(times)
+    allowed = sorted(values) if column.type != "bool" else []
+    reason = f"{why}: {word_of(positive)} in {share:.1%} of the rows"
+    return Target(label, reason, allowed, min(times) / sum(times))
+
+
+def _multiclass(name: str, column: Typed, counts: dict[Any, int]) -> Target:
+    classes = [v for v, n in counts.items() if n >= _FEWEST_OF_A_CLASS]
+    if len(counts) > _MOST_CLASSES or len(classes) < 2:
+        raise DataError(
+            f"The target '{name}' must have 2 to {_MOST_CLASSES} values, {_FEWEST_OF_A_CLASS} rows "
+            f"each, to be a class, but has {len(counts)} different ones. Is it an identifier?"
+        )
+    classes, total = sorted(classes), sum(counts.values())
+    rare = sorted(word_of(v) for v in counts if v not in classes)
+    most, least = max(counts.values()) / total, min(counts[v] for v in classes) / total
+    label: dict[str, Any] = {"task": "multiclass", "sql": quoted(name)}
+    if rare:
+        among = ", ".join(literal(v) for v in classes)
+        label["sql"] = f"CASE WHEN {quoted(name)} IN ({among}) THEN {quoted(name)} END"
+    if rare or '"' in name:
+        label["classes"] = [word_of(v) for v in classes]
+    reason = (
+        f"{len(classes)} classes, the most frequent {most:.1%} of the rows, the rarest {least:.1%}"
+    )
+    if rare:
+        reason += f"; not learned for want of rows: {', '.join(rare[:10])}"
+    return Target(label, reason, sorted(counts), least)
+
+
+def _regression(name: str, distinct: int) -> Target:
+    label = {"task": "regression", "sql": quoted(name)}
+    try:
+        Label.model_validate(label)
+    except ValidationError as error:
+        raise DataError(
+            f"The target '{name}' has {distinct} different numbers, which is a regression; "
+            "label.task must be one of 'binary', 'multiclass' for now. Give a column of "
+            "classes, or make one, such as whether the number is above a limit."
+        ) from error
+    return Target(label, f"{distinct} different numbers")
+
+
+def shares(values: pl.Series) -> str:
+    """How the classes are balanced, in words."""
+    counts = values.drop_nulls().value_counts(sort=True, normalize=True)
+    named = zip(counts[values.name].to_list(), counts["proportion"].to_list(), strict=True)
+    return ", ".join(f"{word_of(v)} {share:.1%}" for v, share in list(named)[:8])

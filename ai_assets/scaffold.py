@@ -1,0 +1,69 @@
+"""A product from a file: its data profiled, `defs.yaml` and `features.sql` written.
+
+python -m ai_assets.scaffold churn --data customers.csv --target churned
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from ai_assets.lifecycle.errors import UserError
+from ai_assets.lifecycle.naming import check_product_name
+from ai_assets.lifecycle.profile.declare import Asked, propose
+from ai_assets.lifecycle.profile.files import change, write
+
+FOLDER = Path(__file__).resolve().parent / "products"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write a product, or show how one that is there would change.
+
+    Returns:
+        0 when it is written, or as the data says; 1 when a change is proposed; 2 for a mistake.
+    """
+    given = _parser().parse_args(arguments)
+    try:
+        folder = given.products / check_product_name(given.name)
+        asked = Asked(given.data, given.target, given.key or (), given.time)
+        files = propose(asked)
+        if (folder / "defs.yaml").is_file() and not given.write:
+            return _propose(folder, files)
+        write(folder, files)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"Wrote {', '.join(files)} to {folder}.")
+    return 0
+
+
+def _propose(folder: Path, files: dict[str, str]) -> int:
+    proposed = change(folder, files)
+    if not proposed:
+        print(f"{folder} is as the data says; nothing to change.")
+        return 0
+    print(proposed, end="")
+    print(f"{folder} was left as it is. To write this: --write", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ai_assets.scaffold", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("name", help="the product's name, which is its folder's")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="a CSV file, a Parquet file or a folder of them"
+    )
+    parser.add_argument("--target", required=True, help="the column to predict")
+    parser.add_argument("--kind", choices=["tabular"], default="tabular", help="kind of product")
+    parser.add_argument("--key", nargs="+", help="columns that identify a row; default: guessed")
+    parser.add_argument("--time", help="column of a row's moment; '' is none; default: guessed")
+    parser.add_argument("--write", action="store_true", help="replace a product that is there")
+    parser.add_argument(
+        "--products", type=Path, default=FOLDER, help="folder of the products; default: %(default)s"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

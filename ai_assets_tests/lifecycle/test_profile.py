@@ -1,0 +1,268 @@
+"""What is guessed of a file of rows, and what is said of one that cannot be used."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+
+from ai_assets.lifecycle.errors import DataError
+from ai_assets.lifecycle.product import TabularDeclaration
+from ai_assets.lifecycle.profile.bounds import bounds
+from ai_assets.lifecycle.profile.declare import Asked, propose
+
+ROWS = 400
+
+
+def customers(rows: int = ROWS) -> pl.DataFrame:
+    """A table with a column of each use: key, person, leak, constant, gap, moment, class."""
+    churned = (np.random.default_rng(7).random(rows) < 0.25).tolist()
+    return pl.DataFrame(
+        {
+            "customer_id": [f"C{10_000 + 7 * i}" for i in range(rows)],
+            "e-mail": [f"person{i}@example.org" for i in range(rows)],
+            "Gender": ["female" if i % 3 else "male" for i in range(rows)],
+            "Monatliche Gebühr": [str(round(20 + (i * 37 % 800) / 10, 2)) for i in range(rows)],
+            "calls.total": ["?" if i % 50 == 7 else str(i * 13 % 40) for i in range(rows)],
+            "zip": [f"0{1000 + i % 50}" for i in range(rows)],
+            "plan": [("basic", "No", "plus")[i * 7 % 3] for i in range(rows)],
+            "country": ["SE"] * rows,
+            "cancel_reason": ["moved" if c else "" for c in churned],
+            "churned": ["Yes" if c else "No" for c in churned],
+        }
+    )
+
+
+EXPECTED = """\
+# Written from customers.csv: all 400 rows, 10 columns.
+# Comments say why. Yours to add: descriptions, units, and what you know better.
+type: ai_assets.components.TabularProduct
+attributes:
+  description: What is churned of a row of customers?
+  owners: []   # e-mail addresses, or team:<name>
+  request: customers
+  tables:
+    customers:
+      description: A row of customers.csv.
+      source: {csv: "FILE", delimiter: ";", null_values: ["", NA, "?"]}   # words that stand for missing among numbers
+      key: [customer_id]   # every row has its own
+      columns:
+        customer_id: {type: string}   # every row has its own
+        e-mail: {type: string, personal: true, known_at: "NULL"}   # an e-mail address, 100% of the values look so: neither asked nor learned from
+        Gender: {type: string, allowed: [female, male], nullable: false, example: female, sensitive: true}   # a group of people
+        Monatliche Gebühr: {type: float64, min: 0, max: 140, nullable: false, example: 58.9}
+        calls.total: {type: int64, min: 0, max: 60, example: 20}   # 2.0% missing
+        zip: {type: string, nullable: false, example: "01000"}
+        plan: {type: string, allowed: ["No", basic, plus], nullable: false, example: basic}
+        churned: {type: string, allowed: ["No", "Yes"], known_at: "NULL"}   # what is predicted: not known when somebody asks
+      ignore:
+        - country   # always SE
+        - cancel_reason   # too good to be true: alone it tells churned with a ROC-AUC of 1.000
+  label: {task: binary, sql: "churned = 'Yes'", positive: "Yes", negative: "No"}   # two values, yes and no: Yes in 26.8% of the rows
+  training:
+    families: [linear, lightgbm]   # 400 rows are few for mlp
+    metric: log_loss   # judges the probability, not only the answer
+    tune: {trials: 10, folds: 5, rule: clearly_better}   # few rows favour luck
+  slices: [Gender]   # judged group by group
+  gate: {min: {roc_auc: 0.55}}   # hardly better than chance is not released; raise it
+"""  # noqa: E501
+QUERY = """\
+-- What models see of a row. One DuckDB SELECT from `request`; other tables may be joined.
+-- The same text runs over the past and in the server.
+SELECT
+    r._row_id,
+    r.Gender,
+    r."Monatliche Gebühr",
+    r."calls.total",
+    r.zip,
+    r.plan
+FROM request AS r
+"""
+
+
+def declared(text: str) -> TabularDeclaration:
+    """The declaration as the component reads it."""
+    return TabularDeclaration.model_validate(yaml.safe_load(text)["attributes"])
+
+
+def of(frame: pl.DataFrame, tmp_path: Path, target: str, **asked: object) -> dict[str, str]:
+    file = tmp_path / "rows.csv"
+    frame.write_csv(file)
+    return propose(Asked(file, target, **asked))  # type: ignore[arg-type]
+
+
+def test_a_table_is_declared_as_an_engineer_would(tmp_path: Path) -> None:
+    file = tmp_path / "customers.csv"
+    customers().write_csv(file, separator=";")
+
+    files = propose(Asked(file, "churned"))
+
+    assert files["defs.yaml"] == EXPECTED.replace("FILE", str(file))
+    assert files["features.sql"] == QUERY
+    assert declared(files["defs.yaml"]).answers == ("No", "Yes")
+
+
+def test_a_file_in_another_encoding_is_read_and_declared_so(tmp_path: Path) -> None:
+    file = tmp_path / "alt.csv"
+    file.write_bytes(customers().write_csv().encode("cp1252"))
+
+    text = propose(Asked(file, "churned"))["defs.yaml"]
+
+    assert f'source: {{csv: "{file}", encoding: cp1252, null_values:' in text
+    assert "Monatliche Gebühr: {type: float64" in text
+
+
+def test_numbers_of_few_values_are_classes_and_rare_ones_are_not_learned(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"x": [i % 7 for i in range(303)], "stars": [1, 2, 3] * 100 + [4] * 3})
+
+    label = declared(of(frame, tmp_path, "stars")["defs.yaml"]).label
+
+    assert (label.task, label.classes) == ("multiclass", ["1", "2", "3"])
+    assert label.sql == "CASE WHEN stars IN (1, 2, 3) THEN stars END"
+
+
+def test_a_row_number_is_left_out_and_without_a_key_the_content_tells_rows_apart(
+    tmp_path: Path,
+) -> None:
+    frame = pl.DataFrame({"rownames": range(1, 101), "x": [i % 9 for i in range(100)]})
+    frame = frame.with_columns(y=pl.col("x") * pl.col("rownames") % 7 > 3)
+
+    text = of(frame, tmp_path, "y")["defs.yaml"]
+
+    assert "- rownames   # the row's number" in text
+    assert "# no key: no column tells the rows apart" in text
+    assert declared(text).tables["rows"].key == []
+    assert declared(text).label.sql == "y"
+
+
+def test_time_that_spans_months_cuts_the_product_and_dates_become_days(tmp_path: Path) -> None:
+    days = pl.date_range(pl.date(2024, 1, 3), pl.date(2024, 12, 20), "1d", eager=True)
+    frame = pl.DataFrame({"created_at": [d for d in days for _ in range(10)]}).with_columns(
+        born=pl.col("created_at") - pl.duration(days=9000),
+        x=pl.int_range(pl.len()) % 17,
+        late=pl.int_range(pl.len()) % 5 == 0,
+    )
+
+    files = of(frame, tmp_path, "late")
+    product = declared(files["defs.yaml"])
+
+    assert product.partitions is not None
+    assert (product.partitions.every, str(product.partitions.start)) == ("month", "2024-01-01")
+    assert (product.tables["rows"].time, product.training.window) == ("created_at", 12)
+    assert (
+        "(epoch(r.created_at) - epoch(r.born)) / 86400 AS born_days_before" in files["features.sql"]
+    )
+    assert "month(r.created_at) AS created_at_month" in files["features.sql"]
+
+
+def test_of_a_long_file_a_sample_is_read_and_whole_columns_give_the_ranges(tmp_path: Path) -> None:
+    file = tmp_path / "long.parquet"
+    rows = 20_000
+    frame = pl.DataFrame({"id": range(rows)}).with_columns(
+        x=pl.when(pl.col("id") == 7).then(9_000).otherwise(pl.col("id") % 50),
+        word=pl.when(pl.col("id") == 11).then(pl.lit("rare")).otherwise(pl.lit("usual")),
+        y=pl.col("id") % 3 == 0,
+    )
+    frame.write_parquet(file)
+
+    text = propose(Asked(file, "y"), most=2_000)["defs.yaml"]
+
+    assert text.startswith("# Written from long.parquet: a sample of 2,000 of 20,000 rows")
+    assert declared(text).tables["long"].key == ["id"]
+    assert (declared(text).tables["long"].columns["x"].max or 0) > 9_000
+
+
+def test_a_folder_of_parquet_files_is_one_table(tmp_path: Path) -> None:
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for part in range(3):
+        frame = pl.DataFrame({"x": range(100), "y": [i % 2 for i in range(100)]})
+        frame.write_parquet(folder / f"{part}.parquet")
+
+    text = propose(Asked(folder, "y"))["defs.yaml"]
+
+    assert "all 300 rows" in text and f'source: {{parquet: "{folder}/*.parquet"}}' in text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "whole", "name", "expected"),
+    [
+        (0.2, 0.9, False, "share", (0, 1)),
+        (2, 11, True, "start_month", (1, 12)),
+        (-3, 40, True, "x", (-30, 70)),
+        (1990, 2015, True, "year", (1970, 2030)),
+        (5.0, 5.0, False, "x", (0, 8)),
+    ],
+)
+def test_ranges_leave_room(low, high, whole, name, expected) -> None:
+    assert bounds(low, high, whole=whole, name=name) == expected
+
+
+GOOD = "a,b\n" + "".join(f"{i},{i % 2}\n" for i in range(100))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "target", "says"),
+    [
+        ("a.csv", b"", "b", "must have a header line and rows, but it is empty"),
+        ("a.csv", b"a,b\n", "b", "must have rows below its header, but it has none"),
+        ("a.csv", b"a,b\n1,2\n1,2,3\n", "b", "the 2 fields of its header, but line 3 has 3"),
+        ("a.csv", b"a,b\n1,2\n1\n", "b", "the 2 fields of its header, but line 3 has 1"),
+        ("a.csv", b"a^b\n1^2\n", "b", "must name two or more columns, split by one of comma"),
+        ("a.csv", b"a,b,a\n1,2,3\n", "b", "'a' is there twice (columns 1 and 3)"),
+        ("a.csv", b"Age,b,age\n1,2,3\n", "b", "beside 'Age', which SQL takes for the same"),
+        ("a.csv", b"a,b\n\x00\x01,2\n", "b", "must be text, but it holds bytes that no text has"),
+        ("a.csv", b"\xff\xfea\x00,\x00b", "b", "must be text in a known encoding"),
+        ("a.csv", GOOD.encode(), "bb", "must be a column of"),
+        ("a.csv", b"a,b\n1,\n2,\n3,NA\n", "b", "all of them are missing"),
+        ("a.csv", b"a,b\n1,x\n2,x\n", "b", "all 2 rows that have one say 'x'"),
+        ("a.csv", GOOD.replace("a,", "_row_id,", 1).encode(), "b", "must not be named _row_id"),
+        ("a.xlsx", b"PK", "b", "must be one of '.csv', '.tsv'"),
+        ("a.parquet", b"PAR1", "b", "must be complete Parquet"),
+        ("a.csv", b"a,b\n" + b"".join(b"%d,%d.5\n" % (i, i) for i in range(90)), "b", "regression"),
+        ("a.csv", b"a,b\n" + b"".join(b"k,n%d\n" % i for i in range(90)), "b", "an identifier?"),
+        ("a.csv", b"a,b\n" + b"".join(b"k,n%d\n" % (i % 2) for i in range(90)), "b", "a: always k"),
+    ],
+)
+def test_a_wrong_start_is_told_in_words(tmp_path: Path, name, content, target, says) -> None:
+    file = tmp_path / name
+    file.write_bytes(content)
+
+    with pytest.raises(DataError) as raised:
+        propose(Asked(file, target))
+
+    assert says in str(raised.value)
+
+
+def test_a_ragged_line_far_down_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text(GOOD.replace("a,b\n", "a,b\n" + "1,0\n" * 3000) + "1,2,3\n", encoding="utf-8")
+
+    with pytest.raises(DataError, match="but line 3102 has 3"):
+        propose(Asked(file, "b"))
+
+
+def test_a_missing_file_target_or_key_names_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(GOOD, encoding="utf-8")
+
+    for asked, near in [
+        (Asked(tmp_path / "row.csv", "b"), "Did you mean 'rows.csv'?"),
+        (Asked(tmp_path / "rows.csv", "B"), "Did you mean 'b'?"),
+        (Asked(tmp_path / "rows.csv", "b", ["A"]), "--key must name columns of"),
+        (Asked(tmp_path / "rows.csv", "b", time="a"), "--time must name a column of dates"),
+    ]:
+        with pytest.raises(DataError) as raised:
+            propose(asked)
+        assert near in str(raised.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission_is_told_so(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text(GOOD, encoding="utf-8")
+    file.chmod(0)
+
+    with pytest.raises(DataError, match="no permission to read it"):
+        propose(Asked(file, "b"))
