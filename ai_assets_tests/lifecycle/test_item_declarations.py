@@ -90,8 +90,8 @@ def test_a_family_of_another_kind_is_refused() -> None:
         declared(ImageDeclaration, columns, training={"families": ["probe"]})
 
 
-def test_a_picture_needs_no_key_and_a_row_of_a_table_does() -> None:
+def test_without_a_key_a_picture_or_a_row_of_a_table_is_known_by_its_content() -> None:
     assert declared(ImageDeclaration, {"photo": PHOTO, "kind": WORDS}).tables["things"].key == []
     assert declared(TextDeclaration, {"note": {"type": "text"}, "kind": WORDS}).item == "note"
-    with pytest.raises(ValidationError, match="key must name the columns that identify a row"):
-        declared(TabularDeclaration, {"size": {"type": "int64"}, "kind": WORDS})
+    rows = declared(TabularDeclaration, {"size": {"type": "int64"}, "kind": WORDS})
+    assert rows.tables["things"].key == []
