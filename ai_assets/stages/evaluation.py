@@ -10,6 +10,7 @@ import polars as pl
 from ai_assets.lifecycle.compression.onnx_session import open_session, run_session
 from ai_assets.lifecycle.evaluation import plots
 from ai_assets.lifecycle.evaluation.evaluate import Evaluation, evaluate
+from ai_assets.lifecycle.evaluation.graph_gradient import graph_gradient
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.calibration import Calibration
 from ai_assets.lifecycle.schema.decision import Decision
@@ -123,7 +124,9 @@ def _of_items(
     declared = answers_of_items(run.product)
     if declared is None:
         return ItemFindings()
-    scorer = ItemScorer(judged(run), data, decision, declared.item)
+    graph = (artifact(run, "compressed_model") / "judged.onnx").read_bytes()
+    slope = graph_gradient(graph) if declared.kind == "image" else None
+    scorer = ItemScorer(judged(run), data, decision, declared.item, slope)
     return item_findings(run, scorer, declared, decision, scores)
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.evaluation import attacks, plots, plots_of_items
+from ai_assets.lifecycle.evaluation.graph_gradient import GraphGradient
 from ai_assets.lifecycle.evaluation.languages import by_language, languages_ok
 from ai_assets.lifecycle.evaluation.mistakes import frequent, mistaken, surest
 from ai_assets.lifecycle.evaluation.plots_of_items import Mistake
@@ -29,7 +31,18 @@ from ai_assets.stages.training_data import TrainingData
 
 _ATTACKED = {"image": 100, "text": 30}
 _MOST_PIXELS = 64 * 64
-"""An adversary without gradients needs many answers a pixel."""
+"""An adversary without gradients needs many answers a pixel; with them fewer larger pictures are
+tried, so that it takes no longer."""
+_LEAST_ATTACKED = 10
+_STEPS = 20
+"""Of a walk along a gradient, which costs little where it need not be estimated."""
+TRUE, THROUGH, ESTIMATED, TRIED = (
+    "true gradients of the judged graph",
+    "gradients of the judged graph, straight through its rounding to 8 bits",
+    "gradients estimated from answers, which find less",
+    "the worst of some tries, judged by their answers",
+)
+"""How an adversary knows where to go."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +53,22 @@ class Attacked:
         rows: how many items it was tried on.
         clean: accuracy on them as they are.
         remains: accuracy by the name of what the adversary does.
-        words: what it may do.
+        may: what it may do.
+        method: how it knows where to go.
     """
 
     rows: int
     clean: float
     remains: Mapping[str, float]
-    words: str
+    may: str
+    method: str
+
+    def table(self) -> pl.DataFrame:
+        """A row an attack."""
+        told = {"may": self.may, "by": self.method, "rows": self.rows, "clean": self.clean}
+        return pl.DataFrame(
+            [{"attack": k, **told, "remains": value} for k, value in self.remains.items()]
+        )
 
 
 class ItemScorer:
@@ -57,10 +79,18 @@ class ItemScorer:
         data: the training set, whose test rows are looked at.
         decision: how scores become answers.
         name: the column of the items.
+        slope: of the graph's answers along the matrix, where there is one.
     """
 
-    def __init__(self, score: Any, data: TrainingData, decision: Decision, name: str) -> None:
-        self._score, self._decision = score, decision
+    def __init__(
+        self,
+        score: Any,
+        data: TrainingData,
+        decision: Decision,
+        name: str,
+        slope: GraphGradient | None = None,
+    ) -> None:
+        self._score, self._decision, self.slope = score, decision, slope
         test = data.split("test")
         self.x, self.y = test.x, test.y.astype(np.int64)
         self.items: list[Any] = data.frame("test")[name].to_list()
@@ -73,9 +103,17 @@ class ItemScorer:
 
     def of_values(self, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """The same with the item as the matrix has it, float32 [n, width]."""
+        return by_class(self._score(self._with(values, rows)))
+
+    def gradient(self, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Where the lead of wrong answers grows, along the item's own columns [n, width]."""
+        assert self.slope is not None
+        return self.slope(self._with(values, rows), self.y[rows])[:, self.place]
+
+    def _with(self, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
         x = self.x[rows].copy()
         x[:, self.place] = values
-        return by_class(self._score(x))
+        return x
 
     def answers(self, probabilities: np.ndarray) -> np.ndarray:
         """Numbers [n] of the answers."""
@@ -135,6 +173,7 @@ def item_findings(
         "robustness_curve": shown.markdown(
             plots.as_markdown_image(plots_of_items.robustness(robust), "robustness")
         ),
+        **({"adversary": shown.table(attacked.table(), digits=3)} if attacked else {}),
         **shown.numbers({"corrupted/mean": robust.mean, "corrupted/clean": robust.clean, **worst}),
     }
     card = {"Robustness": _for_card(finding, robust.table())}
@@ -176,33 +215,54 @@ def robustness_of(scorer: ItemScorer, column: Column, seed: int) -> Robustness:
 
 def attacked_by(scorer: ItemScorer, epsilon: float, seed: int) -> Attacked | None:
     """Accuracy that remains of items that an adversary changes; None where none was tried."""
-    kind = scorer.column.kind
-    if kind == "image" and scorer.column.width > _MOST_PIXELS:
+    kind, width = scorer.column.kind, scorer.column.width
+    if kind == "image" and scorer.slope is None and width > _MOST_PIXELS:
         return None
+    most = _ATTACKED[kind]
+    if kind == "image":
+        most = max(_LEAST_ATTACKED, min(most, most * _MOST_PIXELS // width))
     there = np.flatnonzero([item is not None for item in scorer.items])
-    some = there[chosen(len(there), _ATTACKED[kind], seed)]
+    some = there[chosen(len(there), most, seed)]
     y, items = scorer.y[some], [scorer.items[place] for place in some]
     clean = _right(scorer, scorer.of_items(items, some), y)
     if kind == "text":
+        remains = {"typos": _right(scorer, _mistyped(scorer, items, some, seed), y)}
+        may = "up to 3 slips of the keyboard in a text"
+        return Attacked(len(some), clean, remains, may, TRIED)
+    moved, method = _moved(scorer, _encoded(scorer.column, items), some, epsilon, seed)
+    remains = {name: _right(scorer, scorer.of_values(v, some), y) for name, v in moved.items()}
+    may = f"each pixel moved by up to {epsilon:g} of white"
+    return Attacked(len(some), clean, remains, may, method)
 
-        def of_texts(texts: Sequence[str], rows: np.ndarray) -> np.ndarray:
-            return attacks.margin_loss(scorer.of_items(texts, some[rows]), y[rows])
 
-        changed = attacks.mistyped(items, of_texts, seed)
-        remains = {"typos": _right(scorer, scorer.of_items(changed, some), y)}
-        return Attacked(len(some), clean, remains, "up to 3 slips of the keyboard, the worst found")
+def _mistyped(scorer: ItemScorer, items: Sequence[str], some: np.ndarray, seed: int) -> np.ndarray:
+    """Probabilities [n, K] of the texts with the slips that hurt most."""
+
+    def loss(texts: Sequence[str], rows: np.ndarray) -> np.ndarray:
+        places = some[rows]
+        return attacks.margin_loss(scorer.of_items(texts, places), scorer.y[places])
+
+    return scorer.of_items(attacks.mistyped(items, loss, seed), some)
+
+
+def _moved(
+    scorer: ItemScorer, x: np.ndarray, some: np.ndarray, epsilon: float, seed: int
+) -> tuple[dict[str, np.ndarray], str]:
+    """Pictures [n, width] as each attack leaves them, and how it knew where to go."""
 
     def loss(values: np.ndarray) -> np.ndarray:
-        return attacks.margin_loss(scorer.of_values(values, some), y)
+        return attacks.margin_loss(scorer.of_values(values, some), scorer.y[some])
 
-    x = _encoded(scorer.column, items)
-    moved = {
-        "fgsm": attacks.fgsm(x, attacks.estimated_gradient(loss, seed), epsilon),
-        "pgd": attacks.pgd(x, attacks.estimated_gradient(loss, seed), loss, epsilon),
-    }
-    remains = {name: _right(scorer, scorer.of_values(v, some), y) for name, v in moved.items()}
-    words = f"each pixel moved by up to {epsilon:g} of white; gradients estimated from answers"
-    return Attacked(len(some), clean, remains, words)
+    if scorer.slope is None:
+        once, walk = (attacks.estimated_gradient(loss, seed) for _ in range(2))
+        steps, method = attacks.STEPS, ESTIMATED
+    else:
+        once = walk = partial(scorer.gradient, rows=some)
+        steps, method = _STEPS, TRUE if scorer.slope.exact else THROUGH
+    return {
+        "fgsm": attacks.fgsm(x, once, epsilon),
+        "pgd": attacks.pgd(x, walk, loss, epsilon, steps),
+    }, method
 
 
 def withstands(robust: Robustness, attacked: Attacked | None, limits: Withstands) -> Finding:
@@ -215,7 +275,8 @@ def withstands(robust: Robustness, attacked: Attacked | None, limits: Withstands
     if attacked is not None:
         remains = min(attacked.remains.values())
         words.append(
-            f"{remains:.3f} of {attacked.clean:.3f} remains under an adversary ({attacked.words})"
+            f"{remains:.3f} of {attacked.clean:.3f} remains under an adversary ({attacked.may}; "
+            f"{attacked.method})"
         )
         low = low or _below(remains, limits.min_attacked)
     else:

@@ -1,9 +1,9 @@
 """What an adversary can do: the smallest changes that turn answers, looked for on purpose.
 
 Pictures: the sign of the loss's gradient once (FGSM, Goodfellow et al. 2015) and step by step
-within the same bound (PGD, Madry et al. 2018). Where no gradient is to be had, as of a graph of
-ONNX, it is estimated from answers alone by simultaneous perturbation (SPSA, Uesato et al. 2018).
-That finds less than a true gradient would: accuracy that remains is then an upper bound.
+within the same bound (PGD, Madry et al. 2018). Where no gradient is to be had, as of trees, it is
+estimated from answers alone by simultaneous perturbation (SPSA, Uesato et al. 2018). That finds
+less than a true gradient would: accuracy that remains is then an upper bound.
 
 Texts: slips of the keyboard, a letter at a time, each time the one of some tries that hurts most.
 """
@@ -19,7 +19,7 @@ Loss = Callable[[np.ndarray], np.ndarray]
 """From rows of pixels [n, F] in 0..1 to the loss [n] of each; an adversary wants it large."""
 Gradient = Callable[[np.ndarray], np.ndarray]
 """From rows [n, F] to the gradient of each one's loss [n, F]."""
-_STEPS = 10
+STEPS = 10
 _DIRECTIONS = 16
 _PROBE = 0.02
 _TRIES = 12
@@ -32,17 +32,17 @@ def fgsm(x: np.ndarray, gradient: Gradient, epsilon: float) -> np.ndarray:
 
 
 def pgd(
-    x: np.ndarray, gradient: Gradient, loss: Loss, epsilon: float, steps: int = _STEPS
+    x: np.ndarray, gradient: Gradient, loss: Loss, epsilon: float, steps: int = STEPS
 ) -> np.ndarray:
-    """The worst rows [n, F] on a walk within `epsilon` of each pixel; never better than `x`."""
-    at, worst, found = x, x, loss(x)
+    """The worst rows [n, F] on a walk within `epsilon` of each pixel; never better than `x`, nor
+    than the one long step of `fgsm`."""
     size = 2.5 * epsilon / steps
+    worst = _worse((x, loss(x)), fgsm(x, gradient, epsilon), loss)
+    at = x
     for _ in range(steps):
         at = _within(at + size * np.sign(gradient(at)), x, epsilon)
-        now = loss(at)
-        worse = now > found
-        worst, found = np.where(worse[:, None], at, worst), np.where(worse, now, found)
-    return worst
+        worst = _worse(worst, at, loss)
+    return worst[0]
 
 
 def estimated_gradient(loss: Loss, seed: int, directions: int = _DIRECTIONS) -> Gradient:
@@ -98,6 +98,15 @@ def margin_loss(probabilities: np.ndarray, y: np.ndarray) -> np.ndarray:
     logs[rows, y] = -np.inf
     lead: np.ndarray = logs.max(axis=1) - right
     return lead
+
+
+def _worse(
+    kept: tuple[np.ndarray, np.ndarray], now: np.ndarray, loss: Loss
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each row the one of larger loss, and that loss."""
+    before, lost = kept[1], loss(now)
+    worse = lost > before
+    return np.where(worse[:, None], now, kept[0]), np.where(worse, lost, before)
 
 
 def _within(moved: np.ndarray, x: np.ndarray, epsilon: float) -> np.ndarray:
