@@ -1,5 +1,6 @@
 """A product as declared: the parts of the YAML put together, and what follows from them."""
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,7 @@ from ai_assets.lifecycle.retraining.spec import Retrain
 from ai_assets.lifecycle.rollout.spec import Rollout
 from ai_assets.lifecycle.schema.durations import Duration, parse_duration
 from ai_assets.lifecycle.schema.label import Label, word_of
+from ai_assets.lifecycle.schema.near import Near, NearDuplicates
 from ai_assets.lifecycle.schema.serving import Serving
 from ai_assets.lifecycle.schema.tables import Section, Table
 from ai_assets.lifecycle.training.spec import Training
@@ -169,6 +171,10 @@ class ItemDeclaration(TabularDeclaration):
         None,
         description="File with the feature query, beside the YAML. Default: the item as it is.",
     )
+    near_duplicates: NearDuplicates = Field(
+        default_factory=NearDuplicates,
+        description="What is done with items of the request table that nearly repeat another one.",
+    )
     robustness: Withstands = Field(
         default_factory=Withstands,
         description="What the model must withstand; a check warns where it does not.",
@@ -189,6 +195,13 @@ class ItemDeclaration(TabularDeclaration):
         """The column of the request that the model reads."""
         columns = self.tables[self.request].columns
         return next(name for name, column in columns.items() if column.type == self.kind)
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The columns of the request that `label.sql` names."""
+        words = set(re.findall(r"\w+", self.label.sql.casefold()))
+        there = self.tables[self.request].columns
+        return tuple(n for n in there if n.casefold() in words and n != self.item)
 
 
 class ImageDeclaration(ItemDeclaration):
@@ -247,6 +260,15 @@ class Product:
     @property
     def partitions(self) -> Partitions | None:
         return self.declaration.partitions
+
+    def near(self, table: str) -> Near | None:
+        """Which near-duplicates cleaning looks for in a table, if any."""
+        declared = self.declaration
+        if not isinstance(declared, ItemDeclaration) or table != declared.request:
+            return None
+        if declared.near_duplicates.keep == "all":
+            return None
+        return Near(declared.item, declared.label_columns, declared.near_duplicates)
 
     def is_partitioned(self, table: str) -> bool:
         return self.partitions is not None and table in self.history

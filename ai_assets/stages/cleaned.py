@@ -7,6 +7,7 @@ import polars as pl
 from ai_assets.lifecycle.ahead import one_ahead
 from ai_assets.lifecycle.cleaning import Cleaned, CleaningCounts, clean
 from ai_assets.lifecycle.cleaning.identity import Digest
+from ai_assets.lifecycle.cleaning.near import general
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.resources.lake import TableVersion
 from ai_assets.stages import shown
@@ -26,7 +27,7 @@ def apply_contract(runs: Sequence[StageRun], name: str, table: Table) -> list[Ou
     rows = {key: raw.scan([key]).select(pl.len()).collect().item() for key in keys}
 
     def split(key: str) -> Cleaned:
-        return clean(raw.scan([key]), table)
+        return clean(raw.scan([key]), table, product.near(name))
 
     # The next partition is split while one is written, if there is room for both.
     splits = map(split, keys) if max(rows.values()) > MANY_ROWS else one_ahead(split, keys)
@@ -56,12 +57,15 @@ def _kept_to_contract(
             **shown.rows_and_columns(schema, written.rows),
             "rejected": counts.rejected,
             "duplicates": counts.duplicates,
+            "near_duplicates": counts.repeats,
             "rejected_share": counts.rejected / max(counts.raw, 1),
             "rules_broken": shown.table(rules_broken(counts)),
         },
         {
             ACCOUNTED.name: accounted(raw_rows, written.rows, rejected, counts.duplicates),
-            WITHIN_LIMIT.name: within_limit(counts.rejected, counts.raw, max_rejected),
+            WITHIN_LIMIT.name: within_limit(
+                counts.rejected - counts.repeats, counts.raw, max_rejected
+            ),
         },
     )
 
@@ -71,7 +75,10 @@ def show_rejected(runs: Sequence[StageRun], name: str) -> Iterator[Outcome]:
     quarantine = runs[0].lake.snapshot(runs[0].name(f"rejected/{name}"))
     for run in runs:
         rows = quarantine.scan([run.key_in(name)]).collect()
-        by_rule = rows.group_by("_rule").len("rows").sort("rows", "_rule", descending=[True, False])
+        rules = rows.select(pl.col("_rule").map_elements(general, return_dtype=pl.String))
+        by_rule = (
+            rules.group_by("_rule").len("rows").sort("rows", "_rule", descending=[True, False])
+        )
         digest = Digest()
         digest.add(rows)
         yield Outcome(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from ai_assets.lifecycle.cleaning.near import only_repeats
 from ai_assets.lifecycle.errors import BundleError, must_be
 from ai_assets.lifecycle.features.items import described, described_table
 from ai_assets.lifecycle.product import Product
@@ -99,17 +100,16 @@ def sketch_of_window(run: StageRun, name: str) -> TableSketch:
     product = run.product
     keys = learned_partitions(run) if product.is_partitioned(name) else None
     rows = run.lake.scan(run.name(f"cleaned/{name}"), keys).collect()
-    rejected, raw = (
-        run.lake.scan(run.name(f"{kind}/{name}"), keys).select(pl.len()).collect().item()
-        for kind in ("rejected", "raw")
-    )
+    raw = run.lake.scan(run.name(f"raw/{name}"), keys).select(pl.len()).collect().item()
+    rules = run.lake.scan(run.name(f"rejected/{name}"), keys).select("_rule").collect()
+    broken = rules.height - int(rules.select(only_repeats(pl.col("_rule")).sum()).item())
     table = product.declaration.tables[name]
     return table_sketch(
         described(rows, table.columns),
         described_table(table),
         timezone=timezone(product),
-        rejected=rejected / max(raw, 1),
-        duplicates=(raw - rejected - rows.height) / max(raw, 1),
+        rejected=broken / max(raw, 1),
+        duplicates=(raw - rules.height - rows.height) / max(raw, 1),
     )
 
 

@@ -1,11 +1,13 @@
 """verdict: why the partition is, or is not, as what the release learned from. Sensors read this."""
 
 import json
+from collections import Counter
 from functools import partial
 
 import polars as pl
 
 from ai_assets.lifecycle.cleaning import CleaningCounts
+from ai_assets.lifecycle.cleaning.near import general, only_repeats
 from ai_assets.lifecycle.drift.numbers import joint_drift
 from ai_assets.lifecycle.drift.profile import Profile
 from ai_assets.lifecycle.features.items import described, described_table
@@ -126,14 +128,16 @@ def observed(run: StageRun, name: str, known: Watched) -> Observed:
     table = run.product.declaration.tables[name]
     cleaned = run.lake.scan(run.name(f"cleaned/{name}"), keys).collect()
     frame = described(cleaned, table.columns)
-    broken = run.lake.scan(run.name(f"rejected/{name}"), keys).select("_rule").collect()
+    rejected = run.lake.scan(run.name(f"rejected/{name}"), keys).select("_rule").collect()
+    # An item that comes again breaks nothing.
+    broken = rejected.filter(~only_repeats(pl.col("_rule")))
     raw = run.lake.scan(run.name(f"raw/{name}"), keys).select(pl.len()).collect().item()
     counts = CleaningCounts(
         raw=raw,
         cleaned=frame.height,
         rejected=broken.height,
-        duplicates=raw - frame.height - broken.height,
-        by_rule=dict(broken.group_by("_rule").len().sort("_rule").iter_rows()),
+        duplicates=raw - frame.height - rejected.height,
+        by_rule=dict(Counter(map(general, broken["_rule"].sort()))),
     )
     span = (run.span.start, run.span.end) if cut and run.span else None
     return Observed(described_table(table), known.sketches.get(name), frame, counts, span=span)

@@ -30,7 +30,7 @@ DECLARATION = {
 
 
 def write_product(folder: Path) -> Path:
-    """Scikit-learn's digits 0 to 2 as files, and one file that is no picture."""
+    """Scikit-learn's digits 0 to 2 as files, one of them twice, and one file that is no picture."""
     from sklearn.datasets import load_digits
 
     pictures, digits = load_digits(n_class=3, return_X_y=True)
@@ -40,6 +40,8 @@ def write_product(folder: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         shades = (picture.reshape(8, 8) * (255 / 16)).astype("uint8")
         Image.fromarray(shades).save(path, quality=95)
+    with Image.open(folder / "digits" / "0" / "0.jpg") as first:
+        first.save(folder / "digits" / "0" / "copy.png")
     (folder / "digits" / "readme.md").write_text("Drawn by many.")
     content = {"type": "ai_assets.components.ImageProduct", "attributes": DECLARATION}
     (folder / "defs.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
@@ -56,10 +58,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 def test_files_go_through_the_whole_graph(world: World) -> None:
     raw, cleaned = world.rows("raw/digits"), world.rows("cleaned/digits")
-    assert (raw.height, cleaned.height) == (538, 537)
+    assert (raw.height, cleaned.height) == (539, 537)
     assert world.rows("rejected/digits").select("path", "_rule").rows() == [
-        ("readme.md", "image: its file has not the suffix of its kind")
+        ("readme.md", "image: its file has not the suffix of its kind"),
+        ("0/copy.png", "image is a near-duplicate of path 0/0.jpg"),
     ]
+    told = world.metadata("cleaned/digits")
+    assert (told["rejected"], told["near_duplicates"]) == (2, 1)
+    # A copy breaks no rule: it does not count against `max_rejected`.
+    share = "1 of 539 rows (0.19%) were rejected; at most 2.00% may be."
+    assert finding(world.runs["all"], "few_rows_rejected") == (True, share)
     labels = world.rows("labels").join(cleaned, on="_row_id")
     assert (labels["label"] == labels["digit"]).all()
     assert finding(world.runs["all"], "every_row_accounted_for")[0]

@@ -1,7 +1,7 @@
 """One pass over a table's rows that splits them by the contract, in bounded memory.
 
 Rows pass in batches; good and rejected ones go to spools. What stays in memory is one hash of
-8 bytes a row, by which duplicates are found at the end.
+8 bytes a row, by which duplicates are found at the end; of items also what `near` says.
 """
 
 from collections import Counter
@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.cleaning.identity import occurrences, row_hashes, row_ids
+from ai_assets.lifecycle.cleaning.near import Lookout, general, only_repeats
 from ai_assets.lifecycle.cleaning.rules import (
     Rule,
     cast_columns,
@@ -21,6 +22,7 @@ from ai_assets.lifecycle.cleaning.rules import (
 )
 from ai_assets.lifecycle.features.types import TYPES
 from ai_assets.lifecycle.schema.files import UNREAD
+from ai_assets.lifecycle.schema.near import Near
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.lifecycle.sources.spool import Frames, Spool
 
@@ -32,6 +34,7 @@ class CleaningCounts:
     """The account: raw = cleaned + rejected + duplicates.
 
     `by_rule` counts each rule's rows; a row that breaks two rules is counted under both.
+    `repeats` are the rejected rows that meet the contract and only nearly repeat another.
     """
 
     raw: int
@@ -39,6 +42,7 @@ class CleaningCounts:
     rejected: int
     duplicates: int
     by_rule: dict[str, int]
+    repeats: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,25 +58,31 @@ class Cleaned:
     counts: CleaningCounts
 
 
-def clean(raw: pl.LazyFrame, table: Table) -> Cleaned:
+def clean(raw: pl.LazyFrame, table: Table, near: Near | None = None) -> Cleaned:
     """Cast the rows to the declared types, hold them to the rules and resolve duplicates.
 
     Args:
         raw: rows with at least the declared columns, of any type (see `check_columns`).
         table: the declaration.
+        near: which items that nearly repeat another are rejected (see `near`).
 
     Returns:
         The good rows, the rejected rows and the exact account. Rows with a key in `table.key` are
-        resolved as `table.duplicates` says; without a key, equal rows all stay.
+        resolved as `table.duplicates` says; without a key, equal rows all stay, unless `near` says
+        otherwise.
     """
     given = raw.collect_schema()
     names = [*table.columns, *({UNREAD} & set(given))]
     raw = raw.select(names)
     given = raw.collect_schema()
-    sieve = _Sieve(given, table)
-    for batch in raw.collect_batches(chunk_size=batch_rows(given), maintain_order=True):
+    sieve = _Sieve(given, table, near)
+    for batch in _batches(raw, given):
         sieve.add(batch)
-    return sieve.finish()
+    return sieve.finish(raw)
+
+
+def _batches(raw: pl.LazyFrame, given: pl.Schema) -> Frames:
+    return raw.collect_batches(chunk_size=batch_rows(given), maintain_order=True)
 
 
 def batch_rows(schema: pl.Schema) -> int | None:
@@ -83,7 +93,7 @@ def batch_rows(schema: pl.Schema) -> int | None:
 class _Sieve:
     """The state of one pass."""
 
-    def __init__(self, given: pl.Schema, table: Table) -> None:
+    def __init__(self, given: pl.Schema, table: Table, near: Near | None) -> None:
         self.table = table
         self.names = list(table.columns)
         self.given = given
@@ -96,6 +106,8 @@ class _Sieve:
         self.rejected = Spool(pl.Schema({"_rule": pl.String(), **text}))
         # Kept only where a later row can still throw an earlier one out.
         self.suspects = Spool(pl.Schema(text)) if self._rejects_duplicates else None
+        self.lookout = Lookout(table, near) if near is not None else None
+        self.places: list[np.ndarray] = []
         self.hashes: list[np.ndarray] = []
         self.by_rule: Counter[str] = Counter()
         self.raw = 0
@@ -115,12 +127,16 @@ class _Sieve:
             self._reject(batch.filter(bad), broken.filter(bad))
             typed, batch = typed.filter(~bad), batch.filter(~bad)
         good = typed.select(self.names)
+        if self.lookout is not None:
+            self.lookout.add(good)
+            passed = np.ones(good.height, bool) if bad is None else ~bad.to_numpy()
+            self.places.append(self.raw - len(passed) + np.flatnonzero(passed))
         self.hashes.append(row_hashes(good, self.table.key or self.names))
         self.good.add(good)
         if self.suspects is not None:
             self.suspects.add(as_text(batch.select(self.names)))
 
-    def finish(self) -> Cleaned:
+    def finish(self, raw: pl.LazyFrame) -> Cleaned:
         hashes = np.concatenate(self.hashes) if self.hashes else np.empty(0, np.uint64)
         keep: np.ndarray | None = None
         if self.table.key:
@@ -131,9 +147,16 @@ class _Sieve:
         if self.suspects is not None and keep is not None and duplicates:
             self._reject_duplicates(keep)
             duplicates = 0
+        repeats = 0
+        if self.lookout is not None:
+            going, words = self.lookout.find(keep, ids)
+            repeats = self._reject_repeats(raw, going, words)
+            if len(going):
+                keep = np.ones(len(ids), bool) if keep is None else keep.copy()
+                keep[going] = False
         cleaned = len(ids) if keep is None else int(keep.sum())
         counts = CleaningCounts(
-            self.raw, cleaned, self.rejected.rows, duplicates, dict(self.by_rule)
+            self.raw, cleaned, self.rejected.rows, duplicates, dict(self.by_rule), repeats
         )
         schema = pl.Schema({"_row_id": pl.Int64(), **self.good.schema})
         good = self.good.lazy(partial(_with_ids, ids=ids, keep=keep), schema)
@@ -155,6 +178,22 @@ class _Sieve:
             start += frame.height
             self.by_rule[rule] += twice.height
             self.rejected.add(twice.insert_column(0, pl.Series("_rule", [rule] * twice.height)))
+
+    def _reject_repeats(self, raw: pl.LazyFrame, rows: np.ndarray, words: list[str]) -> int:
+        """Reject good rows by number, read once more as they came; how many only repeat."""
+        if not len(rows):
+            return 0
+        said = dict(zip(np.concatenate(self.places)[rows].tolist(), words, strict=True))
+        self.by_rule.update(general(word) for word in words)
+        start = 0
+        for batch in _batches(raw, self.given):
+            there = [start + i for i in range(batch.height) if start + i in said]
+            if there:
+                found = batch[[place - start for place in there]].select(self.names)
+                rule = pl.Series("_rule", [said[place] for place in there], pl.String)
+                self.rejected.add(as_text(found).insert_column(0, rule))
+            start += batch.height
+        return int(pl.DataFrame({"r": words}).select(only_repeats(pl.col("r")).sum()).item())
 
     def _identified_rejects(self) -> pl.LazyFrame:
         """A rejected row may have no key, so it is identified by its content."""

@@ -51,7 +51,7 @@ def cleaned_stage(product: Product, name: str, table: Table) -> Stage:
         partitioned=product.is_partitioned(name),
         ranges=True,
         code=("cleaning",),
-        settings=table.model_dump_json(exclude={"source"}),
+        settings=table.model_dump_json(exclude={"source"}) + str(product.near(name) or ""),
     )
 
 
