@@ -214,7 +214,7 @@ class Explainer:
         own = place[:, None, :] < np.arange(1, max(count, 1))[None, :, None]
         ends = np.zeros((2, count), dtype=bool)
         ends[1] = True
-        asked = np.concatenate([ends, own.reshape(-1, count)])
+        asked = np.concatenate([ends, own.reshape(own.shape[0] * own.shape[1], count)])
         pieces = parts.rows(row, self._typical, asked)
         outputs = np.concatenate([self._output(piece, answer) for piece in pieces])
         first, last, steps = outputs[0], outputs[1], outputs[2:].reshape(len(orders), -1)

@@ -166,6 +166,13 @@ def test_what_is_no_text_is_refused_in_words(
     assert answered(texts.post("/predict", json={"note": "x  " * 20}))  # 39 in its one form
 
 
+def test_a_text_without_a_word_that_can_be_read_is_explained_by_none(texts: TestClient) -> None:
+    found = texts.post("/explain", json={"note": "\u200b"})
+    assert found.status_code == 200, found.text
+    (told,) = found.json()["explanations"]
+    assert told["contributions"][0]["words"] == [] and told["output"] == told["base"]
+
+
 def test_a_text_that_is_not_utf8_is_refused(texts: TestClient) -> None:
     head = {"content-type": "text/plain"}
     words = refused(texts.post("/predict", content="å".encode("latin-1"), headers=head))
