@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -11,7 +12,8 @@ import dagster as dg
 from ai_assets.automation.materialize import Step
 from ai_assets.journey import DATA, MODEL, RELEASE, STEPS, WATCH, take
 from ai_assets.journey import PRODUCT as FLAGSHIP
-from ai_assets.lifecycle.errors import must_be
+from ai_assets.lifecycle.errors import DeclarationError, must_be
+from ai_assets.lifecycle.partitions import Partitions
 from ai_assets.lifecycle.product import Product, read_product
 from ai_assets.resources.lake import Lake
 from ai_assets.resources.ledger import ReleaseLedger
@@ -62,11 +64,35 @@ def steps_of(product: Product) -> list[Step]:
     """What makes a product's first release, and watches it."""
     if product.name == FLAGSHIP:
         return list(STEPS)
+    if product.partitions is not None:
+        return _steps_through_time(product.name, product.partitions)
     return [
         Step("raw data to features", product.name, DATA),
         Step("tune, learn, compress, judge", product.name, MODEL),
         Step("build, sign, pass the gate, release", product.name, RELEASE),
         Step("predictions, drift, performance and the verdict", product.name, WATCH),
+    ]
+
+
+def _steps_through_time(name: str, partitions: Partitions) -> list[Step]:
+    """Learned as of the last partition but one, watched on the last; those up to today if open."""
+    keys = [partitions.key_at(partitions.span(str(partitions.start)).start)]
+    newest = partitions.key_at(datetime.now(UTC))
+    while partitions.contains(after := partitions.shift(keys[-1], 1)) and after <= newest:
+        keys.append(after)
+    if len(keys) < 2:
+        raise DeclarationError(
+            f"partitions of '{name}' must be two or more, to learn from and to watch, but got "
+            f"{keys}."
+        )
+    as_of, watched = keys[-2:]
+    return [
+        Step(f"up to {as_of}: raw data to features", name, DATA, keys[0], as_of),
+        Step(f"as of {as_of}: tune, learn, compress, judge", name, MODEL, as_of, as_of),
+        Step(f"as of {as_of}: build, sign, pass the gate, release", name, RELEASE, as_of, as_of),
+        Step(f"{watched}: raw data to features", name, DATA, watched, watched),
+        Step("the latest rows, for the server to read", name, ("online",), watched, watched),
+        Step(f"{watched}: predictions, drift and the verdict", name, WATCH, watched, watched),
     ]
 
 

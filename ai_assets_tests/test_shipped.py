@@ -16,6 +16,7 @@ from ai_assets.automation.serve import served
 from ai_assets.lifecycle.errors import MissingPartitionsError
 from ai_assets.lifecycle.features.images import png
 from ai_assets.lifecycle.naming import AssetName
+from ai_assets.lifecycle.product import read_product
 from ai_assets.resources.lake import Lake
 from ai_assets.resources.ledger import ReleaseLedger
 from ai_assets.resources.tracking import ExperimentTracker
@@ -71,6 +72,40 @@ def test_a_product_without_partitions_is_materialized_whole() -> None:
 
     assert all(step.first is None and not step.is_range and step.tags == {} for step in steps)
     assert [step.stages[0] for step in steps] == ["raw", "training_set", "bundle", "predictions"]
+
+
+def test_a_product_with_partitions_is_learned_as_of_the_last_but_one_and_watched_on_the_last(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "visits"
+    folder.mkdir()
+    (folder / "defs.yaml").write_text(
+        "type: ai_assets.components.TabularProduct\n"
+        "attributes:\n"
+        "  description: Who comes?\n"
+        "  partitions: {every: month, start: 2024-01-01, end: 2024-04-01}\n"
+        "  request: visits\n"
+        "  tables:\n"
+        "    visits:\n"
+        "      source: {csv: a.csv}\n"
+        "      time: at\n"
+        "      columns: {at: {type: date}, came: {type: bool, known_at: 'NULL'}}\n"
+        "  label: {sql: came}\n",
+        encoding="utf-8",
+    )
+    product = read_product(folder)
+
+    steps = [(step.stages[0], step.first, step.last) for step in steps_of(product)]
+
+    january, february, march = "2024-01-01", "2024-02-01", "2024-03-01"
+    assert steps == [
+        ("raw", january, february),
+        ("training_set", february, february),
+        ("bundle", february, february),
+        ("raw", march, march),
+        ("online", march, march),
+        ("predictions", march, march),
+    ]
 
 
 def test_a_product_that_is_not_shipped_is_named_with_those_that_are(

@@ -119,7 +119,8 @@ def _useless(name: str, column: Typed, facts: Facts) -> str:
     there = column.values.drop_nulls()
     if there.is_empty():
         return "always missing"
-    if facts.distinct == 1 and (there.len() == column.values.len() or column.type != "string"):
+    alone = facts.distinct == 1 and len(facts.words) < 2 and facts.low == facts.high
+    if alone and (there.len() == column.values.len() or column.type != "string"):
         return f"always {there[0]}"
     if not name.strip() or is_row_number(there):
         return "the row's number"

@@ -9,6 +9,7 @@ import polars as pl
 
 from ai_assets.lifecycle.profile.column_types import Typed
 from ai_assets.lifecycle.profile.facts import Facts, unique_among
+from ai_assets.lifecycle.profile.personal import suspected
 from ai_assets.lifecycle.profile.sample import Sample
 
 _ID = re.compile(r"(^|.*[_\s.-])(id|key|nr|no|number|num|uuid|guid|code|row)s?$|^id([_\s.-].*)?$")
@@ -16,6 +17,7 @@ _ROW_NUMBERS = ("", "rownames", "row", "row_number", "index", "unnamed: 0", "...
 _TIME = re.compile(
     r"(.*[_\s.-])?(time|timestamp|date|datetime|created|created_at|at|day|when|datum|zeit|ts)$"
 )
+_LONGEST_NAME = 64
 _FEWEST_ROWS = 200
 _FEWEST_PARTS = 6
 _MOST_PARTS = 400
@@ -54,6 +56,8 @@ def find_key(
         and facts[name].distinct == len(column.values)
         and (looks_like_id(name) or column.type == "string" or is_counter(column.values))
         and not is_row_number(column.values)
+        and suspected(column.values) is None  # who somebody is need not be asked to name a row
+        and _is_short(column.values)
     ]
     able.sort(key=lambda name: not looks_like_id(name))
     if found := unique_among(sample, able):
@@ -73,6 +77,14 @@ def find_key(
             if frame is not None and frame.select(pair).n_unique() == frame.height:
                 return list(pair), "together they are each row's own"
     return [], ""
+
+
+def _is_short(values: pl.Series) -> bool:
+    """Whether a column holds names of things rather than sentences."""
+    if values.dtype != pl.String:
+        return True
+    longest = values.str.len_chars().max()
+    return isinstance(longest, int) and longest <= _LONGEST_NAME
 
 
 def find_time(columns: dict[str, Typed], facts: dict[str, Facts], target: str) -> str | None:
@@ -103,16 +115,15 @@ def cut(low: Any, high: Any, rows: int) -> dict[str, Any] | None:
     for every, length in (("month", 30), ("week", 7), ("day", 1)):
         parts = days / length
         if _FEWEST_PARTS <= parts <= _MOST_PARTS and rows / parts >= _FEWEST_ROWS:
-            return {"every": every, "start": _start(first, every)}
+            return {"every": every, "start": _start(first, every), "end": _end(last, every)}
     return None
 
 
-def parts_between(every: str, start: date, last: Any) -> int:
-    """How many partitions there are up to the last row's."""
-    day = _day(last)
+def parts_between(every: str, start: date, end: date) -> int:
+    """How many partitions there are."""
     if every == "month":
-        return (day.year - start.year) * 12 + day.month - start.month + 1
-    return (day - start).days // {"week": 7, "day": 1}[every] + 1
+        return (end.year - start.year) * 12 + end.month - start.month
+    return (end - start).days // {"week": 7, "day": 1}[every]
 
 
 def _start(first: date, every: str) -> date:
@@ -121,6 +132,14 @@ def _start(first: date, every: str) -> date:
     if every == "week":
         return first - timedelta(days=(first.weekday() + 1) % 7)  # weeks begin on Sunday
     return first
+
+
+def _end(last: date, every: str) -> date:
+    """The day after the last partition."""
+    begins = _start(last, every)
+    if every == "month":
+        return (begins + timedelta(days=31)).replace(day=1)
+    return begins + timedelta(days={"week": 7, "day": 1}[every])
 
 
 def _day(moment: Any) -> date:

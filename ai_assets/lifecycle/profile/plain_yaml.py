@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-_SAFE = re.compile(r"[^\W\d][\w /().%+-]*|\d[\w-]*[A-Za-z][\w-]*")
+_SAFE = re.compile(r"[^\W\d][\w /().%+-]*")
 
 
 def scalar(value: Any) -> str:

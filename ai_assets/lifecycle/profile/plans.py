@@ -45,9 +45,9 @@ def plan(sample: Sample, target: Target, time: str | None, facts: dict[str, Fact
     if time is not None:
         low, high = facts[time].low, facts[time].high
         partitions = cut(low, high, sample.rows)
-        reason = f"{time} runs from {low:%Y-%m-%d} to {high:%Y-%m-%d}"
+        reason = f"{time} is {low:%Y-%m-%d} to {high:%Y-%m-%d}; drop end where rows go on coming"
         if partitions is not None:
-            parts = parts_between(partitions["every"], partitions["start"], high)
+            parts = parts_between(**partitions)
             training["window"] = (min(_MOST_WINDOW, parts), "partitions to learn from")
     training |= _families(sample.rows) | _metric(target) | _search(sample.rows)
     if target.task != "regression" and sample.rows >= _CALIBRATED:
