@@ -66,8 +66,9 @@ def steps_of(product: Product) -> list[Step]:
         return list(STEPS)
     if product.partitions is not None:
         return _steps_through_time(product.name, product.partitions)
+    stages = (*DATA, "online") if product.history else DATA
     return [
-        Step("raw data to features", product.name, DATA),
+        Step("raw data to features", product.name, stages),
         Step("tune, learn, compress, judge", product.name, MODEL),
         Step("build, sign, pass the gate, release", product.name, RELEASE),
         Step("predictions, drift, performance and the verdict", product.name, WATCH),

@@ -16,7 +16,7 @@ from ai_assets.automation.serve import served
 from ai_assets.lifecycle.errors import MissingPartitionsError
 from ai_assets.lifecycle.features.images import png
 from ai_assets.lifecycle.naming import AssetName
-from ai_assets.lifecycle.product import read_product
+from ai_assets.lifecycle.product import Product, read_product
 from ai_assets.resources.lake import Lake
 from ai_assets.resources.ledger import ReleaseLedger
 from ai_assets.resources.tracking import ExperimentTracker
@@ -96,7 +96,11 @@ def test_a_product_with_partitions_is_learned_as_of_the_last_but_one_and_watched
     product = read_product(folder)
 
     steps = [(step.stages[0], step.first, step.last) for step in steps_of(product)]
+    whole = Product(
+        product.name, folder, product.declaration.model_copy(update={"partitions": None})
+    )
 
+    assert steps_of(whole)[0].stages[-1] == "online"
     january, february, march = "2024-01-01", "2024-02-01", "2024-03-01"
     assert steps == [
         ("raw", january, february),

@@ -170,6 +170,18 @@ def test_time_that_spans_months_cuts_the_product_and_dates_become_days(tmp_path:
     assert "month(r.created_at) AS created_at_month" in files["features.sql"]
 
 
+def test_a_date_that_is_no_moment_of_the_row_is_a_column_like_others(tmp_path: Path) -> None:
+    days = pl.date_range(pl.date(2019, 1, 1), pl.date(2023, 12, 20), "1d", eager=True)
+    frame = pl.DataFrame({"since when": days}).with_columns(
+        x=pl.int_range(pl.len()) % 17, late=pl.int_range(pl.len()) % 5 == 0
+    )
+
+    files = of(frame, tmp_path, "late")
+
+    assert declared(files["defs.yaml"]).tables["rows"].time is None
+    assert 'epoch(r."since when") / 86400 - 10957 AS "since when_days"' in files["features.sql"]
+
+
 def test_of_a_long_file_a_sample_is_read_and_whole_columns_give_the_ranges(tmp_path: Path) -> None:
     file = tmp_path / "long.parquet"
     rows = 20_000

@@ -94,7 +94,9 @@ def _known(
     task: str,
     allowed: list[object],
 ) -> Known:
-    time = find_time(columns, facts, asked.target) if asked.time is None else asked.time or None
+    time = asked.time or None
+    if asked.time is None:
+        time = find_time(columns, facts, asked.target, sample.rows)
     if time is not None and columns[time].type not in ("date", "datetime"):
         raise DataError(
             f"--time must name a column of dates or moments in ISO form, such as 2024-05-31, but "

@@ -87,8 +87,13 @@ def _is_short(values: pl.Series) -> bool:
     return isinstance(longest, int) and longest <= _LONGEST_NAME
 
 
-def find_time(columns: dict[str, Typed], facts: dict[str, Facts], target: str) -> str | None:
-    """The column of each row's moment: one without gaps, whose name says so, or the only one."""
+def find_time(
+    columns: dict[str, Typed], facts: dict[str, Facts], target: str, rows: int
+) -> str | None:
+    """The column of each row's moment: without gaps, named so, and able to cut the rows.
+
+    Other dates, such as since when somebody is a customer, are no moments of rows.
+    """
     able = [
         name
         for name, column in columns.items()
@@ -97,12 +102,11 @@ def find_time(columns: dict[str, Typed], facts: dict[str, Facts], target: str) -
         and facts[name].missing == 0
         and column.odd == 0
         and facts[name].distinct > 1
+        and _TIME.fullmatch(name.lower())
         and "birth" not in name.lower()
+        and cut(facts[name].low, facts[name].high, rows) is not None
     ]
-    named = [name for name in able if _TIME.fullmatch(name.lower())]
-    if len(able) == 1:
-        return able[0]
-    return named[0] if named else None
+    return able[0] if able else None
 
 
 def cut(low: Any, high: Any, rows: int) -> dict[str, Any] | None:
