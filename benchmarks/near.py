@@ -4,7 +4,8 @@ Pictures of 32 x 32 pixels are made of two digits of digit_reading each, moved a
 noise; texts of words of question_topic's questions. Every hundredth is a copy of an earlier one: a
 picture with a shade of noise, a text in upper case with a letter changed. The items are cleaned
 with and without the search, by the function that the asset `cleaned` calls; the difference is what
-the search costs. Texts of one template are the worst case: each resembles all others, and is none.
+the search costs. A few pictures are drawn twice by chance and are rejected beside the copies. Texts
+of one template are the worst case: each resembles all others, and is none of them.
 """
 
 import importlib.util
