@@ -20,6 +20,8 @@ def label_rows(
     time: str | None,
     arrives_after: timedelta,
     classes: Sequence[str] = (),
+    *,
+    values: bool = False,
 ) -> pl.DataFrame:
     """Label request rows.
 
@@ -29,27 +31,33 @@ def label_rows(
             classes the class's word; null where there is no outcome to learn from.
         time: the event-time column, if the table has one.
         arrives_after: how long after the event the outcome is known.
-        classes: words of several classes; none of a binary task.
+        classes: words of several classes; none of another task.
+        values: whether the label is the number of a regression.
 
     Returns:
-        `_row_id`, `label` (float64: 0 or 1, or the number of the class; null if there is none),
-        and with a time column also `event_time` and `known_at`, in the order of `_row_id`.
+        `_row_id`, `label` (float64: 0 or 1, the number of the class, or the value; null if there is
+        none), and with a time column also `event_time` and `known_at`, in the order of `_row_id`.
 
     Raises:
         DeclarationError: DuckDB refuses the expression, or it gives something other than 0 and 1,
-            or than the classes.
+            than the classes, or than finite numbers.
     """
     labels = _evaluated(rows, sql, time, as_number=not classes)
     labels = labels.with_columns(_numbered(labels["label"], sql, classes) if classes else [])
-    strange = labels.filter(~pl.col("label").is_in([0.0, 1.0]))["label"].drop_nulls()
-    if strange.len() and not classes:
-        raise DeclarationError(
-            f"label.sql must give true, false, 0, 1 or null, but {sql!r} gave {strange[0]}."
-        )
+    if not classes:
+        _check_numbers(labels["label"], sql, values)
     if time is None:
         return labels
     utc = pl.col("event_time").cast(pl.Datetime("us", "UTC"))
     return labels.with_columns(utc, known_at=utc + arrives_after)
+
+
+def _check_numbers(given: pl.Series, sql: str, values: bool) -> None:
+    known = given.drop_nulls()
+    strange = known.filter(~(known.is_finite() if values else known.is_in([0.0, 1.0])))
+    if strange.len():
+        allowed = "finite numbers or null" if values else "true, false, 0, 1 or null"
+        raise DeclarationError(f"label.sql must give {allowed}, but {sql!r} gave {strange[0]}.")
 
 
 def _evaluated(

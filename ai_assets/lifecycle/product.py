@@ -13,6 +13,7 @@ from ai_assets.lifecycle.card.spec import Card
 from ai_assets.lifecycle.compression.spec import Compression
 from ai_assets.lifecycle.drift.spec import Drift
 from ai_assets.lifecycle.errors import DeclarationError, did_you_mean, must_be
+from ai_assets.lifecycle.evaluation.names import MAIN_METRIC
 from ai_assets.lifecycle.evaluation.spec import Withstands
 from ai_assets.lifecycle.gate.spec import Gate
 from ai_assets.lifecycle.learners import FAMILIES_OF, allowed_families
@@ -26,6 +27,7 @@ from ai_assets.lifecycle.schema.label import Label, word_of
 from ai_assets.lifecycle.schema.near import Near, NearDuplicates
 from ai_assets.lifecycle.schema.serving import Serving
 from ai_assets.lifecycle.schema.tables import Section, Table
+from ai_assets.lifecycle.suited import unsuited
 from ai_assets.lifecycle.training.spec import Training
 from ai_assets.lifecycle.verdict.spec import Causes
 
@@ -89,6 +91,26 @@ class TabularDeclaration(Section):
             return given | {"training": training | {"families": list(FAMILIES_OF[cls.kind])}}
         return given
 
+    @model_validator(mode="before")
+    @classmethod
+    def _champion_of_the_task(cls, given: Any) -> Any:
+        """A challenger is compared by what its task is judged by, where nothing is declared."""
+        label = given.get("label") if isinstance(given, dict) else None
+        if not isinstance(label, dict) or label.get("task") != "regression":
+            return given
+        gate = given.get("gate") or {}
+        champion = gate.get("champion", {}) if isinstance(gate, dict) else None
+        if not isinstance(champion, dict) or "metric" in champion:
+            return given
+        own = {"champion": champion | {"metric": MAIN_METRIC["regression"]}}
+        return given | {"gate": gate | own}
+
+    @model_validator(mode="after")
+    def _parts_suit_the_task(self) -> "TabularDeclaration":
+        for problem in unsuited(self):
+            raise ValueError(problem)
+        return self
+
     @model_validator(mode="after")
     def _families_read_the_kind(self) -> "TabularDeclaration":
         for name in self.training.families:
@@ -138,10 +160,15 @@ class TabularDeclaration(Section):
 
     @property
     def answers(self) -> tuple[str, ...]:
-        """Words of the answers in the order of their numbers; negative before positive."""
+        """Words of the answers in the order of their numbers; negative before positive.
+
+        A regression has none.
+        """
         label = self.label
         if label.task == "binary":
             return (label.negative or f"not {label.positive}", label.positive)
+        if label.task == "regression":
+            return ()
         if label.classes is not None:
             return tuple(label.classes)
         column = self.tables[self.request].columns.get(label.sql.strip().strip('"'))
@@ -159,6 +186,8 @@ class TabularDeclaration(Section):
         """
         if not isinstance(outcome, str):
             return outcome
+        if self.label.task == "regression":
+            return None
         if self.label.task == "binary":
             return float(outcome == self.label.positive)
         return float(self.answers.index(outcome)) if outcome in self.answers else None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from ai_assets.lifecycle.errors import BundleError, DataError, UserError
-from ai_assets.serving.batch_files import LINE, REASON, ROW, Input, Output, Piece
+from ai_assets.serving.batch_files import ENDS, LINE, REASON, ROW, Input, Output, Piece
 from ai_assets.serving.frames import ColumnReader
 from ai_assets.serving.place import find_bundle
 from ai_assets.serving.problems import Refused, told
@@ -111,11 +111,20 @@ class Batch:
         )
 
     def _last(self, height: int, scored: "Scored | None") -> list[pl.Series]:
-        """The threshold; of several classes the probability of each, in a column of its own."""
+        """The threshold, and the ends of the interval where there is one; of several classes the
+        probability of each, in a column of its own."""
         decision = self._loaded.bundle.decision
         if decision.task != "multiclass":
             threshold = pl.Series("threshold", [scored.threshold if scored else 0.0], pl.Float64)
-            return [threshold.new_from_index(0, height)]
+            ends = None if scored is None else scored.interval
+            beside = ENDS if decision.interval is not None else ()
+            return [
+                threshold.new_from_index(0, height),
+                *(
+                    pl.Series(name, [] if ends is None else ends[:, at], pl.Float64)
+                    for at, name in enumerate(beside)
+                ),
+            ]
         each = None if scored is None else scored.probabilities
         return [
             pl.Series(f"probability_{name}", [] if each is None else each[:, at], pl.Float64)

@@ -11,6 +11,7 @@ import polars as pl
 from ai_assets.lifecycle.errors import DataError, must_be
 
 ROW, REASON, LINE = "_row", "_reason", "_line"
+ENDS = ("interval_low", "interval_high")
 _BLOCK = 1 << 24
 _MISSING = ["", "NA"]
 # pyarrow counts the header as line 1.

@@ -49,6 +49,7 @@ class Scored:
         took: how long the batch took that these rows were part of.
         probabilities: as in `Scores`, [n, K] or None.
         classes: what the columns of `probabilities` are called.
+        interval: as in `Scores`, [n, 2] or None.
     """
 
     request_id: int
@@ -62,6 +63,7 @@ class Scored:
     took: Took | None = None
     probabilities: np.ndarray | None = None
     classes: tuple[str, ...] = ()
+    interval: np.ndarray | None = None
 
     @property
     def ids(self) -> list[str]:
@@ -83,11 +85,18 @@ class Scored:
                 "probability": probability,
                 "label": label,
                 "threshold": self.threshold,
+                **beside,
             }
-            for name, probability, label in zip(
-                self.ids, self.probability.tolist(), self.label, strict=True
+            for name, probability, label, beside in zip(
+                self.ids, self.probability.tolist(), self.label, self._intervals(), strict=True
             )
         ]
+
+    def _intervals(self) -> list[dict[str, Any]]:
+        """The interval beside each answer, where there is one."""
+        if self.interval is None:
+            return [{}] * len(self.label)
+        return [{"interval": ends} for ends in self.interval.tolist()]
 
     def _of_classes(self, probabilities: np.ndarray) -> list[dict[str, Any]]:
         """The answers where there are several classes: the likeliest, and how likely each is."""
@@ -335,7 +344,7 @@ def _shared_out(
         begin, end = at[is_vectors], at[is_vectors] + len(part)
         at[is_vectors] = end
         scores = seen.scores
-        each = scores.probabilities
+        each, ends = scores.probabilities, scores.interval
         found.append(
             Scored(
                 request_id=new_request_id(time.time_ns() // 1000),
@@ -349,6 +358,7 @@ def _shared_out(
                 took=seen.took,
                 probabilities=None if each is None else each[begin:end],
                 classes=bundle.decision.classes,
+                interval=None if ends is None else ends[begin:end],
             )
         )
     return found

@@ -49,6 +49,7 @@ def answers(decision: "Decision") -> dict[str, Any]:
     words, last = probability_words(decision), {"threshold": _NUMBER}
     if decision.task == "regression":
         label = _NUMBER
+        last |= _interval(decision)
     elif decision.task == "multiclass":
         last = {"probabilities": _of_classes(decision.classes)}
     prediction = _object(
@@ -65,6 +66,14 @@ def answers(decision: "Decision") -> dict[str, Any]:
         "additionalProperties": _object({"version": _TEXT, "age_seconds": _NUMBER}),
     }
     return _object({**_SHARED, "online": online, "predictions": _list(prediction)})
+
+
+def _interval(decision: "Decision") -> dict[str, Any]:
+    """Lower and upper end beside the value, where the bundle has them."""
+    if decision.interval is None:
+        return {}
+    words = f"Lower and upper end: {decision.interval}"
+    return {"interval": {**_list(_NUMBER), "minItems": 2, "maxItems": 2, "description": words}}
 
 
 def probability_words(decision: "Decision") -> str:

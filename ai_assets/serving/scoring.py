@@ -38,12 +38,14 @@ class Scores:
         label: the answers in the product's own words.
         threshold: P(positive) from which on the answer is positive.
         probabilities: of several classes that of each, float64 [n, K] in their order; else None.
+        interval: lower and upper end beside each value, float64 [n, 2], where the bundle has one.
     """
 
     probability: np.ndarray
     label: list[str | float]
     threshold: float
     probabilities: np.ndarray | None = None
+    interval: np.ndarray | None = None
 
     @property
     def predicted(self) -> np.ndarray:
@@ -170,7 +172,11 @@ class Scorer:
         """Answers for calibrated predictions."""
         decision = self.bundle.decision
         if decision.task != "multiclass":
-            return Scores(predicted[:, 0], decision.answers(predicted), decision.threshold)
+            value = predicted[:, 0]
+            beside = decision.interval
+            ends = None if beside is None else np.column_stack(beside.ends(value))
+            answers = decision.answers(predicted)
+            return Scores(value, answers, decision.threshold, interval=ends)
         answer = predicted.max(axis=1)
         return Scores(answer, decision.answers(predicted), decision.threshold, predicted)
 

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.compression.onnx_session import open_session, run_session
-from ai_assets.lifecycle.evaluation.metrics import scored, values_of
+from ai_assets.lifecycle.evaluation.metrics import scored_for, values_of
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.schema.calibration import Calibration
 from ai_assets.lifecycle.schema.scores import series_of, squeezed
@@ -20,7 +20,12 @@ from ai_assets.stages.learnable import learned_partitions
 from ai_assets.stages.training_data import artifact, read_json
 
 LINES = ("never", "rolling", "expanding")
-JUDGED = ("log_loss", "roc_auc", "brier")
+JUDGED = {
+    "binary": ("log_loss", "roc_auc", "brier"),
+    "multiclass": ("log_loss", "roc_auc", "brier"),
+    "regression": ("rmse", "mae", "r2"),
+}
+"""What policies are judged by, by task; the first is their loss."""
 
 
 def replay_policies(run: StageRun) -> Outcome:
@@ -30,6 +35,7 @@ def replay_policies(run: StageRun) -> Outcome:
     answers = {} if missing else answers_by_policy(run, rows)
     if missing:
         run.say(missing)
+    task = run.product.declaration.label.task
     frame = rows.clear() if missing else rows
     classes = run.product.declaration.classes
     nothing = np.empty((0, len(classes)) if classes else 0)
@@ -41,7 +47,7 @@ def replay_policies(run: StageRun) -> Outcome:
         written.digest,
         {
             **shown.rows_and_columns(frame, written.rows),
-            **({"nothing_compared": missing} if missing else quality(rows, answers)),
+            **({"nothing_compared": missing} if missing else quality(rows, answers, JUDGED[task])),
         },
         {COMPARED.name: compared(missing, frame.height)},
     )
@@ -82,14 +88,19 @@ def answers_by_policy(run: StageRun, rows: pl.DataFrame) -> dict[str, np.ndarray
     }
 
 
-def quality(rows: pl.DataFrame, answers: dict[str, np.ndarray]) -> dict[str, Any]:
-    """How good each policy's answers were, as metadata."""
-    y = rows["label"].to_numpy()
+def quality(
+    rows: pl.DataFrame, answers: dict[str, np.ndarray], metrics: tuple[str, ...]
+) -> dict[str, Any]:
+    """How good each policy's answers were, as metadata; the first metric is their loss."""
+    y, loss = rows["label"].to_numpy(), metrics[0]
     table = pl.DataFrame(
-        [{"policy": name, **values_of(scored(y, p), JUDGED)} for name, p in answers.items()]
+        [
+            {"policy": name, **values_of(scored_for(loss, y, p), metrics)}
+            for name, p in answers.items()
+        ]
     )
-    losses = dict(table.select("policy", "log_loss").iter_rows())
-    return {"policies": shown.table(table), **shown.numbers(losses, prefix="log_loss/")}
+    losses = dict(table.select("policy", loss).iter_rows())
+    return {"policies": shown.table(table), **shown.numbers(losses, prefix=f"{loss}/")}
 
 
 def before_key(run: StageRun) -> str | None:

@@ -20,6 +20,7 @@ from ai_assets.lifecycle.learners.lightgbm import LightGbmModel
 from ai_assets.lifecycle.schema.calibration import Calibration
 from ai_assets.lifecycle.schema.decision import Decision
 from ai_assets.lifecycle.training.calibration import fit_calibration
+from ai_assets.lifecycle.training.conformal import fit_interval
 from ai_assets.lifecycle.training.threshold import Threshold, choose_threshold
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
@@ -77,6 +78,7 @@ def compress(run: StageRun) -> Outcome:
             "pareto": shown.markdown(as_markdown_image(_pareto(run, measured, choice), "Pareto")),
             **({"threshold": threshold.value, "threshold_why": threshold.why} if threshold else {}),
             "calibration": str(calibration),
+            **({"interval": str(decision.interval)} if decision.interval else {}),
             **shown.numbers(
                 {
                     "size_kb": compared.size / 1e3,
@@ -153,7 +155,8 @@ def decide(
 ) -> tuple[Calibration, Decision, Threshold | None]:
     """Calibrate the chosen graph itself, and choose its threshold, both on validation rows.
 
-    Of several classes the likeliest is the answer, so there is no threshold.
+    Of several classes the likeliest is the answer and of a regression the value, so those have no
+    threshold. The interval beside a value is measured on the same rows.
     A student answers a little differently from the winner, so the winner's calibration is not its.
     """
     declared = run.product.declaration
@@ -161,8 +164,10 @@ def decide(
     scores = run_session(open_session(judged.onnx), validation.x)
     calibration = fit_calibration(declared.training.calibration, scores, validation.y)
     label, answers = declared.label, declared.answers
-    if label.task == "multiclass":
-        return calibration, Decision(label.task, classes=answers), None
+    if label.task != "binary":
+        share = label.interval
+        beside = None if share is None else fit_interval(validation.y, scores[:, 0], share)
+        return calibration, Decision(label.task, classes=answers, interval=beside), None
     threshold = choose_threshold(validation.y, calibration.apply(scores)[:, 0])
     return calibration, Decision(label.task, label.positive, threshold.value, answers), threshold
 

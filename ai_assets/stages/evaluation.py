@@ -8,18 +8,22 @@ import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.compression.onnx_session import open_session, run_session
-from ai_assets.lifecycle.evaluation import plots
+from ai_assets.lifecycle.evaluation import plots, plots_of_values
 from ai_assets.lifecycle.evaluation.evaluate import Evaluation, evaluate
 from ai_assets.lifecycle.evaluation.graph_gradient import graph_gradient
+from ai_assets.lifecycle.evaluation.metrics import get_metric
+from ai_assets.lifecycle.evaluation.values import scored_values
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.calibration import Calibration
 from ai_assets.lifecycle.schema.decision import Decision
+from ai_assets.lifecycle.schema.interval import Interval
 from ai_assets.lifecycle.schema.scores import squeezed
+from ai_assets.lifecycle.training.conformal import coverage_words
 from ai_assets.serving.bundle import Bundle
 from ai_assets.serving.scoring import Scorer
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
-from ai_assets.stages.declared.learning import BETTER_THAN_BASE_RATE, answers_of_items
+from ai_assets.stages.declared.learning import HOLDS, answers_of_items, better_than
 from ai_assets.stages.evaluation_items import ItemFindings, ItemScorer, item_findings
 from ai_assets.stages.learnable import learned_partitions
 from ai_assets.stages.training_data import (
@@ -45,6 +49,8 @@ def evaluate_served(run: StageRun) -> Outcome:
         run.product.declaration.slices,
         seed=run.product.declaration.training.seed,
         classes=decision.classes,
+        values=decision.task == "regression",
+        interval=decision.interval,
     )
     of_items = _of_items(run, data, decision, p)
     version = save_folder(run, "evaluation", lambda folder: _write(folder, evaluation, of_items))
@@ -62,14 +68,18 @@ def evaluate_served(run: StageRun) -> Outcome:
             if refit == "full"
             else "what is served",
         },
-        {BETTER_THAN_BASE_RATE.name: better_than_base_rate(evaluation), **of_items.checks},
+        {
+            better_than(run.product).name: better_than_constant(run, evaluation),
+            **interval_finding(run.product, y, p, decision.interval),
+            **of_items.checks,
+        },
     )
 
 
 def scores_of_test_rows(run: StageRun, data: TrainingData) -> tuple[np.ndarray, np.ndarray]:
     """Labels [n] and calibrated scores of the test rows, by the graph that is judged.
 
-    Scores are P(positive) [n], or of several classes [n, K].
+    Scores are P(positive) [n], of several classes [n, K], or the values of a regression [n].
     """
     test = data.split("test")
     return test.y, judged(run)(test.x)
@@ -117,6 +127,35 @@ def better_than_base_rate(evaluation: Evaluation) -> Finding:
     return Finding(loss < base, words, {"log_loss": loss, "base_rate_log_loss": base})
 
 
+def better_than_mean(evaluation: Evaluation, metric: str) -> Finding:
+    """Whether a regression knows more than its outcomes' mean (RMSE) or median (MAE)."""
+    base, error = evaluation.constant[metric], evaluation.values()[metric]
+    title, answer = get_metric(metric).title, _CONSTANTS[metric]
+    words = f"{title} {error:.4g}; always answering {answer} would have {base:.4g}"
+    told = {metric: error, f"constant_{metric}": base}
+    return Finding(error < base, words, told)
+
+
+def interval_finding(
+    product: Product, y: np.ndarray, p: np.ndarray, interval: Interval | None
+) -> dict[str, Finding]:
+    """Whether test outcomes lie in their intervals as often as declared, where that is."""
+    if product.declaration.label.interval is None or interval is None:
+        return {}
+    inside = int(scored_values(y, p, interval).inside.sum())
+    passed, words = coverage_words(inside, len(y), interval)
+    told = {"coverage": inside / len(y), "declared": interval.coverage}
+    return {HOLDS.name: Finding(passed, words, told)}
+
+
+def better_than_constant(run: StageRun, evaluation: Evaluation) -> Finding:
+    """Whether the model is better than one and the same answer to everything."""
+    declared = run.product.declaration
+    if declared.label.task == "regression":
+        return better_than_mean(evaluation, declared.training.metric_for("regression"))
+    return better_than_base_rate(evaluation)
+
+
 def _of_items(
     run: StageRun, data: TrainingData, decision: Decision, scores: np.ndarray
 ) -> ItemFindings:
@@ -137,22 +176,42 @@ def _tables(**frames: pl.DataFrame) -> dict[str, Any]:
 
 def _pictures(run: StageRun, y: np.ndarray, p: np.ndarray, decision: Decision) -> dict[str, Any]:
     importances = read_json(artifact(run, "model"), "importances.json")
-    if decision.task == "multiclass":
-        pictures = {
-            "calibration": plots.confidence(y, p),
-            "confusion": plots.confusion_of_classes(y, p, decision.classes),
-        }
-    else:
-        pictures = {
-            "roc": plots.roc(y, p),
-            "precision_recall": plots.pr(y, p),
-            "calibration": plots.calibration(y, p),
-            "confusion": plots.confusion(y, p, decision.threshold, decision.classes),
-        }
+    pictures = _DRAWN[decision.task](y, p, decision)
     pictures["importances"] = plots.importances(importances)
     return {
         name: shown.markdown(plots.as_markdown_image(png, name)) for name, png in pictures.items()
     }
+
+
+def _of_two(y: np.ndarray, p: np.ndarray, decision: Decision) -> dict[str, bytes]:
+    return {
+        "roc": plots.roc(y, p),
+        "precision_recall": plots.pr(y, p),
+        "calibration": plots.calibration(y, p),
+        "confusion": plots.confusion(y, p, decision.threshold, decision.classes),
+    }
+
+
+def _of_several(y: np.ndarray, p: np.ndarray, decision: Decision) -> dict[str, bytes]:
+    return {
+        "calibration": plots.confidence(y, p),
+        "confusion": plots.confusion_of_classes(y, p, decision.classes),
+    }
+
+
+def _of_values(y: np.ndarray, p: np.ndarray, decision: Decision) -> dict[str, bytes]:
+    return {
+        "predicted": plots_of_values.predicted(y, p, decision.interval),
+        "residuals": plots_of_values.residuals(y, p, decision.interval),
+    }
+
+
+_DRAWN: dict[str, Callable[[np.ndarray, np.ndarray, Decision], dict[str, bytes]]] = {
+    "binary": _of_two,
+    "multiclass": _of_several,
+    "regression": _of_values,
+}
+_CONSTANTS = {"rmse": "the mean", "mae": "the median"}
 
 
 def _write(folder: Path, evaluation: Evaluation, of_items: ItemFindings) -> None:

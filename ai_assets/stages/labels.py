@@ -5,7 +5,7 @@ neither wait for `feedback` nor follow it: a product that is not served has none
 come late are taken when both are made again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import polars as pl
@@ -14,7 +14,7 @@ from ai_assets.lifecycle.labels import completed, label_rows
 from ai_assets.lifecycle.product import TabularDeclaration
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
-from ai_assets.stages.declared.data import of_the_classes
+from ai_assets.stages.declared.data import of_the_labels
 from ai_assets.stages.served import last_of_each_row
 
 
@@ -30,6 +30,7 @@ def compute_labels(run: StageRun) -> Outcome:
         run.product.request_table.time,
         declared.label.arrives_after,
         declared.classes,
+        values=declared.label.task == "regression",
     )
     labels, from_callers = _with_told(run, labels)
     written = run.lake.replace(run.name("labels"), labels, run.partition)
@@ -40,25 +41,10 @@ def compute_labels(run: StageRun) -> Outcome:
             **shown.rows_and_columns(labels, written.rows),
             "unlabelled": labels.height - known.len(),
             **from_callers,
-            **_shares(known, declared),
+            **_SUMMARIES[declared.label.task](known, declared),
         },
-        {of_the_classes(run.product).name: _classes_there(known, declared)},
+        {of_the_labels(run.product).name: _FINDINGS[declared.label.task](known, declared)},
     )
-
-
-def _shares(known: pl.Series, declared: TabularDeclaration) -> dict[str, Any]:
-    """How common the classes are."""
-    if declared.label.task == "binary":
-        return shown.numbers({"positive_rate": int(known.sum()) / max(known.len(), 1)})
-    counts = [int((known == number).sum()) for number in range(len(declared.answers))]
-    table = pl.DataFrame({"class": declared.answers, "rows": counts})
-    return {"classes": shown.table(table)}
-
-
-def _classes_there(known: pl.Series, declared: TabularDeclaration) -> Finding:
-    if declared.label.task == "binary":
-        return both_classes(int(known.sum()), known.len(), declared.label.positive)
-    return every_class(known, declared.answers)
 
 
 def _with_told(run: StageRun, labels: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, Any]]:
@@ -91,3 +77,47 @@ def every_class(known: pl.Series, answers: Sequence[str]) -> Finding:
     words = f"{known.len():,} labelled rows of {len(answers) - len(lacking)} of {len(answers)} "
     words += f"classes; none is {', '.join(lacking[:10])}." if lacking else "classes."
     return Finding(not lacking, words, warn=True)
+
+
+def more_than_one(known: pl.Series) -> Finding:
+    """Whether the outcomes of a regression differ, so that there is something to learn."""
+    different = known.n_unique()
+    return Finding(
+        different > 1,
+        f"{known.len():,} labelled rows of {different:,} different values.",
+        {"values": different},
+        warn=True,
+    )
+
+
+def _positive_rate(known: pl.Series, declared: TabularDeclaration) -> dict[str, Any]:
+    return shown.numbers({"positive_rate": int(known.sum()) / max(known.len(), 1)})
+
+
+def _rows_of_classes(known: pl.Series, declared: TabularDeclaration) -> dict[str, Any]:
+    counts = [int((known == number).sum()) for number in range(len(declared.answers))]
+    table = pl.DataFrame({"class": declared.answers, "rows": counts})
+    return {"classes": shown.table(table)}
+
+
+def _spread(known: pl.Series, declared: TabularDeclaration) -> dict[str, Any]:
+    outcomes = known.to_numpy()
+    if not len(outcomes):
+        return {}
+    found = {"mean": outcomes.mean(), "standard_deviation": outcomes.std()}
+    found |= {"smallest": outcomes.min(), "largest": outcomes.max()}
+    return shown.numbers({name: float(value) for name, value in found.items()})
+
+
+_SUMMARIES: dict[str, Callable[[pl.Series, TabularDeclaration], dict[str, Any]]] = {
+    "binary": _positive_rate,
+    "multiclass": _rows_of_classes,
+    "regression": _spread,
+}
+_FINDINGS: dict[str, Callable[[pl.Series, TabularDeclaration], Finding]] = {
+    "binary": lambda known, declared: both_classes(
+        int(known.sum()), known.len(), declared.label.positive
+    ),
+    "multiclass": lambda known, declared: every_class(known, declared.answers),
+    "regression": lambda known, declared: more_than_one(known),
+}

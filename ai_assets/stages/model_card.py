@@ -76,6 +76,8 @@ def card_inputs(run: StageRun) -> CardInputs:
 
 def _answers(product: Product) -> dict[str, str]:
     label = product.declaration.label
+    if label.task == "regression":
+        return {"The answer is": label.sql}
     if product.declaration.classes:
         return {"Classes": ", ".join(product.declaration.answers), "The class is": label.sql}
     return {"A positive answer means": f"{label.positive}: {label.sql}"}

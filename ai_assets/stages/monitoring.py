@@ -13,7 +13,8 @@ from ai_assets.lifecycle.cleaning.near import only_repeats
 from ai_assets.lifecycle.errors import BundleError, must_be
 from ai_assets.lifecycle.features.items import described, described_table
 from ai_assets.lifecycle.product import Product
-from ai_assets.lifecycle.verdict.concept import Calibrated, calibrated, labelled
+from ai_assets.lifecycle.verdict.concept import Calibrated
+from ai_assets.lifecycle.verdict.concept_values import LABELLED
 from ai_assets.lifecycle.verdict.sketch import TableSketch, table_sketch
 from ai_assets.stages.binding import StageRun, code_version
 from ai_assets.stages.declared.data import cleaned_stage, features_stage, labels_stage
@@ -44,7 +45,7 @@ class Watched:
         told = {
             "format": FORMAT,
             "sketches": {name: json.loads(s.to_json()) for name, s in self.sketches.items()},
-            "calibrated": asdict(self.calibrated),
+            "calibrated": {k: v for k, v in asdict(self.calibrated).items() if v is not None},
             "importances": self.importances,
             "code": self.code,
         }
@@ -87,9 +88,10 @@ def watched(
         p: their calibrated scores [n].
     """
     product = run.product
+    labelled = LABELLED[product.declaration.label.task]
     return Watched(
         sketches={name: sketch_of_window(run, name) for name in product.declaration.tables},
-        calibrated=calibrated(labelled(y, p, pl.DataFrame())),
+        calibrated=labelled(y, p, pl.DataFrame(), None).calibrated(),
         importances=dict(importances),
         code=code_versions(product),
     )

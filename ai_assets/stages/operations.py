@@ -11,9 +11,10 @@ from ai_assets.lifecycle.estimation.plot import estimates
 from ai_assets.lifecycle.estimation.quality import Told, estimate_quality, history
 from ai_assets.lifecycle.evaluation import plots
 from ai_assets.lifecycle.evaluation.bootstrap import Estimate
+from ai_assets.lifecycle.evaluation.names import MAIN_METRIC
 from ai_assets.lifecycle.operations.challenger import Became, became
 from ai_assets.lifecycle.operations.page import Chapter, operations_page
-from ai_assets.lifecycle.operations.plot import drift_map, losses
+from ai_assets.lifecycle.operations.plot import drift_map, loss_name, losses
 from ai_assets.lifecycle.operations.policies import LOOP, compare_policies, monthly_losses
 from ai_assets.lifecycle.schema.scores import score_column
 from ai_assets.lifecycle.verdict.evidence import Verdict
@@ -22,7 +23,12 @@ from ai_assets.stages.backtest import LINES
 from ai_assets.stages.binding import Outcome, StageRun
 from ai_assets.stages.training_data import read_json, save_folder
 
-SHOWN = ("log_loss", "roc_auc")
+SHOWN = {
+    "binary": ("log_loss", "roc_auc"),
+    "multiclass": ("log_loss", "roc_auc"),
+    "regression": ("rmse", "coverage"),
+}
+"""Metrics of the page, by task."""
 
 
 def draw_page(run: StageRun) -> Outcome:
@@ -30,7 +36,9 @@ def draw_page(run: StageRun) -> Outcome:
     told = chapters(run)
     rows = scored_by_all(run)
     seed = run.product.declaration.training.seed
-    policies = compare_policies(rows, LINES, seed=seed) if rows is not None else None
+    policies = None
+    if rows is not None:
+        policies = compare_policies(rows, LINES, seed=seed, metric=loss_of(run))
     pictures = drawn(run, rows)
     releases = run.tools.ledger.history(run.product.name).select(
         "effective_from", "stable", "cause", "who", "why", "decision_id"
@@ -53,6 +61,16 @@ def draw_page(run: StageRun) -> Outcome:
             "estimates": shown.markdown("\n\n".join(said_of_estimates(run))),
         },
     )
+
+
+def shown_metrics(run: StageRun) -> tuple[str, ...]:
+    """What the page shows of performance."""
+    return SHOWN[run.product.declaration.label.task]
+
+
+def loss_of(run: StageRun) -> str:
+    """What policies are compared by."""
+    return MAIN_METRIC[run.product.declaration.label.task]
 
 
 def watched_partitions(run: StageRun) -> list[str]:
@@ -126,7 +144,7 @@ def performance_of(run: StageRun, key: str) -> dict[str, str]:
     return {
         row["metric"]: str(Estimate(row["realised"], row["realised_low"], row["realised_high"]))
         for row in rows.iter_rows(named=True)
-        if row["metric"] in SHOWN and row["realised"] is not None
+        if row["metric"] in shown_metrics(run) and row["realised"] is not None
     }
 
 
@@ -160,7 +178,9 @@ def drawn(run: StageRun, rows: pl.DataFrame | None) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     if rows is not None:
         seed = run.product.declaration.training.seed
-        found["realised log loss"] = losses(monthly_losses(rows, LINES, seed=seed))
+        metric = loss_of(run)
+        monthly = monthly_losses(rows, LINES, seed=seed, metric=metric)
+        found[f"realised {loss_name(metric)}"] = losses(monthly)
     for metric, told in told_by_metric(run).items():
         if told:
             found[f"{metric} before and after labels"] = estimates(history(told), metric)
@@ -177,11 +197,11 @@ def drawn(run: StageRun, rows: pl.DataFrame | None) -> dict[str, bytes]:
 
 def told_by_metric(run: StageRun) -> dict[str, list[Told]]:
     """Estimates and realised values; an estimate cannot hold where the verdict is concept drift."""
-    told: dict[str, list[Told]] = {metric: [] for metric in SHOWN}
+    told: dict[str, list[Told]] = {metric: [] for metric in shown_metrics(run)}
     for key in measured_partitions(run, "performance"):
         concept = verdict_of(run, key).cause == "concept_drift"
         rows = run.lake.scan(run.name("performance"), [key]).collect()
-        for row in rows.filter(pl.col("metric").is_in(SHOWN)).iter_rows(named=True):
+        for row in rows.filter(pl.col("metric").is_in(list(told))).iter_rows(named=True):
             told[row["metric"]].append(
                 Told(
                     key,

@@ -4,13 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from ai_assets.lifecycle.estimation.confidence import (
-    ESTIMATED,
-    FEWEST_LABELS,
-    belief,
-    estimated,
-    realised,
-)
+from ai_assets.lifecycle.estimation.confidence import FEWEST_LABELS, belief, estimated, realised
 from ai_assets.lifecycle.estimation.plot import estimates
 from ai_assets.lifecycle.estimation.quality import Told, history
 from ai_assets.lifecycle.evaluation import plots
@@ -19,12 +13,18 @@ from ai_assets.lifecycle.schema.scores import SCORES, score_column, scores_in
 from ai_assets.lifecycle.verdict.concept import concept_evidence, labelled
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
-from ai_assets.stages.declared.watching import AS_ESTIMATED
+from ai_assets.stages.declared.watching import performance_guard
 from ai_assets.stages.learnable import not_learned
 from ai_assets.stages.outcomes import Outcomes, days_of, judged_outcomes
+from ai_assets.stages.performance_values import FEWEST, Judged, judged_values
 from ai_assets.stages.predictions import release_at_start
 
-FEWEST = 30
+DRAWN = {
+    "binary": ("log_loss", "roc_auc"),
+    "multiclass": ("log_loss", "roc_auc"),
+    "regression": ("rmse", "coverage"),
+}
+"""What is drawn over time, by task."""
 SCHEMA = {
     "metric": pl.String,
     "bundle": pl.String,
@@ -50,10 +50,9 @@ def judge_release(run: StageRun) -> Outcome:
     if entry is None or rows.height < FEWEST:
         return _nothing(run, rows.height)
     outcomes = judged_outcomes(run, entry.stable)
-    found = _estimates(run, rows, entry.stable)
-    judged = _judged(run, outcomes)
-    valid = not _contradicted(run, outcomes)
-    frame = _frame(found, judged, entry.stable, rows.height, outcomes.rows.height, valid)
+    judge = judged_values if run.product.declaration.label.task == "regression" else _scores
+    judged = judge(run, rows, outcomes, entry.stable)
+    frame = _frame(judged, entry.stable, rows.height, outcomes.rows.height)
     written = run.lake.replace(
         run.name("performance"), frame, run.partition, admit_new_columns=True
     )
@@ -64,12 +63,20 @@ def judge_release(run: StageRun) -> Outcome:
             "numbers": shown.table(frame),
             "bundle": entry.stable,
             "labels_arrived": outcomes.rows.height,
-            **_pictures(run, frame),
-            **shown.numbers(_values(found), prefix="estimated/"),
-            **shown.numbers(_values(judged), prefix="realised/"),
+            **_pictures(run),
+            **shown.numbers(_values(judged.estimated), prefix="estimated/"),
+            **shown.numbers(_values(judged.realised), prefix="realised/"),
         },
-        {AS_ESTIMATED.name: as_estimated(found["log_loss"], judged.get("log_loss"), valid)},
+        {performance_guard(run.product).name: judged.finding},
     )
+
+
+def _scores(run: StageRun, rows: pl.DataFrame, outcomes: Outcomes, bundle: str) -> Judged:
+    """What probabilities promise of themselves, and whether labels bear it out."""
+    found, judged = _estimates(run, rows, bundle), _judged(run, outcomes)
+    valid = not _contradicted(run, outcomes)
+    finding = as_estimated(found["log_loss"], judged.get("log_loss"), valid)
+    return Judged(found, judged, valid, finding)
 
 
 def _nothing(run: StageRun, rows: int) -> Outcome:
@@ -79,8 +86,8 @@ def _nothing(run: StageRun, rows: int) -> Outcome:
     )
     new = "" if run.product.partitions is not None else " that the bundle had not learned from"
     words = f"Only {rows} rows were scored{new}; performance is judged from {FEWEST} on."
-    finding = Finding(True, words)
-    return Outcome(written.digest, {"numbers": words}, {AS_ESTIMATED.name: finding})
+    guard = performance_guard(run.product)
+    return Outcome(written.digest, {"numbers": words}, {guard.name: Finding(True, words)})
 
 
 def _estimates(run: StageRun, rows: pl.DataFrame, bundle: str) -> dict[str, Estimate]:
@@ -122,20 +129,13 @@ def _contradicted(run: StageRun, outcomes: Outcomes) -> bool:
     return bool(concept_evidence(rows, run.product.declaration.causes))
 
 
-def _frame(
-    found: dict[str, Estimate],
-    judged: dict[str, Estimate],
-    bundle: str,
-    rows: int,
-    labelled: int,
-    valid: bool,
-) -> pl.DataFrame:
-    missing = Estimate(None)
+def _frame(judged: Judged, bundle: str, rows: int, labelled: int) -> pl.DataFrame:
+    missing, valid = Estimate(None), judged.valid
     return pl.DataFrame(
         [
             [name, bundle, rows, e.value, e.low, e.high, labelled, r.value, r.low, r.high, valid]
-            for name, e in found.items()
-            for r in [judged.get(name, missing)]
+            for name, e in judged.estimated.items()
+            for r in [judged.realised.get(name, missing)]
         ],
         schema=SCHEMA,
         orient="row",
@@ -146,11 +146,11 @@ def _values(found: dict[str, Estimate]) -> dict[str, float]:
     return {name: e.value for name, e in found.items() if e.value is not None}
 
 
-def _pictures(run: StageRun, frame: pl.DataFrame) -> dict[str, Any]:
+def _pictures(run: StageRun) -> dict[str, Any]:
     """Estimate, realised value and the one carried forward over the partitions so far."""
     past = told_so_far(run) if run.partition else {}
     pictures = {}
-    for metric in ("log_loss", "roc_auc"):
+    for metric in DRAWN[run.product.declaration.label.task]:
         told = past.get(metric, [])
         if told:
             png = estimates(history(told), metric)
@@ -162,10 +162,10 @@ def told_so_far(run: StageRun) -> dict[str, list[Told]]:
     """What each partition up to the run's own was estimated to be, and was, by metric."""
     name = run.name("performance")
     keys = [key for key in run.lake.partitions(name) if key <= str(run.partition)]
-    told: dict[str, list[Told]] = {metric: [] for metric in ESTIMATED}
+    told: dict[str, list[Told]] = {}
     for key in keys:
         for row in run.lake.scan(name, [key]).collect().iter_rows(named=True):
-            told[row["metric"]].append(
+            told.setdefault(row["metric"], []).append(
                 Told(
                     key,
                     Estimate(row["estimate"], row["estimate_low"], row["estimate_high"]),

@@ -16,6 +16,12 @@ from ai_assets.stages.declared.releasing import IN_PRODUCTION
 from ai_assets.stages.evaluation import answers_as_declared, scores_of
 from ai_assets.stages.features import request_and_history
 
+_MEANS = {
+    "binary": "mean_probability",
+    "multiclass": "mean_probability",
+    "regression": "mean_prediction",
+}
+
 
 def score_partition(run: StageRun) -> Outcome:
     """Score the partition's features with the bundle that the ledger names at its start."""
@@ -26,14 +32,14 @@ def score_partition(run: StageRun) -> Outcome:
         bundle = run.tools.bundles.load(entry.stable)
         frame = _score(run.product, bundle, features_for(run, bundle), entry)
     written = run.lake.replace(run.name("predictions"), frame, run.partition)
-    mean = frame["probability"].mean()
+    mean, mean_of = frame[SCORE].mean(), _MEANS[run.product.declaration.label.task]
     return Outcome(
         written.digest,
         {
             **shown.rows_and_columns(frame, written.rows),
             "bundle": entry.stable if entry else "none",
             "release": entry.release_id if entry else "none",
-            **shown.numbers({"mean_probability": mean} if isinstance(mean, float) else {}),
+            **shown.numbers({mean_of: mean} if isinstance(mean, float) else {}),
         },
         {IN_PRODUCTION.name: in_production(entry, run.partition)},
     )
@@ -85,7 +91,7 @@ def _score(product: Product, bundle: Bundle, features: pl.DataFrame, entry: Entr
         SCORE: confidence(scores),
         # Scores of other classes than are declared now would be taken for those.
         SCORES: series_of(SCORES, scores) if answers_as_declared(product, bundle) else None,
-        "predicted": bundle.decision.answers(scores),
+        "predicted": [str(answer) for answer in bundle.decision.answers(scores)],
         "release_id": [entry.release_id] * features.height,
         "bundle": [entry.stable] * features.height,
     }

@@ -18,6 +18,18 @@ from ai_assets.stages.learnable import Window, learnable
 
 ROW_COLUMNS = ("_row_id", "_group", "event_time", "known_at", "label", "split")
 SPLITS = ("train", "validation", "test")
+_LABEL = pl.col("label")
+_OF_SPLITS: dict[str, tuple[pl.Expr, ...]] = {
+    "binary": (_LABEL.mean().alias("positive_rate"),),
+    "multiclass": (_LABEL.n_unique().alias("classes"),),
+    "regression": (_LABEL.mean().alias("mean"), _LABEL.std().alias("standard_deviation")),
+}
+"""What is told of the labels of each split."""
+_DIFFERENT = {
+    "binary": "both classes",
+    "multiclass": "at least two classes",
+    "regression": "at least two different values",
+}
 
 
 def gather(run: StageRun) -> Outcome:
@@ -34,10 +46,8 @@ def gather(run: StageRun) -> Outcome:
         Path(folder, "encoding.json").write_text(encoding.to_json(), encoding="utf-8")
         window.write(Path(folder))
         run.lake.save_artifact(run.name("training_set"), run.partition, Path(folder))
-    binary = run.product.declaration.label.task == "binary"
-    share = pl.col("label").mean() if binary else pl.col("label").n_unique()
     summary = rows.group_by("split").agg(
-        pl.len().alias("rows"), share.alias("positive_rate" if binary else "classes")
+        pl.len().alias("rows"), *_OF_SPLITS[run.product.declaration.label.task]
     )
     order = pl.col("split").replace_strict({name: i for i, name in enumerate(SPLITS)})
     return Outcome(
@@ -131,13 +141,12 @@ def _check_every_class(rows: pl.DataFrame, run: StageRun) -> None:
 
 
 def _classes(run: StageRun) -> str:
-    two = run.product.declaration.label.task == "binary"
-    return "both classes" if two else "at least two classes"
+    return _DIFFERENT[run.product.declaration.label.task]
 
 
 def _word(run: StageRun, label: float) -> str:
-    two = run.product.declaration.label.task == "binary"
-    return f"{label:g}" if two else repr(run.product.declaration.answers[int(label)])
+    classes = run.product.declaration.classes
+    return repr(classes[int(label)]) if classes else f"{label:g}"
 
 
 def _where(run: StageRun) -> str:

@@ -14,7 +14,7 @@ from ai_assets.lifecycle.features.items import described, described_table
 from ai_assets.lifecycle.retraining.decide import verdict_id
 from ai_assets.lifecycle.schema.scores import SCORED
 from ai_assets.lifecycle.verdict.broken import Observed
-from ai_assets.lifecycle.verdict.concept import Labelled, labelled
+from ai_assets.lifecycle.verdict.concept_values import LABELLED, AnyLabelled
 from ai_assets.lifecycle.verdict.decide import Signals, decide_cause
 from ai_assets.lifecycle.verdict.evidence import Verdict
 from ai_assets.resources.ledger import Entry
@@ -143,22 +143,21 @@ def observed(run: StageRun, name: str, known: Watched) -> Observed:
     return Observed(described_table(table), known.sketches.get(name), frame, counts, span=span)
 
 
-def labelled_rows(run: StageRun, entry: Entry, features: pl.DataFrame) -> Labelled | None:
+def labelled_rows(run: StageRun, entry: Entry, features: pl.DataFrame) -> AnyLabelled | None:
     """Rows of this release whose labels arrived during the partition; None before there are any.
 
     Features are at hand for rows of this partition; the others have no segments to look within.
     """
     outcomes = judged_outcomes(run, entry.stable)
     rows = outcomes.rows.join(features.drop(*SCORED, strict=False), on="_row_id", how="inner")
+    labelled = LABELLED[run.product.declaration.label.task]
     if rows.height < run.product.declaration.causes.min_rows:
-        return None if not outcomes.rows.height else _without_segments(outcomes)
+        if not outcomes.rows.height:
+            return None
+        return labelled(outcomes.y, outcomes.p, pl.DataFrame(), outcomes.days)
     found = Outcomes(rows)
     segments = rows.select(features.drop("_row_id", *SCORED, strict=False).columns)
     return labelled(found.y, found.p, segments, found.days)
-
-
-def _without_segments(rows: Outcomes) -> Labelled:
-    return labelled(rows.y, rows.p, pl.DataFrame(), rows.days)
 
 
 def _unwatched(run: StageRun, bundle: str, words: str) -> Verdict:

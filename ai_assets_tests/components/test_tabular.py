@@ -129,7 +129,10 @@ def test_classes_are_the_declared_ones_or_the_allowed_values_of_the_column(
         ({"task": "binary", "classes": ["a", "b"]}, "classes belong to task 'multiclass'"),
         ({"task": "multiclass", "positive": "x"}, "positive belongs to task 'binary'"),
         ({"task": "multiclas"}, "'binary', 'multiclass' or 'regression'"),
-        ({"task": "regression"}, "task must be one of 'binary', 'multiclass'"),
+        ({"task": "regression", "positive": "x"}, "positive belongs to task 'binary'"),
+        ({"task": "regression", "classes": ["a", "b"]}, "classes belongs to task 'multiclass'"),
+        ({"task": "regression", "interval": 1.0}, "interval"),
+        ({"interval": 0.9}, "interval belongs to task 'regression', but task is 'binary'"),
     ],
 )
 def test_a_label_that_cannot_be_is_told(
@@ -137,6 +140,56 @@ def test_a_label_that_cannot_be_is_told(
 ) -> None:
     with pytest.raises(ValueError, match=says):
         TabularDeclaration.model_validate(attributes | {"label": {"sql": "dest", **label}})
+
+
+REGRESSION = {"task": "regression", "sql": "arr_delay"}
+
+
+def test_a_regression_is_judged_by_its_error(attributes: dict[str, Any]) -> None:
+    declared = TabularDeclaration.model_validate(
+        attributes | {"label": REGRESSION, "training": {}, "gate": {"max": {"rmse": 20}}}
+    )
+    assert (declared.answers, declared.classes) == ((), ())
+    assert declared.gate.champion is not None and declared.gate.champion.metric == "rmse"
+    assert declared.training.metric_for("regression") == "rmse"
+    assert declared.number_of(12.5) == 12.5
+    assert declared.number_of("late") is None
+    alone = attributes | {"label": REGRESSION, "training": {}, "gate": {"champion": None}}
+    assert TabularDeclaration.model_validate(alone).gate.champion is None
+
+
+@pytest.mark.parametrize(
+    ("label", "changes", "says"),
+    [
+        (REGRESSION, {"gate": {"min": {"roc_auc": 0.6}}}, "gate of a regression task must be"),
+        (REGRESSION, {"gate": {"min": {"coverage": 0.8}}}, "gate of a regression task must be"),
+        (REGRESSION, {"gate": {"champion": {"metric": "log_loss"}}}, "gate.champion.metric of a"),
+        (REGRESSION, {"gate": {}, "training": {"calibration": "sigmoid"}}, "calibration of a regr"),
+        (REGRESSION, {"gate": {}, "training": {"metric": "log_loss"}}, "metric of a regression"),
+        (REGRESSION, {"gate": {}, "rollout": {"mode": "bandit"}}, "rollout.mode of a regression"),
+        (
+            REGRESSION,
+            {"gate": {}, "rollout": {"limits": {"realised_loss": 0.1}}},
+            "rollout.limits.realised_loss is of log loss",
+        ),
+        ({"sql": "late"}, {"gate": {"max": {"rmse": 3}}}, "gate of a binary task must be"),
+    ],
+)
+def test_what_does_not_suit_the_task_is_told(
+    attributes: dict[str, Any], label: dict[str, Any], changes: dict[str, Any], says: str
+) -> None:
+    plain = {"label": label, "training": {}, "gate": {}}
+    with pytest.raises(ValueError, match=says):
+        TabularDeclaration.model_validate(attributes | plain | changes)
+
+
+def test_an_interval_of_a_regression_may_be_limited(attributes: dict[str, Any]) -> None:
+    label = REGRESSION | {"interval": 0.9}
+    gate = {"min": {"coverage": 0.8}, "max": {"pinball_loss": 4}}
+    declared = TabularDeclaration.model_validate(
+        attributes | {"label": label, "gate": gate, "training": {}}
+    )
+    assert declared.gate.min == {"coverage": 0.8}
 
 
 def test_classes_may_be_bare_numbers_in_yaml(project: Path) -> None:

@@ -23,9 +23,9 @@ def test_days_drawn_whole_give_a_wider_interval(task: str, metric: str) -> None:
     y, plain, lucky = predictions(task)
     if task == "regression":
         y = np.where(y == 1, 1.0, -1.0)
-    low, high = difference_interval(y, lucky, plain, metric, task, seed=0)
+    low, high = difference_interval(y, lucky, plain, metric, seed=0)
     assert low < high < 0  # of rows of their own it would be clear
-    low_of_days, high_of_days = difference_interval(y, lucky, plain, metric, task, 0, BLOCKS)
+    low_of_days, high_of_days = difference_interval(y, lucky, plain, metric, 0, BLOCKS)
     assert low_of_days < low
     assert high_of_days > 0
 
@@ -33,7 +33,7 @@ def test_days_drawn_whole_give_a_wider_interval(task: str, metric: str) -> None:
 def test_the_interval_of_a_metric_to_be_large_has_the_sign_of_the_difference() -> None:
     y = np.tile([0.0, 1.0], 100)
     right, wrong = (0.1 + 0.8 * y)[:, None], (0.9 - 0.8 * y)[:, None]
-    assert difference_interval(y, right, wrong, "roc_auc", "binary", seed=0) == (1.0, 1.0)
+    assert difference_interval(y, right, wrong, "roc_auc", seed=0) == (1.0, 1.0)
 
 
 def test_days_are_drawn_only_where_there_are_enough() -> None:

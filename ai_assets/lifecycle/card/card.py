@@ -13,6 +13,7 @@ import polars as pl
 from ai_assets.lifecycle.evaluation.bootstrap import Estimate
 from ai_assets.lifecycle.evaluation.evaluate import Evaluation
 from ai_assets.lifecycle.evaluation.metrics import METRICS
+from ai_assets.lifecycle.evaluation.names import MAIN_METRIC
 from ai_assets.lifecycle.evaluation.slices import worst_slices
 
 _WORST = 8
@@ -163,7 +164,9 @@ def _training(inputs: CardInputs) -> str:
 
 def _performance(inputs: CardInputs) -> str:
     found = inputs.evaluation
-    if found.positives is None or found.threshold is None:
+    if found.constant:
+        what = "which nothing else used. The value itself is the answer."
+    elif found.positives is None or found.threshold is None:
         what = f"of {found.classes.height} classes, which nothing else used. The likeliest class "
         what += "is the answer."
     else:
@@ -171,7 +174,7 @@ def _performance(inputs: CardInputs) -> str:
         what += f"else used. A row is answered positive from a score of {found.threshold:.3g} on."
     intro = f"On {found.rows:,} test rows, {what} Intervals are 95 %, from resampling rows."
     rows = [_metric_row(name, estimate) for name, estimate in found.metrics.items()]
-    pictures = (_picture(inputs, name) for name in ("roc", "pr"))
+    pictures = (_picture(inputs, name) for name in ("roc", "pr", "predicted"))
     return _join(intro, _table(rows), _table(found.classes.to_dicts()), *pictures)
 
 
@@ -191,9 +194,10 @@ def _slices(inputs: CardInputs) -> str:
     slices = inputs.evaluation.slices
     if slices.is_empty():
         return ""
-    metric = inputs.metric if inputs.metric in slices.columns else "log_loss"
+    metric = inputs.metric if inputs.metric in slices.columns else MAIN_METRIC[inputs.task]
     names = ["slice", "value", "rows", "positives", metric, f"{metric}_difference"]
     worst = worst_slices(slices, metric, _WORST).select(names)
+    worst = worst.select(name for name in names if name != "positives" or inputs.task == "binary")
     unjudged = slices.filter(pl.col(metric).is_null())["rows"].sum()
     words = f"{unjudged:,} rows lie in slices too small to judge." if unjudged else ""
     return _join(f"The worst by {_title(metric)}, worst first:", _table(worst.to_dicts()), words)

@@ -12,6 +12,7 @@ from ai_assets.lifecycle.compression.onnx_session import (
     single_row_latency,
 )
 from ai_assets.lifecycle.compression.recipes import Candidate, Job, recipes_of
+from ai_assets.lifecycle.evaluation.metrics import get_metric
 from ai_assets.lifecycle.learners.base import Dataset, Task
 from ai_assets.lifecycle.training.metrics import metric_value, sign
 
@@ -28,7 +29,8 @@ class Measurement:
         p50: Median time to score one row on one core, in milliseconds.
         p99: 99th percentile of the same.
         metric: The training metric of the candidate.
-        metric_loss: How much worse than the parent's it is; negative where it is better.
+        metric_loss: How much worse than the parent's it is; negative where it is better. Of a
+            metric in the unit of the target: as a share of the parent's.
         max_difference: Largest difference of an output from the parent's.
         mean_difference: Mean difference of an output from the parent's.
     """
@@ -101,7 +103,7 @@ def measure(
     session: Any = open_session(candidate.onnx)
     predicted = run_session(session, validation.x)
     value = metric_value(metric, task, validation.y, predicted)
-    loss = sign(metric) * (value - metric_value(metric, task, validation.y, parent))
+    of_parent = metric_value(metric, task, validation.y, parent)
     difference = np.abs(predicted - parent)
     p50, p99 = single_row_latency(session, validation.x, repeats)
     return Measurement(
@@ -110,7 +112,15 @@ def measure(
         p50=p50,
         p99=p99,
         metric=value,
-        metric_loss=loss,
+        metric_loss=sign(metric) * _against(metric, value, of_parent),
         max_difference=float(difference.max()),
         mean_difference=float(difference.mean()),
     )
+
+
+def _against(metric: str, value: float, of_parent: float) -> float:
+    """The difference, or its share where a budget cannot know the unit; 0 beside an exact equal."""
+    difference = value - of_parent
+    if not get_metric(metric).in_units or not difference:
+        return difference
+    return difference / of_parent if of_parent else float("inf")

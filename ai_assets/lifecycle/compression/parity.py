@@ -15,20 +15,31 @@ def onnx_parity_ok(
 ) -> tuple[bool, str]:
     """Whether an exported graph answers like the model it was made from.
 
-    Differences count relative to the outputs' size where that is above 1 (values of a regression).
+    Differences of probabilities count as they are, those of values relative to their size: to the
+    value itself, or to the root mean square of all where that is larger, since a sum that ends near
+    0 is rounded at the size of its parts.
     """
     expected, given = model.predict(x), run_session(open_session(onnx), x)
     if given.shape != expected.shape:
         return False, f"the graph's outputs are {given.shape}, the model's {expected.shape}."
     if not np.isfinite(given).all():
         return False, f"{int((~np.isfinite(given)).sum())} outputs of the graph are not finite."
-    largest = float((np.abs(given - expected) / np.maximum(1.0, np.abs(expected))).max())
+    largest = float((np.abs(given - expected) / _size(model, expected)).max())
     passed = largest <= tolerance
     relation = "within" if passed else "beyond"
     return passed, (
         f"the graph differs from the model by at most {largest:.1e} over {len(x)} rows, {relation} "
         f"the tolerance of {tolerance:.1e}."
     )
+
+
+def _size(model: Model, outputs: np.ndarray) -> np.ndarray:
+    """What differences [n, K] of outputs are relative to."""
+    if model.task != "regression":
+        return np.ones_like(outputs)
+    usual = float(np.sqrt((outputs**2).mean()))
+    # Zeros alone are told exactly or not at all.
+    return np.maximum(np.abs(outputs), usual or 1.0)
 
 
 def budget_ok(measured: Measurement, spec: Compression) -> tuple[bool, str]:

@@ -17,7 +17,8 @@ class Compression(Section):
         0.005,
         ge=0,
         description="How much worse than its parent the served model may be on validation rows, in "
-        "units of the training metric.",
+        "units of the training metric; where that has the unit of the target (rmse, mae), as a "
+        "share of the parent's.",
     )
     methods: list[Method] = Field(
         default_factory=lambda: list(METHODS),

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ai_assets.lifecycle.errors import DataError, DeclarationError, must_be
 from ai_assets.lifecycle.estimation.classes import ROW_METRICS, believed_classes
+from ai_assets.lifecycle.evaluation.binary import Scored
 from ai_assets.lifecycle.evaluation.bootstrap import (
     Estimate,
     bootstrap,
@@ -24,11 +25,7 @@ from ai_assets.lifecycle.evaluation.bootstrap import (
     resample_counts,
 )
 from ai_assets.lifecycle.evaluation.counted import Floats
-from ai_assets.lifecycle.evaluation.metrics import (
-    Scored,
-    get_metric,
-    scored,
-)
+from ai_assets.lifecycle.evaluation.metrics import get_metric, scored
 
 ESTIMATED = ("roc_auc", "log_loss", "brier", "accuracy")
 FEWEST_LABELS = 200

@@ -18,7 +18,7 @@ from ai_assets.lifecycle.evaluation.metrics import (
     Metric,
     get_metric,
     metrics_of,
-    scored,
+    scored_for,
     values_of,
 )
 
@@ -118,7 +118,7 @@ def paired_difference(
     With `blocks` [n], for example days, whole blocks are drawn.
     """
     check_resampling(resamples, level)
-    pair = [scored(y, scores, threshold) for scores in (first, second)]
+    pair = [scored_for(metric, y, scores, threshold) for scores in (first, second)]
     values = [values_of(rows, (metric,))[metric] for rows in pair]
     if values[0] is None or values[1] is None:
         return Estimate(None, words=get_metric(metric).undefined)
@@ -159,7 +159,7 @@ def estimate_of(metric: Metric, value: float | None, drawn: Floats, level: float
     low, high = _interval(value, drawn, level)
     if low is None or high is None:
         return Estimate(value)
-    return Estimate(value, max(0.0, low), min(metric.ceiling, high))
+    return Estimate(value, max(metric.floor, low), min(metric.ceiling, high))
 
 
 def _interval(value: float, drawn: Floats, level: float) -> tuple[float | None, float | None]:

@@ -8,14 +8,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
+from ai_assets.lifecycle.evaluation.binary import Scored
 from ai_assets.lifecycle.evaluation.bootstrap import Estimate, bootstrap
 from ai_assets.lifecycle.evaluation.classes import (
     CLASS_SCHEMA,
     ScoredClasses,
     table_of_classes,
 )
-from ai_assets.lifecycle.evaluation.metrics import Scored, scored
+from ai_assets.lifecycle.evaluation.metrics import scored
 from ai_assets.lifecycle.evaluation.slices import evaluate_slices
+from ai_assets.lifecycle.evaluation.values import constant_errors
+from ai_assets.lifecycle.schema.interval import Interval
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,10 @@ class Evaluation:
         metrics: Each metric with its interval.
         slices: The table of `evaluate_slices`.
         rows: Number of rows judged.
-        positives: Number of them that are positive; None of several classes.
-        threshold: Score at which a row is predicted positive; None of several classes.
-        classes: The table of `table_of_classes`; no rows for a binary task.
+        positives: Number of them that are positive; None of what is not binary.
+        threshold: Score at which a row is predicted positive; None of what is not binary.
+        classes: The table of `table_of_classes`; no rows but of several classes.
+        constant: Of a regression the errors of the best constant answer, by metric; else empty.
     """
 
     metrics: dict[str, Estimate]
@@ -37,6 +41,7 @@ class Evaluation:
     positives: int | None
     threshold: float | None
     classes: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CLASS_SCHEMA))
+    constant: dict[str, float] = field(default_factory=dict)
 
     @property
     def base_rate_log_loss(self) -> float:
@@ -70,6 +75,7 @@ class Evaluation:
                 "positives": self.positives,
                 "threshold": self.threshold,
                 "classes": self.classes.to_dicts(),
+                **({"constant": self.constant} if self.constant else {}),
             }
         )
 
@@ -86,6 +92,7 @@ class Evaluation:
             positives=told["positives"],
             threshold=told["threshold"],
             classes=pl.DataFrame(told.get("classes", []), schema=CLASS_SCHEMA),
+            constant=told.get("constant", {}),
         )
 
 
@@ -100,6 +107,8 @@ def evaluate(
     classes: Sequence[str] = (),
     resamples: int = 200,
     min_slice_rows: int = 100,
+    values: bool = False,
+    interval: Interval | None = None,
 ) -> Evaluation:
     """Judge scores of labelled rows: the whole, and each slice of `frame`.
 
@@ -108,26 +117,31 @@ def evaluate(
     Args:
         frame: The slice columns, a row for each label.
         y: Labels [n].
-        p: P(positive) [n], or of several classes [n, K].
-        threshold: Score from which on a row is predicted positive; of classes nothing is read.
+        p: P(positive) [n], of several classes [n, K], or predicted values [n].
+        threshold: Score from which on a row is predicted positive; else nothing is read.
         slices: Names of the slice columns.
         seed: Of the bootstrap.
         classes: Names of several classes, K.
         resamples: How many times rows are drawn.
         min_slice_rows: Values with fewer rows are judged together.
+        values: Whether labels and scores are the values of a regression.
+        interval: Of a regression: the interval around each value.
 
     Raises:
         DataError: Labels or scores are not what they must be, or there are none.
     """
-    rows = scored(y, p, threshold)
+    rows = scored(y, p, threshold, values=values, interval=interval)
     binary = isinstance(rows, Scored)
     return Evaluation(
         metrics=bootstrap(rows, seed=seed, resamples=resamples),
-        slices=evaluate_slices(frame, y, p, threshold, slices, min_slice_rows),
+        slices=evaluate_slices(
+            frame, y, p, threshold, slices, min_slice_rows, values=values, interval=interval
+        ),
         rows=len(rows.y),
         positives=int(rows.y.sum()) if binary else None,
         threshold=threshold if binary else None,
         classes=table_of_classes(rows, classes)
         if isinstance(rows, ScoredClasses)
         else pl.DataFrame(schema=CLASS_SCHEMA),
+        constant=constant_errors(rows.y) if values else {},
     )

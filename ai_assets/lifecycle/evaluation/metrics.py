@@ -3,154 +3,59 @@
 Every metric is one function of scored rows and `counts`: an array [B, n] that says how often each
 row is counted in each of B resamples. All ones gives the plain value; draws with replacement give
 the bootstrap (`bootstrap.py`). So value and interval can never be two different formulas. Those of
-several classes are in `classes.py`.
+two classes are in `binary.py`, of several in `classes.py`, of numbers in `values.py`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from ai_assets.lifecycle.errors import DataError, DeclarationError, must_be
-from ai_assets.lifecycle.evaluation import classes
+from ai_assets.lifecycle.errors import DeclarationError, must_be
+from ai_assets.lifecycle.evaluation import binary, classes, values
+from ai_assets.lifecycle.evaluation.binary import Scored, scored_binary
 from ai_assets.lifecycle.evaluation.classes import ScoredClasses, scored_classes
-from ai_assets.lifecycle.evaluation.counted import (
-    CALIBRATION_BINS,
-    LOG_LOSS_EPSILON,
-    Floats,
-    equal_mass_bins,
-    ratio,
-    ties_of,
-)
-from ai_assets.lifecycle.evaluation.names import metric_name
+from ai_assets.lifecycle.evaluation.counted import CALIBRATION_BINS, Floats
+from ai_assets.lifecycle.evaluation.names import OF_INTERVALS, metric_name
+from ai_assets.lifecycle.evaluation.values import ScoredValues, scored_values
+from ai_assets.lifecycle.schema.interval import Interval
+
+AnyScored = Scored | ScoredClasses | ScoredValues
 
 
-@dataclass(frozen=True)
-class Scored:
-    """Rows with their label and score, sorted by score, ascending.
-
-    Attributes:
-        y: Labels, 0.0 or 1.0, shape [n].
-        p: Scores, P(positive), shape [n], ascending.
-        order: Positions of the sorted rows in the arrays that were given, shape [n].
-        threshold: A row is predicted positive when its score is at least this.
-    """
-
-    y: Floats
-    p: Floats
-    order: NDArray[np.intp]
-    threshold: float = 0.5
-
-    @cached_property
-    def ties(self) -> NDArray[np.intp]:
-        """Where each run of equal scores starts, shape [g]."""
-        return ties_of(self.p)
-
-    @cached_property
-    def predicted(self) -> Floats:
-        """1.0 where the row is predicted positive, shape [n]."""
-        return (self.p >= self.threshold).astype(np.float64)
-
-    @cached_property
-    def bins(self) -> NDArray[np.intp]:
-        """Where each calibration bin starts."""
-        return equal_mass_bins(self.p)
-
-
-AnyScored = Scored | ScoredClasses
-
-
-def scored(y: ArrayLike, p: ArrayLike, threshold: float = 0.5) -> AnyScored:
+def scored(
+    y: ArrayLike,
+    p: ArrayLike,
+    threshold: float = 0.5,
+    *,
+    values: bool = False,
+    interval: Interval | None = None,
+) -> AnyScored:
     """Check labels [n] and scores: P(positive) [n] or [n, 1], or of K > 1 classes each [n, K].
+
+    Args:
+        y: Labels.
+        p: Scores.
+        threshold: A row is predicted positive when its score is at least this.
+        values: Whether both are numbers of a regression.
+        interval: Of a regression: the interval around each number.
 
     Raises:
         DataError: Shapes differ, there are no rows, a label is not 0 or 1 (of classes: the number
-            of one), a score not in [0, 1].
+            of one), a score not in [0, 1], a value not finite.
     """
     given = np.asarray(p, dtype=np.float64)
+    if values:
+        return scored_values(y, given, interval)
     if given.ndim == 2 and given.shape[1] > 1:
         return scored_classes(y, given)
     return scored_binary(y, given, threshold)
 
 
-def scored_binary(y: ArrayLike, p: ArrayLike, threshold: float = 0.5) -> Scored:
-    """Check labels and scores, each of shape [n], and sort them by score.
-
-    Raises:
-        DataError: As of `scored`.
-    """
-    labels = np.asarray(y, dtype=np.float64).ravel()
-    scores = np.asarray(p, dtype=np.float64).ravel()
-    if len(labels) != len(scores):
-        raise DataError(must_be("y and p", "of one length", (len(labels), len(scores))))
-    if not len(labels):
-        raise DataError("An evaluation needs at least one labelled row, but got none.")
-    if wrong := labels[(labels != 0) & (labels != 1)][:1].tolist():
-        raise DataError(must_be("a label", "0 or 1", wrong[0]))
-    if wrong := scores[~((scores >= 0) & (scores <= 1))][:1].tolist():
-        raise DataError(must_be("a score", "a probability between 0 and 1", wrong[0]))
-    order = np.argsort(scores, kind="stable")
-    return Scored(labels[order], scores[order], order, threshold)
-
-
-def _by_score(rows: Scored, counts: Floats) -> tuple[Floats, Floats]:
-    """Counted positives and negatives of each distinct score, ascending; both [B, g]."""
-    positives, negatives = counts * rows.y, counts * (1 - rows.y)
-    if len(rows.ties) == len(rows.p):
-        return positives, negatives
-    return (
-        np.add.reduceat(positives, rows.ties, axis=1),
-        np.add.reduceat(negatives, rows.ties, axis=1),
-    )
-
-
-def _roc_auc(rows: Scored, counts: Floats) -> Floats:
-    positives, negatives = _by_score(rows, counts)
-    below = np.cumsum(negatives, axis=1) - negatives / 2
-    won = np.einsum("bg,bg->b", positives, below)
-    return ratio(won, positives.sum(axis=1) * negatives.sum(axis=1))
-
-
-def _pr_auc(rows: Scored, counts: Floats) -> Floats:
-    positives, negatives = (part[:, ::-1] for part in _by_score(rows, counts))
-    true = np.cumsum(positives, axis=1)
-    taken = true + np.cumsum(negatives, axis=1)
-    precision = np.divide(true, taken, out=np.zeros_like(true), where=taken > 0)
-    return ratio(np.einsum("bg,bg->b", positives, precision), true[:, -1])
-
-
-def _log_loss(rows: Scored, counts: Floats) -> Floats:
-    p = np.clip(rows.p, LOG_LOSS_EPSILON, 1 - LOG_LOSS_EPSILON)
-    loss = -np.where(rows.y == 1, np.log(p), np.log1p(-p))
-    return ratio(counts @ loss, counts.sum(axis=1))
-
-
-def _brier(rows: Scored, counts: Floats) -> Floats:
-    return ratio(counts @ (rows.p - rows.y) ** 2, counts.sum(axis=1))
-
-
-def _accuracy(rows: Scored, counts: Floats) -> Floats:
-    return ratio(counts @ (rows.predicted == rows.y).astype(np.float64), counts.sum(axis=1))
-
-
-def _precision(rows: Scored, counts: Floats) -> Floats:
-    return ratio(counts @ (rows.predicted * rows.y), counts @ rows.predicted)
-
-
-def _recall(rows: Scored, counts: Floats) -> Floats:
-    return ratio(counts @ (rows.predicted * rows.y), counts @ rows.y)
-
-
-def _f1(rows: Scored, counts: Floats) -> Floats:
-    true = counts @ (rows.predicted * rows.y)
-    return ratio(2 * true, counts @ rows.predicted + counts @ rows.y)
-
-
-def _calibration_error(rows: Scored, counts: Floats) -> Floats:
-    gaps = np.add.reduceat(counts * (rows.p - rows.y), rows.bins, axis=1)
-    return ratio(np.abs(gaps).sum(axis=1), counts.sum(axis=1))
+def scored_for(metric: str, y: ArrayLike, p: ArrayLike, threshold: float = 0.5) -> AnyScored:
+    """Rows as the named metric judges them."""
+    return scored(y, p, threshold, values=get_metric(metric).of_values is not None)
 
 
 @dataclass(frozen=True)
@@ -164,9 +69,12 @@ class Metric:
         higher_is_better: The direction.
         undefined: Why the value may not exist, in words; empty if it always exists.
         of_scores: Values [B] of binary rows under counts [B, n]; NaN where it does not exist. None
-            if the metric is one of several classes only.
-        of_classes: The same of rows of several classes. None if it is binary only.
+            if the metric is not one of those.
+        of_classes: The same of rows of several classes.
+        of_values: The same of rows with numbers.
         ceiling: Largest possible value.
+        floor: Smallest possible value.
+        in_units: Whether it has the unit of the target: margins then are shares of a value.
     """
 
     name: str
@@ -174,9 +82,12 @@ class Metric:
     description: str
     higher_is_better: bool
     undefined: str
-    of_scores: Callable[[Scored, Floats], Floats] | None
+    of_scores: Callable[[Scored, Floats], Floats] | None = None
     of_classes: Callable[[ScoredClasses, Floats], Floats] | None = None
     ceiling: float = 1.0
+    floor: float = 0.0
+    of_values: Callable[[ScoredValues, Floats], Floats] | None = None
+    in_units: bool = False
 
     def better(self, first: float, second: float) -> bool:
         """Whether `first` is strictly better than `second`."""
@@ -192,10 +103,30 @@ class Metric:
             return self.of_scores(rows, counts)
         if isinstance(rows, ScoredClasses) and self.of_classes is not None:
             return self.of_classes(rows, counts)
-        kind = "a binary task" if isinstance(rows, Scored) else "several classes"
-        raise DeclarationError(must_be(f"a metric of {kind}", metrics_of(rows), self.name))
+        if isinstance(rows, ScoredValues) and self.of_values is not None:
+            return self.of_values(rows, counts)
+        raise DeclarationError(
+            must_be(f"a metric of {_KINDS[type(rows)]}", metrics_of(rows), self.name)
+        )
+
+    def margin(self, declared: float, of: float | None) -> float:
+        """A declared margin in the metric's own numbers.
+
+        Args:
+            declared: As it is, or of a metric in the unit of the target a share.
+            of: The value of which it is a share.
+        """
+        return declared * abs(of or 0.0) if self.in_units else declared
 
 
+_KINDS: dict[type, str] = {
+    Scored: "a binary task",
+    ScoredClasses: "several classes",
+    ScoredValues: "a regression",
+}
+
+
+_NO_INTERVAL = "undefined: no interval is declared"
 _ONE_CLASS = "undefined: the rows hold one class only"
 
 METRICS: dict[str, Metric] = {
@@ -208,7 +139,7 @@ METRICS: dict[str, Metric] = {
             "classes: the mean of each against the rest.",
             True,
             _ONE_CLASS,
-            _roc_auc,
+            binary.roc_auc,
             classes.roc_auc,
         ),
         Metric(
@@ -217,7 +148,7 @@ METRICS: dict[str, Metric] = {
             "Average precision over all recalls; the share of positives is guessing.",
             True,
             "undefined: the rows hold no positive",
-            _pr_auc,
+            binary.pr_auc,
         ),
         Metric(
             "log_loss",
@@ -225,7 +156,7 @@ METRICS: dict[str, Metric] = {
             "Mean negative log likelihood of the label, in nats; 0 is perfect.",
             False,
             "",
-            _log_loss,
+            binary.log_loss,
             classes.log_loss,
             ceiling=np.inf,
         ),
@@ -235,7 +166,7 @@ METRICS: dict[str, Metric] = {
             "Mean squared distance of score and label, of classes half the sum; 0 is perfect.",
             False,
             "",
-            _brier,
+            binary.brier,
             classes.brier,
         ),
         Metric(
@@ -244,7 +175,7 @@ METRICS: dict[str, Metric] = {
             "Share of rows whose label is the answer.",
             True,
             "",
-            _accuracy,
+            binary.accuracy,
             classes.accuracy,
         ),
         Metric(
@@ -253,7 +184,7 @@ METRICS: dict[str, Metric] = {
             "Share of positives among rows predicted positive at the threshold.",
             True,
             "undefined: no row is predicted positive",
-            _precision,
+            binary.precision,
         ),
         Metric(
             "recall",
@@ -261,7 +192,7 @@ METRICS: dict[str, Metric] = {
             "Share of positives that are predicted positive at the threshold.",
             True,
             "undefined: the rows hold no positive",
-            _recall,
+            binary.recall,
         ),
         Metric(
             "f1",
@@ -269,7 +200,7 @@ METRICS: dict[str, Metric] = {
             "Harmonic mean of precision and recall at the threshold.",
             True,
             "undefined: no row is positive or predicted positive",
-            _f1,
+            binary.f1,
         ),
         Metric(
             "macro_f1",
@@ -305,8 +236,77 @@ METRICS: dict[str, Metric] = {
             "mass (ECE), of classes of the answer's score; 0 is perfect.",
             False,
             "",
-            _calibration_error,
+            binary.calibration_error,
             classes.calibration_error,
+        ),
+        Metric(
+            "rmse",
+            "RMSE",
+            "Root of the mean squared error, in the unit of the target; 0 is perfect.",
+            False,
+            "",
+            of_values=values.rmse,
+            ceiling=np.inf,
+            in_units=True,
+        ),
+        Metric(
+            "mae",
+            "MAE",
+            "Mean absolute error, in the unit of the target; 0 is perfect.",
+            False,
+            "",
+            of_values=values.mae,
+            ceiling=np.inf,
+            in_units=True,
+        ),
+        Metric(
+            "mape",
+            "MAPE",
+            "Mean absolute error as a share of the outcome's size; 0 is perfect. Rows whose "
+            "outcome is 0 are left out: of nothing there is no share.",
+            False,
+            "undefined: every outcome is 0",
+            of_values=values.mape,
+            ceiling=np.inf,
+        ),
+        Metric(
+            "r2",
+            "R²",
+            "Share of the outcomes' variance that the predictions explain; 0 is always answering "
+            "the mean, 1 is perfect, below 0 is worse than the mean.",
+            True,
+            "undefined: all outcomes are alike",
+            of_values=values.r2,
+            floor=-np.inf,
+        ),
+        Metric(
+            "coverage",
+            "Coverage",
+            "Share of outcomes inside the interval of their prediction.",
+            True,
+            _NO_INTERVAL,
+            of_values=values.coverage,
+        ),
+        Metric(
+            "interval_width",
+            "Width of the interval",
+            "From its lower to its upper end, in the unit of the target.",
+            False,
+            _NO_INTERVAL,
+            of_values=values.interval_width,
+            ceiling=np.inf,
+            in_units=True,
+        ),
+        Metric(
+            "pinball_loss",
+            "Pinball loss",
+            "Of both ends of the interval as quantiles, their mean, in the unit of the target: "
+            "small where intervals are narrow and yet hold the outcome; 0 is perfect.",
+            False,
+            _NO_INTERVAL,
+            of_values=values.pinball_loss,
+            ceiling=np.inf,
+            in_units=True,
         ),
     )
 }
@@ -314,6 +314,9 @@ METRICS: dict[str, Metric] = {
 
 def metrics_of(rows: AnyScored) -> tuple[str, ...]:
     """Names of the metrics that such rows can be judged by."""
+    if isinstance(rows, ScoredValues):
+        some = OF_INTERVALS if rows.interval is None else ()
+        return tuple(n for n, m in METRICS.items() if m.of_values is not None and n not in some)
     if isinstance(rows, Scored):
         return tuple(name for name, metric in METRICS.items() if metric.of_scores is not None)
     return tuple(name for name, metric in METRICS.items() if metric.of_classes is not None)
@@ -330,7 +333,7 @@ def get_metric(name: str) -> Metric:
 
 def metric_value(name: str, y: ArrayLike, p: ArrayLike, threshold: float = 0.5) -> float | None:
     """One metric of labels [n] and scores [n] or [n, K]; None where it is undefined."""
-    return values_of(scored(y, p, threshold), (name,))[name]
+    return values_of(scored_for(name, y, p, threshold), (name,))[name]
 
 
 def values_of(rows: AnyScored, names: tuple[str, ...] | None = None) -> dict[str, float | None]:

@@ -2,6 +2,11 @@
 
 from ai_assets.lifecycle.errors import DeclarationError, must_be
 
+OF_INTERVALS = ("coverage", "interval_width", "pinball_loss")
+"""Metrics that a regression has only where an interval is declared."""
+OF_VALUES = ("rmse", "mae", "mape", "r2", *OF_INTERVALS)
+"""Metrics of predicted numbers; all others are of classes."""
+
 METRIC_NAMES = (
     "roc_auc",
     "pr_auc",
@@ -15,7 +20,15 @@ METRIC_NAMES = (
     "weighted_f1",
     "top_3_accuracy",
     "calibration_error",
+    *OF_VALUES,
 )
+
+MAIN_METRIC: dict[str, str] = {
+    "binary": "log_loss",
+    "multiclass": "log_loss",
+    "regression": "rmse",
+}
+"""What a task is judged by where nothing is declared."""
 
 
 def metric_name(name: str) -> str:

@@ -14,7 +14,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
-from ai_assets.lifecycle.evaluation.metrics import metric_value, scored_binary, scored_classes
+from ai_assets.lifecycle.evaluation.binary import scored_binary
+from ai_assets.lifecycle.evaluation.classes import scored_classes
+from ai_assets.lifecycle.evaluation.metrics import metric_value
 
 BLUE, ORANGE, GREEN, PINK, SKY, RED = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00",

@@ -1,6 +1,7 @@
 """The same metrics for parts of the rows: where the model is worse than it is on the whole."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -8,10 +9,13 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from ai_assets.lifecycle.errors import DataError, DeclarationError, must_be
-from ai_assets.lifecycle.evaluation.metrics import get_metric, scored, values_of
+from ai_assets.lifecycle.evaluation.binary import Scored
+from ai_assets.lifecycle.evaluation.metrics import AnyScored, get_metric, scored, values_of
+from ai_assets.lifecycle.schema.interval import Interval
 
 MAIN_METRICS = ("roc_auc", "pr_auc", "log_loss", "brier", "calibration_error")
 CLASS_METRICS = ("accuracy", "macro_f1", "log_loss", "brier", "calibration_error")
+VALUE_METRICS = ("rmse", "mae", "mape", "r2")
 MISSING = "(missing)"
 REST = "(rest)"
 
@@ -28,24 +32,29 @@ def evaluate_slices(
     columns: Sequence[str],
     min_rows: int = 100,
     metrics: tuple[str, ...] | None = None,
+    *,
+    values: bool = False,
+    interval: Interval | None = None,
 ) -> pl.DataFrame:
     """Judge each value of each slice column by itself.
 
     Args:
         frame: The slice columns, a row for each of y and p.
-        y: Labels, 0 or 1, or the numbers of classes, shape [n].
-        p: Scores, P(positive) [n], or of several classes [n, K].
+        y: Labels, 0 or 1, the numbers of classes, or the values of a regression, shape [n].
+        p: Scores, P(positive) [n], of several classes [n, K], or predicted values [n].
         threshold: A row is predicted positive when its score is at least this.
         columns: Slice columns. Text and few-valued columns give a slice a value; numbers with
             more than 20 values are cut into fifths; missing values are a slice of their own.
         min_rows: Values with fewer rows are judged together, as `(rest)`; where even these are
             fewer, the rows are listed without metrics, so that rows always add up.
         metrics: Names of the metrics; by default the main ones of such scores.
+        values: Whether labels and scores are the values of a regression.
+        interval: Of a regression: the interval around each value.
 
     Returns:
         `slice`, `value`, `rows`, `positives`, then per metric its value and
         `<metric>_difference`, the value minus that of all rows. Null where undefined, as is
-        `positives` of several classes.
+        `positives` of what is not binary.
 
     Raises:
         DeclarationError: A slice column is not in the frame, or a metric is unknown.
@@ -55,7 +64,7 @@ def evaluate_slices(
             raise DeclarationError(must_be("a slice", frame.columns, name))
     labels, scores = np.asarray(y, dtype=np.float64).ravel(), np.asarray(p, dtype=np.float64)
     if metrics is None:
-        metrics = MAIN_METRICS if scores.ndim == 1 else CLASS_METRICS
+        metrics = _main_metrics(scores, values, interval)
     for name in metrics:
         get_metric(name)
     if len(labels) != frame.height:
@@ -63,9 +72,10 @@ def evaluate_slices(
     schema = _schema(metrics)
     if not columns:
         return pl.DataFrame(schema=schema)
-    whole = values_of(scored(labels, scores, threshold), metrics)
+    judge = partial(scored, threshold=threshold, values=values, interval=interval)
+    whole = values_of(judge(labels, scores), metrics)
     rows = [
-        _row(name, value, labels[where], scores[where], threshold, whole, min_rows)
+        _row(name, value, judge(labels[where], scores[where]), whole, min_rows)
         for name in columns
         for value, where in _parts(frame[name], min_rows)
     ]
@@ -132,18 +142,18 @@ def _fifths(column: pl.Series) -> pl.Series:
     return pl.Series([labels[i] if k else None for i, k in zip(place, known, strict=True)])
 
 
+def _main_metrics(scores: np.ndarray, values: bool, interval: Interval | None) -> tuple[str, ...]:
+    if values:
+        return VALUE_METRICS + (("coverage",) if interval is not None else ())
+    return MAIN_METRICS if scores.ndim == 1 else CLASS_METRICS
+
+
 def _row(
-    name: str,
-    value: str,
-    y: np.ndarray,
-    p: np.ndarray,
-    threshold: float,
-    whole: dict[str, float | None],
-    min_rows: int,
+    name: str, value: str, part: AnyScored, whole: dict[str, float | None], min_rows: int
 ) -> list[object]:
-    row: list[object] = [name, value, len(y), int(y.sum()) if p.ndim == 1 else None]
-    enough = len(y) >= min_rows
-    values = values_of(scored(y, p, threshold), tuple(whole)) if enough else {}
+    positives = int(part.y.sum()) if isinstance(part, Scored) else None
+    row: list[object] = [name, value, len(part.y), positives]
+    values = values_of(part, tuple(whole)) if len(part.y) >= min_rows else {}
     for metric, of_all in whole.items():
         found = values.get(metric)
         row += [found, None if found is None or of_all is None else found - of_all]

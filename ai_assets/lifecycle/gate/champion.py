@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.evaluation.bootstrap import Estimate, paired_difference
-from ai_assets.lifecycle.evaluation.metrics import get_metric, scored, values_of
+from ai_assets.lifecycle.evaluation.metrics import get_metric, metric_value
 from ai_assets.lifecycle.gate.spec import Champion, Rule
 
 _SCHEMA = {
@@ -107,33 +107,33 @@ def _row(
     whole: bool,
 ) -> list[object]:
     found = paired_difference(y, challenger, champion, spec.metric, seed=seed, blocks=blocks)
-    sign = -1.0 if get_metric(spec.metric).higher_is_better else 1.0
-    values = [_value(y, scores, spec.metric) for scores in (champion, challenger)]
-    passed, allowed = (_whole if whole else _slice)(found, sign, spec)
+    metric = get_metric(spec.metric)
+    sign = -1.0 if metric.higher_is_better else 1.0
+    values = [metric_value(spec.metric, y, scores) for scores in (champion, challenger)]
+    margin = metric.margin(spec.margin if whole else spec.slice_margin, values[0])
+    passed, allowed = (
+        _whole(found, sign, margin, spec.rule) if whole else _slice(found, sign, margin)
+    )
     return [name, len(y), *values, found.value, found.low, found.high, allowed, passed]
 
 
-def _value(y: np.ndarray, scores: np.ndarray, metric: str) -> float | None:
-    return values_of(scored(y, scores), (metric,))[metric]
-
-
-def _whole(found: Estimate, sign: float, spec: Champion) -> tuple[bool, str]:
+def _whole(found: Estimate, sign: float, margin: float, rule: Rule) -> tuple[bool, str]:
     if found.value is None:
         return False, "a value"
     ends = [sign * end for end in (found.low, found.high) if end is not None]
     worse = sign * found.value
-    if ends and spec.rule != "better":
-        worse = max(ends) if spec.rule == "clearly_better" else min(ends)
+    if ends and rule != "better":
+        worse = max(ends) if rule == "clearly_better" else min(ends)
     side = "below" if sign > 0 else "above"
-    return worse < -spec.margin, f"{_JUDGED[spec.rule]} {side} {0.0 - sign * spec.margin:g}"
+    return worse < -margin, f"{_JUDGED[rule]} {side} {0.0 - sign * margin:g}"
 
 
-def _slice(found: Estimate, sign: float, spec: Champion) -> tuple[bool, str]:
-    allowed = f"not clearly worse by {spec.slice_margin:g}"
+def _slice(found: Estimate, sign: float, margin: float) -> tuple[bool, str]:
+    allowed = f"not clearly worse by {margin:g}"
     if found.low is None or found.high is None:
         return True, allowed
     best = min(sign * found.low, sign * found.high)
-    return best <= spec.slice_margin, allowed
+    return best <= margin, allowed
 
 
 def _words(table: pl.DataFrame, failed: list[str], spec: Champion) -> str:

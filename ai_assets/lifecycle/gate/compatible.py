@@ -28,6 +28,8 @@ def incompatible(champion: tuple[Table, Decision], challenger: tuple[Table, Deci
         found.append(f"the answer is a {after.task} one, was {before.task}")
     elif before.classes != after.classes:
         found.append(f"answers are {list(after.classes)}, were {list(before.classes)}")
+    elif before.interval is not None and after.interval is None:
+        found.append("answers have no interval, had one")
     return found
 
 

@@ -31,10 +31,14 @@ class MetricLimits(Section):
 class Champion(Section):
     """How much better than what is in production a challenger must be, on the same test rows."""
 
-    metric: str = Field(default="log_loss", description="What they are compared by.")
+    metric: str = Field(
+        default="log_loss",
+        description="What they are compared by. Default: log_loss, or rmse for a regression.",
+    )
     margin: float = Field(
         default=0.0,
-        description="By how much the challenger must be better. Negative: so much worse it may be.",
+        description="By how much the challenger must be better. Negative: so much worse it may be. "
+        "Of a metric in the unit of the target (rmse, mae): a share of the champion's value.",
     )
     rule: Rule = Field(
         default="better",
@@ -47,7 +51,8 @@ class Champion(Section):
     slice_margin: float = Field(
         default=0.02,
         ge=0,
-        description="In no slice may the challenger be clearly worse by more than this.",
+        description="In no slice may the challenger be clearly worse by more than this; as a share "
+        "where `margin` is one.",
     )
     slice_rows: int = Field(
         default=200, ge=30, description="Smaller slices say nothing, and are not compared."

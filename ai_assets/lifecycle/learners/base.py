@@ -61,6 +61,10 @@ class Model(Protocol):
         """Name of the family."""
 
     @property
+    def task(self) -> Task:
+        """What is predicted."""
+
+    @property
     def curve(self) -> list[dict[str, float]]:
         """Losses by step."""
 

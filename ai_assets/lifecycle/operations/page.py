@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from ai_assets.lifecycle.operations.challenger import KINDS, Became
+from ai_assets.lifecycle.operations.plot import loss_name
 
 COLOURS = {
     "none": "#2e7d32",
@@ -44,7 +45,7 @@ _ABOUT = (
     "became of it."
 )
 _COMPARED = (
-    "Realised log loss on the same rows. Difference: the loop minus the policy, below 0 where the "
+    "Realised {loss} on the same rows. Difference: the loop minus the policy, below 0 where the "
     "loop is better; 95 % intervals of whole days."
 )
 
@@ -106,7 +107,7 @@ def operations_page(
     if policies is not None:
         body += [
             "<h2>The loop against other policies</h2>",
-            f'<p class="small">{_COMPARED}</p>',
+            f'<p class="small">{_COMPARED.format(loss=loss_name(policies.columns[2]))}</p>',
             _policies(policies),
         ]
     head = f"<meta charset='utf-8'><title>{_e(title)} in operation</title><style>{_STYLE}</style>"
@@ -145,17 +146,20 @@ def _chapter(chapter: Chapter, metrics: Sequence[str]) -> str:
 
 
 def _policies(frame: pl.DataFrame) -> str:
-    rows = []
+    rows, metric = [], frame.columns[2]
     for row in frame.iter_rows(named=True):
         difference = row["difference"]
         kind = "" if difference is None else "good" if difference < 0 else "bad"
         gap = "" if difference is None else _interval(row, "difference", "difference_")
         rows.append(
             f"<tr><td>{_e(row['policy'])}</td><td class='number'>{row['rows']:,}</td>"
-            f"<td class='number'>{_interval(row, 'log_loss', '')}</td>"
+            f"<td class='number'>{_interval(row, metric, '')}</td>"
             f"<td class='number {kind}'>{gap}</td></tr>"
         )
-    head = "<tr><th>policy</th><th>rows</th><th>log loss</th><th>loop minus policy</th></tr>"
+    head = (
+        f"<tr><th>policy</th><th>rows</th><th>{loss_name(metric)}</th>"
+        "<th>loop minus policy</th></tr>"
+    )
     return f"<table>{head}{''.join(rows)}</table>"
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 
+from ai_assets.lifecycle.evaluation.metrics import get_metric
 from ai_assets.lifecycle.evaluation.plots import (
     BLUE,
     GREEN,
@@ -22,21 +23,27 @@ _LINES = {
 MOST_COLUMNS = 30
 
 
+def loss_name(metric: str) -> str:
+    """What a loss is called within a sentence."""
+    title = get_metric(metric).title
+    return title if title.isupper() else title.lower()
+
+
 def losses(monthly: pl.DataFrame) -> bytes:
-    """Log loss by partition, a line a policy, as a PNG; the loop's interval is a band.
+    """The loss by partition, a line a policy, as a PNG; the loop's interval is a band.
 
     Args:
-        monthly: as `policies.monthly_losses` makes it.
+        monthly: as `policies.monthly_losses` makes it; its third column is the loss.
     """
-    figure, axes = new_axes(9.0, 3.8, "", "log loss", "Realised log loss by policy")
+    metric = monthly.columns[2]
+    name_of = loss_name(metric)
+    figure, axes = new_axes(9.0, 3.8, "", name_of, f"Realised {name_of} by policy")
     keys = monthly["partition"].unique(maintain_order=True).to_list()
     places = np.arange(len(keys))
     for name in monthly["policy"].unique(maintain_order=True):
         own = monthly.filter(pl.col("policy") == name)
         colour, style, mark, width = _LINES.get(name, (BLUE, "-", ".", 1.2))
-        axes.plot(
-            places, own["log_loss"], color=colour, ls=style, marker=mark, lw=width, label=name
-        )
+        axes.plot(places, own[metric], color=colour, ls=style, marker=mark, lw=width, label=name)
         if name == LOOP:
             axes.fill_between(
                 places,

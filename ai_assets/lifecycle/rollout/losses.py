@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ai_assets.lifecycle.estimation.confidence import FEWEST_LABELS
 from ai_assets.lifecycle.evaluation.bootstrap import Estimate
-from ai_assets.lifecycle.evaluation.metrics import LOG_LOSS_EPSILON
+from ai_assets.lifecycle.evaluation.counted import LOG_LOSS_EPSILON
 
 Floats = NDArray[np.float64]
 FEWEST = 30

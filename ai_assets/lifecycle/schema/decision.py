@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ai_assets.lifecycle.errors import DataError
+from ai_assets.lifecycle.schema.interval import Interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,12 +23,14 @@ class Decision:
         threshold: P(positive) from which on the answer is positive.
         classes: Names of the answers in the order of their numbers: negative then positive of a
             binary task, every class of a multiclass one, none of a regression.
+        interval: Of a regression: what lies beside each value, where it is declared.
     """
 
     task: Literal["binary", "multiclass", "regression"]
     positive: str = "1"
     threshold: float = 0.5
     classes: tuple[str, ...] = ("0", "1")
+    interval: Interval | None = None
 
     def codes(self, predicted: "np.ndarray") -> "np.ndarray":
         """Numbers of the answers [n] to predictions [n] or [n, K]; the values of a regression."""
@@ -46,7 +49,10 @@ class Decision:
 
     def to_json(self) -> str:
         """The decision as JSON; `from_json` reads it back."""
-        return json.dumps({"format": FORMAT} | asdict(self), sort_keys=True, ensure_ascii=False)
+        told = {"format": FORMAT} | asdict(self)
+        if self.interval is None:
+            del told["interval"]
+        return json.dumps(told, sort_keys=True, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> "Decision":
@@ -58,4 +64,9 @@ class Decision:
         read = json.loads(text)
         if read.pop("format", None) != FORMAT:
             raise DataError(f"the decision must have format {FORMAT}.")
-        return cls(classes=tuple(read.pop("classes")), **read)
+        interval = read.pop("interval", None)
+        return cls(
+            classes=tuple(read.pop("classes")),
+            interval=None if interval is None else Interval(**interval),
+            **read,
+        )

@@ -4,11 +4,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from ai_assets.lifecycle.errors import must_be
 from ai_assets.lifecycle.schema.durations import Duration, parse_duration
 from ai_assets.lifecycle.schema.tables import Section
 
-_SUPPORTED = ("binary", "multiclass")
+_TASK_OF = {
+    "classes": "multiclass",
+    "positive": "binary",
+    "negative": "binary",
+    "interval": "regression",
+}
+"""The task that each part belongs to; the others belong to all."""
 
 
 def word_of(given: Any) -> str:
@@ -33,7 +38,7 @@ class Label(Section):
 
     sql: str = Field(
         description="SQL over the columns of the request table: true for the positive class, or of "
-        "several classes the class. A null label is not learned from."
+        "several classes the class, of a regression the number. A null label is not learned from."
     )
     task: Literal["binary", "multiclass", "regression"] = Field(
         "binary", description="Kind of target."
@@ -52,12 +57,13 @@ class Label(Section):
         None, description="Word for the other class; default: not <positive>."
     )
 
-    @field_validator("task")
-    @classmethod
-    def _supported(cls, task: str) -> str:
-        if task not in _SUPPORTED:
-            raise ValueError(must_be("task", _SUPPORTED, task))
-        return task
+    interval: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Of a regression: the share of outcomes that the interval beside each answer "
+        "is to hold, such as 0.9. Default: answers have no interval.",
+    )
 
     @field_validator("classes")
     @classmethod
@@ -71,13 +77,13 @@ class Label(Section):
 
     @model_validator(mode="after")
     def _words_of_its_task(self) -> "Label":
-        if self.task != "multiclass" and self.classes is not None:
+        if self.task == "binary" and self.classes is not None:
             raise ValueError(
-                f"classes belong to task 'multiclass', but task is '{self.task}'; a binary task "
+                "classes belong to task 'multiclass', but task is 'binary'; a binary task "
                 "has positive and negative."
             )
-        if self.task == "multiclass":
-            for name in ("positive", "negative"):
-                if name in self.model_fields_set:
-                    raise ValueError(f"{name} belongs to task 'binary', but task is 'multiclass'.")
+        for name, task in _TASK_OF.items():
+            given = name in self.model_fields_set and getattr(self, name) is not None
+            if given and task != self.task:
+                raise ValueError(f"{name} belongs to task '{task}', but task is '{self.task}'.")
         return self

@@ -80,7 +80,7 @@ def compete(
     ranked = sorted(values, key=lambda name: sign(metric) * values[name])
 
     def against(name: str, best: str) -> dict[str, Any]:
-        low, high = difference_interval(y, answers[name], answers[best], metric, task, seed)
+        low, high = difference_interval(y, answers[name], answers[best], metric, seed)
         row = {"family": name, "value": values[name], "difference": values[name] - values[best]}
         return row | {"low": low, "high": high, "clear": low > 0 or high < 0}
 

@@ -3,9 +3,7 @@
 import numpy as np
 
 from ai_assets.lifecycle.errors import DataError
-from ai_assets.lifecycle.evaluation.bootstrap import paired_difference, resample_counts
-from ai_assets.lifecycle.learners.base import Task
-from ai_assets.lifecycle.training.metrics import fold, per_row
+from ai_assets.lifecycle.evaluation.bootstrap import paired_difference
 
 RESAMPLES = 200
 LEAST_DAYS = 10
@@ -17,7 +15,6 @@ def difference_interval(
     first: np.ndarray,
     second: np.ndarray,
     metric: str,
-    task: Task,
     seed: int,
     blocks: np.ndarray | None = None,
 ) -> tuple[float, float]:
@@ -28,28 +25,18 @@ def difference_interval(
         first: predictions [n, K] of these rows.
         second: other predictions [n, K] of them.
         metric: name of the metric.
-        task: what is predicted.
         seed: of the resampling.
         blocks: the block of each row [n], of which whole ones are drawn; default: rows are.
 
     Raises:
         DataError: most resamples have no value of the metric.
     """
-    if task != "regression":
-        found = paired_difference(
-            y, first, second, metric, seed=seed, resamples=RESAMPLES, blocks=blocks
-        )
-        if found.low is None or found.high is None:
-            raise DataError(f"the interval of {metric} cannot be had: {found.words}.")
-        return found.low, found.high
-    parts = [per_row(metric, y, predicted) for predicted in (first, second)]
-    drawn: list[np.ndarray] = []
-    for counts in resample_counts(len(y), RESAMPLES, seed, blocks):
-        ours, theirs = (counts @ part / counts.sum(axis=1) for part in parts)
-        pairs = zip(ours, theirs, strict=True)
-        drawn.append(np.array([fold(metric, a) - fold(metric, b) for a, b in pairs]))
-    low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975])
-    return float(low), float(high)
+    found = paired_difference(
+        y, first, second, metric, seed=seed, resamples=RESAMPLES, blocks=blocks
+    )
+    if found.low is None or found.high is None:
+        raise DataError(f"the interval of {metric} cannot be had: {found.words}.")
+    return found.low, found.high
 
 
 def days_of(times: np.ndarray | None) -> np.ndarray | None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ai_assets.lifecycle.errors import DataError, DeclarationError, must_be
-from ai_assets.lifecycle.evaluation.metrics import get_metric, scored, values_of
+from ai_assets.lifecycle.evaluation.metrics import get_metric, scored_for, values_of
 from ai_assets.lifecycle.training.names import METRICS_OF_TASK
 
 _HIGHER = ("roc_auc", "pr_auc", "accuracy", "macro_f1")
@@ -23,20 +23,7 @@ def metric_value(metric: str, task: str, y: np.ndarray, predicted: np.ndarray) -
     """
     if metric not in METRICS_OF_TASK[task]:
         raise DeclarationError(must_be(f"metric of a {task} task", METRICS_OF_TASK[task], metric))
-    if task == "regression":
-        return fold(metric, per_row(metric, y, predicted).mean())
-    value = values_of(scored(y, predicted), (metric,))[metric]
+    value = values_of(scored_for(metric, y, predicted), (metric,))[metric]
     if value is None:
         raise DataError(f"{metric} is {get_metric(metric).undefined}.")
     return value
-
-
-def per_row(metric: str, y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Each row's part [n] of a regression's metric, a mean of rows (before `fold`)."""
-    error = predicted[:, 0] - y
-    return error**2 if metric == "rmse" else np.abs(error)
-
-
-def fold(metric: str, mean: float) -> float:
-    """From the mean of `per_row` to the metric."""
-    return float(np.sqrt(mean)) if metric == "rmse" else float(mean)

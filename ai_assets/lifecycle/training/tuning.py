@@ -223,7 +223,7 @@ class _Judge:
             return False
         ours, defaults = (np.concatenate(self.predicted[number]) for number in (trial, 0))
         low, high = difference_interval(
-            self.y, ours, defaults, self.metric, self.task, self.training.seed, self.days
+            self.y, ours, defaults, self.metric, self.training.seed, self.days
         )
         return high < 0 if sign(self.metric) > 0 else low > 0
 

@@ -7,6 +7,7 @@ relation moves them: over all rows, within a segment, or along the score. Days d
 day are alike, so standard errors are over blocks of days.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -41,6 +42,14 @@ class Labelled:
     blocks: np.ndarray | None = None
     event: str = "the outcome came"
 
+    def evidence(self, spec: Causes, reference: "Calibrated | None" = None) -> list[Evidence]:
+        """As `concept_evidence`."""
+        return concept_evidence(self, spec, reference)
+
+    def calibrated(self) -> "Calibrated":
+        """As `calibrated`."""
+        return calibrated(self)
+
 
 def labelled(
     labels: np.ndarray,
@@ -71,11 +80,13 @@ class Calibrated:
 
     Attributes:
         residual: Mean of label minus score.
-        slope: Slope of the labels' log odds on the score's.
+        slope: Slope of the labels' log odds on the score's; of a regression of labels on scores.
+        error: Of a regression the root mean square of label minus score; else None.
     """
 
     residual: float = 0.0
     slope: float = 1.0
+    error: float | None = None
 
 
 def concept_evidence(
@@ -87,7 +98,7 @@ def concept_evidence(
         return []
     usual = reference or Calibrated()
     y, p = rows.labels[known], np.clip(rows.scores[known], 1e-6, 1 - 1e-6)
-    blocks = blocks_of(rows, known)
+    blocks = blocks_of(rows.blocks, known)
     # A frame without columns has no rows to filter.
     segments = rows.segments.filter(pl.Series(known)) if rows.segments.width else rows.segments
     found = [
@@ -107,10 +118,10 @@ def calibrated(rows: Labelled) -> Calibrated:
     return Calibrated(float((y - p).mean()), slope_of(y, p)[0])
 
 
-def blocks_of(rows: Labelled, known: np.ndarray) -> np.ndarray:
-    """Block numbers from 0 of the known rows."""
-    if rows.blocks is not None:
-        blocks = np.unique(rows.blocks[known], return_inverse=True)[1]
+def blocks_of(given: np.ndarray | None, known: np.ndarray) -> np.ndarray:
+    """Block numbers from 0 of the known rows (a mask [n]); None given takes 20 in order."""
+    if given is not None:
+        blocks = np.unique(given[known], return_inverse=True)[1]
         if blocks.max(initial=0) + 1 >= FEWEST_BLOCKS:
             return blocks
     count = int(known.sum())
@@ -172,7 +183,7 @@ def _overall(
         f"{event} in {y.mean():.1%} of the rows, expected were {p.mean():.1%} "
         f"(log loss {realised:.3f}, expected {expected:.3f})"
     )
-    return [_evidence("base_rate", "label", abs(mean), limit, words)]
+    return [evidence_of("base_rate", "label", abs(mean), limit, words)]
 
 
 def _slope(
@@ -202,34 +213,62 @@ def _segments(
     spec: Causes,
     event: str,
 ) -> list[Evidence]:
+    def alone(rows: np.ndarray) -> float:
+        return float(np.sqrt((p[rows] * (1 - p[rows])).sum())) / int(rows.sum())
+
+    def say(words: str, rows: np.ndarray) -> str:
+        return (
+            f"where {words}, {event} in {y[rows].mean():.1%} of the rows, "
+            f"expected were {p[rows].mean():.1%}"
+        )
+
+    return worst_segments(
+        y - p, blocks, frame, spec, least=spec.segment_residual, alone=alone, say=say
+    )
+
+
+def worst_segments(
+    residual: np.ndarray,
+    blocks: np.ndarray,
+    frame: pl.DataFrame,
+    spec: Causes,
+    *,
+    least: float,
+    alone: Callable[[np.ndarray], float],
+    say: Callable[[str, np.ndarray], str],
+) -> list[Evidence]:
     """The segment of each column that contradicts its scores most, if beyond the limits.
 
     Judged beside the other rows, so that a miscalibration of all rows is not told twice.
+
+    Args:
+        residual: Label minus score, [n].
+        blocks: Block numbers, [n].
+        frame: The columns to look within, [n].
+        spec: The limits.
+        least: The least gap between the mean residuals of a segment and of the others.
+        alone: The standard error of the mean of a segment's rows (a mask [n]), were they
+            independent.
+        say: What is said of a segment, from its words and its mask.
     """
-    residual = y - p
     found = []
     for name in frame.columns:
         worst: tuple[float, Evidence] | None = None
         for words, rows in segments_of(frame[name]):
             count = int(rows.sum())
             if (
-                count < max(FEWEST_SEGMENT, spec.segment_share * len(y))
-                or count > len(y) - FEWEST_SEGMENT
+                count < max(FEWEST_SEGMENT, spec.segment_share * len(residual))
+                or count > len(residual) - FEWEST_SEGMENT
             ):
                 continue
             inside, others = residual[rows], residual[~rows]
             gap = float(inside.mean() - others.mean())
-            alone = float(np.sqrt((p[rows] * (1 - p[rows])).sum())) / count
             # Few blocks may agree by chance, so the error is never less than independent rows'.
-            error = max(alone, block_error(inside, blocks[rows]))
-            limit = max(spec.segment_residual, spec.z * error)
+            error = max(alone(rows), block_error(inside, blocks[rows]))
+            limit = max(least, spec.z * error)
             if abs(gap) < limit or (worst is not None and abs(gap) <= worst[0]):
                 continue
-            said = (
-                f"where {words}, {event} in {y[rows].mean():.1%} of the rows, "
-                f"expected were {p[rows].mean():.1%}"
-            )
-            worst = abs(gap), _evidence("segment", name, abs(gap), limit, said)
+            worst = abs(gap), evidence_of("segment", name, abs(gap), limit, say(words, rows))
         if worst is not None:
             found.append(worst[1])
     return found
@@ -260,5 +299,6 @@ def segments_of(column: pl.Series) -> list[tuple[str, np.ndarray]]:
         return [low, *inner, (f"{column.name} is above {edges[-1]:g}", values > edges[-1])]
 
 
-def _evidence(kind: str, subject: str, value: float, limit: float, words: str) -> Evidence:
+def evidence_of(kind: str, subject: str, value: float, limit: float, words: str) -> Evidence:
+    """Evidence of a changed concept."""
     return Evidence("concept_drift", kind, subject, value, limit, words, beyond(value, limit))

@@ -13,7 +13,8 @@ import polars as pl
 from ai_assets.lifecycle.drift.numbers import JointDrift
 from ai_assets.lifecycle.drift.spec import Drift
 from ai_assets.lifecycle.verdict.broken import Observed, broken_evidence
-from ai_assets.lifecycle.verdict.concept import Calibrated, Labelled, concept_evidence
+from ai_assets.lifecycle.verdict.concept import Calibrated
+from ai_assets.lifecycle.verdict.concept_values import AnyLabelled
 from ai_assets.lifecycle.verdict.covariate import (
     feature_drift,
     important_share,
@@ -51,7 +52,7 @@ class Signals:
     code_then: Mapping[str, str] = field(default_factory=dict)
     code_now: Mapping[str, str] = field(default_factory=dict)
     importances: Mapping[str, float] = field(default_factory=dict)
-    labelled: Labelled | None = None
+    labelled: AnyLabelled | None = None
     calibrated: Calibrated | None = None
     timezone: str = "UTC"
 
@@ -85,7 +86,7 @@ def decide_cause(
     labels = signals.labelled
     concept = []
     if labels is not None:
-        concept = concept_evidence(without(labels, moved), spec, signals.calibrated)
+        concept = without(labels, moved).evidence(spec, signals.calibrated)
     code = code_evidence(signals.code_then, signals.code_now)
     importances = dict(signals.importances)
     moved = by_importance(moved, importances)
@@ -104,7 +105,7 @@ def decide_cause(
     )
 
 
-def without(labels: Labelled, moved: list[Evidence]) -> Labelled:
+def without(labels: AnyLabelled, moved: list[Evidence]) -> AnyLabelled:
     """The labelled rows, not to be searched by columns that drifted: there the model is asked about
     values it has not seen, which explains that it is wrong."""
     drifted = {e.subject.split(".")[-1] for e in moved if e.kind in ("feature", "column")}

@@ -85,7 +85,8 @@ class Causes(Section):
         default=0.05,
         gt=0,
         lt=1,
-        description="Mean of label minus calibrated score over all rows that is no chance.",
+        description="Mean of label minus calibrated score over all rows that is no chance. Of a "
+        "regression: as a share of twice the usual error, as is `segment_residual`.",
     )
     segment_residual: float = Field(
         default=0.2, gt=0, lt=1, description="The same within a segment, beside the other rows."
@@ -99,6 +100,12 @@ class Causes(Section):
         lt=1,
         description="Slope of the labels' log odds on the score's; 1 is calibrated, 0 "
         "unrelated. A month ahead 0.6 to 0.8 is usual.",
+    )
+    error: float = Field(
+        default=1.25,
+        gt=1,
+        description="Of a regression: factor by which its error has grown beyond that on the "
+        "bundle's test rows.",
     )
     z: float = Field(
         default=5.0,

@@ -209,7 +209,8 @@ def _prediction(decision: "Decision") -> GraphQLObjectType:
 def _of_answer(decision: "Decision") -> dict[str, Any]:
     """What an answer has beside label and probability. GraphQL knows no object of free names."""
     if decision.task != "multiclass":
-        return {"threshold": GraphQLNonNull(GraphQLFloat)}
+        beside = {} if decision.interval is None else {"interval": _list(GraphQLFloat)}
+        return {"threshold": GraphQLNonNull(GraphQLFloat), **beside}
     each = {"label": GraphQLNonNull(GraphQLString), "probability": GraphQLNonNull(GraphQLFloat)}
     return {"probabilities": _list(_object("ClassProbability", each))}
 

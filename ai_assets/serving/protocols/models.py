@@ -29,6 +29,7 @@ VECTORS = "features"
 BUNDLE = "bundle"
 # Of several classes how likely each is, in the order of the metadata's `classes`.
 EACH = "probabilities"
+BESIDE = "interval"
 _DATATYPES = {
     "string": BYTES, "int64": "INT64", "float64": "FP64", "bool": "BOOL", "datetime": BYTES,
     "date": BYTES, "image": BYTES, "text": BYTES,
@@ -58,6 +59,7 @@ class Model(ABC):
             Spec("probability", "FP64"),
             Spec("label", label),
             *([Spec(EACH, "FP64", (-1, len(self._classes)))] if self._classes else []),
+            *([Spec(BESIDE, "FP64", (-1, 2))] if decision.interval is not None else []),
             Spec("prediction_id", BYTES),
             Spec(BUNDLE, BYTES),
         )
@@ -104,6 +106,7 @@ class Model(ABC):
             "probability": lambda: scored.probability.tolist(),
             "label": lambda: scored.label,
             EACH: lambda: _flat(scored.probabilities),
+            BESIDE: lambda: _flat(scored.interval),
             "prediction_id": lambda: scored.ids,
             BUNDLE: lambda: scored.bundles,
         }

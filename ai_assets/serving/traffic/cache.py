@@ -74,13 +74,14 @@ class Cache:
 
     def _keep(self, key: bytes, scored: "Scored") -> None:
         # Copies: what was scored is a stretch of its whole batch, which would stay with it.
-        each = scored.probabilities
+        each, ends = scored.probabilities, scored.interval
         self._known[key] = replace(
             scored,
             features=_own(scored.features),
             probability=_own(scored.probability),
             took=None,
             probabilities=None if each is None else _own(each),
+            interval=None if ends is None else _own(ends),
         )
         self._known.move_to_end(key)
         if len(self._known) > self._entries:

@@ -60,11 +60,15 @@ def mixed(pieces: Sequence[tuple[Sequence[int], Scored]]) -> Scored:
     first = pieces[0][1]
     several = first.probabilities is not None
     probabilities = np.empty((count, len(first.classes))) if several else None
+    beside = all(scored.interval is not None for _, scored in pieces)
+    interval = np.empty((count, 2)) if beside else None
     label: list[str | float] = [""] * count
     for number, (rows, scored) in enumerate(pieces):
         probability[list(rows)] = scored.probability
         if probabilities is not None:
             probabilities[list(rows)] = scored.probabilities
+        if interval is not None:
+            interval[list(rows)] = scored.interval
         for place, row in enumerate(rows):
             places[row] = (number, place)
             label[row] = scored.label[place]
@@ -82,6 +86,7 @@ def mixed(pieces: Sequence[tuple[Sequence[int], Scored]]) -> Scored:
         places=places,
         probabilities=probabilities,
         classes=first.classes,
+        interval=interval,
     )
 
 

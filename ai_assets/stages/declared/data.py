@@ -86,6 +86,8 @@ def online_stage(product: Product, name: str, table: Table) -> Stage:
 
 BOTH_CLASSES = Guard("both_classes", "The partition has rows of both classes.")
 EVERY_CLASS = Guard("every_class", "The partition has rows of every declared class.")
+MORE_THAN_ONE = Guard("more_than_one_value", "The partition has rows of different outcomes.")
+_OF_LABELS = {"binary": BOTH_CLASSES, "multiclass": EVERY_CLASS, "regression": MORE_THAN_ONE}
 
 
 def labels_stage(product: Product) -> Stage:
@@ -99,16 +101,16 @@ def labels_stage(product: Product) -> Stage:
         compute=work("labels:compute_labels"),
         kinds=frozenset({"duckdb", "deltalake"}),
         upstream=[Upstream(f"cleaned/{declared.request}"), Upstream("feedback")],
-        guards=[of_the_classes(product)],
+        guards=[of_the_labels(product)],
         ranges=True,
         code=("labels.py",),
         settings=declared.label.model_dump_json(),
     )
 
 
-def of_the_classes(product: Product) -> Guard:
+def of_the_labels(product: Product) -> Guard:
     """The check of labels that suits the product's task."""
-    return EVERY_CLASS if product.declaration.classes else BOTH_CLASSES
+    return _OF_LABELS[product.declaration.label.task]
 
 
 NO_LATE_COLUMNS = Guard(

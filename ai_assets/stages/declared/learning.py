@@ -152,8 +152,22 @@ BETTER_THAN_BASE_RATE = Guard(
     "better_than_the_base_rate",
     "The log loss on test rows is below that of always answering how common the classes are.",
 )
+BETTER_THAN_THE_MEAN = Guard(
+    "better_than_the_mean",
+    "The RMSE (MAE) on test rows is below that of always answering their mean (median).",
+)
 
 
+def better_than(product: Product) -> Guard:
+    """The check that the model is better than one and the same answer to everything."""
+    values = product.declaration.label.task == "regression"
+    return BETTER_THAN_THE_MEAN if values else BETTER_THAN_BASE_RATE
+
+
+HOLDS = Guard(
+    "intervals_hold",
+    "As many outcomes of test rows lie in their intervals as declared, or chance is why not.",
+)
 WITHSTANDS = Guard(
     "withstands_corruption",
     "Accuracy under corruptions and under an adversary is at least as declared; without a limit "
@@ -179,7 +193,9 @@ def answers_of_items(product: Product) -> ItemDeclaration | None:
 def evaluation_stage(product: Product) -> Stage:
     """The stage that judges the compressed model on test rows."""
     of_items = answers_of_items(product)
-    guards = [BETTER_THAN_BASE_RATE]
+    guards = [better_than(product)]
+    if product.declaration.label.interval is not None:
+        guards.append(HOLDS)
     settings = ",".join(product.declaration.slices)
     if of_items is not None:
         guards.append(WITHSTANDS)

@@ -105,6 +105,16 @@ AS_ESTIMATED = Guard(
     "as_estimated",
     "Once labels have arrived, the log loss lies where the scores alone said it would.",
 )
+AS_PROMISED = Guard(
+    "as_promised",
+    "Once labels have arrived, the error is not larger than on the bundle's test rows, and "
+    "intervals hold as many outcomes as declared.",
+)
+
+
+def performance_guard(product: Product) -> Guard:
+    """The check of performance that suits the product's task."""
+    return AS_PROMISED if product.declaration.label.task == "regression" else AS_ESTIMATED
 
 
 def performance_stage(product: Product) -> Stage:
@@ -124,7 +134,7 @@ def performance_stage(product: Product) -> Stage:
             Upstream("served"),
             Upstream("feedback"),
         ],
-        guards=[AS_ESTIMATED],
+        guards=[performance_guard(product)],
         code=("estimation",),
         settings=product.declaration.label.model_dump_json()
         + product.declaration.causes.model_dump_json(),

@@ -1,0 +1,62 @@
+"""Around a predicted value, the interval that holds the outcome as often as was declared."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ai_assets.lifecycle.errors import DataError, must_be
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Interval:
+    """How far from a predicted value its outcome lies, mostly.
+
+    Split conformal prediction (Vovk et al. 2005, "Algorithmic learning in a random world"; Lei et
+    al. 2018, "Distribution-free predictive inference for regression"): of `rows` that the model
+    did not learn from, the `rank`-th smallest absolute error is the half width. Whatever the model
+    and the data, an outcome of rows like those lies within it with a chance of rank / (rows + 1).
+    `lifecycle.training.conformal` makes one.
+
+    Attributes:
+        coverage: Declared share of outcomes that lie inside, above 0 and below 1.
+        half_width: Distance of each end from the prediction, in the unit of the target.
+        rows: How many rows it was measured on.
+    """
+
+    coverage: float
+    half_width: float
+    rows: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.coverage < 1:
+            raise DataError(must_be("coverage of an interval", "above 0, below 1", self.coverage))
+        if not self.half_width >= 0:
+            raise DataError(must_be("half width of an interval", "0 or more", self.half_width))
+
+    @property
+    def rank(self) -> int:
+        """Which of the absolute errors, from 1 on, is the half width."""
+        return rank_of(self.coverage, self.rows)
+
+    def ends(self, predicted: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
+        """Lower and upper ends [n] around predictions [n]."""
+        return predicted - self.half_width, predicted + self.half_width
+
+    def __str__(self) -> str:
+        """In words, for people."""
+        return (
+            f"{self.coverage:.0%} of outcomes within {self.half_width:.4g} of the prediction, "
+            f"measured on {self.rows:,} rows"
+        )
+
+
+def rank_of(coverage: float, rows: int) -> int:
+    """Which of the sorted absolute errors of so many rows bounds a share: ceil((n + 1) coverage).
+
+    Above `rows` where there are too few of them to bound it.
+    """
+    # What is a whole number up to rounding, as 0.9 times 10, must not become the next one.
+    wanted = (rows + 1) * coverage
+    return int(-(-(wanted - 1e-9) // 1))

@@ -1,0 +1,61 @@
+"""Whether the parts of a declaration suit its task: numbers have no classes, classes no errors."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ai_assets.lifecycle.errors import must_be
+from ai_assets.lifecycle.evaluation.names import METRIC_NAMES, OF_INTERVALS, OF_VALUES
+from ai_assets.lifecycle.training.names import METRICS_OF_TASK
+
+if TYPE_CHECKING:
+    from ai_assets.lifecycle.product import TabularDeclaration
+
+
+def unsuited(declared: "TabularDeclaration") -> Iterator[str]:
+    """What of a declaration does not suit its task, a sentence each."""
+    yield from _metrics(declared)
+    if declared.label.task == "regression":
+        yield from _of_classes(declared)
+
+
+def _metrics(declared: "TabularDeclaration") -> Iterator[str]:
+    label, gate = declared.label, declared.gate
+    values = label.task == "regression"
+    allowed = [name for name in METRIC_NAMES if (name in OF_VALUES) == values]
+    if label.interval is None:
+        allowed = [name for name in allowed if name not in OF_INTERVALS]
+    limits = [gate, *([gate.slices] if gate.slices else [])]
+    for name in (name for part in limits for name in (*part.min, *part.max)):
+        if name not in allowed:
+            yield must_be(f"a metric of the gate of a {label.task} task", allowed, name)
+    compared = [name for name in allowed if name not in OF_INTERVALS]
+    if gate.champion is not None and gate.champion.metric not in compared:
+        yield must_be(
+            f"gate.champion.metric of a {label.task} task", compared, gate.champion.metric
+        )
+    metric = declared.training.metric
+    if values and metric is not None and metric not in METRICS_OF_TASK[label.task]:
+        yield must_be(
+            f"training.metric of a {label.task} task", METRICS_OF_TASK[label.task], metric
+        )
+
+
+def _of_classes(declared: "TabularDeclaration") -> Iterator[str]:
+    """Parts that are about classes or their probabilities, which a regression has not."""
+    training, rollout = declared.training, declared.rollout
+    if training.calibration != "none":
+        yield must_be("training.calibration of a regression", ("none",), training.calibration)
+    if training.class_weight != "none":
+        yield must_be("training.class_weight of a regression", ("none",), training.class_weight)
+    if rollout.mode == "bandit":
+        yield must_be(
+            "rollout.mode of a regression", ("direct", "canary", "shadow", "ab"), rollout.mode
+        )
+    for name in ("estimated_loss", "realised_loss"):
+        if getattr(rollout.limits, name) is not None:
+            yield (
+                f"rollout.limits.{name} is of log loss, which a regression has not, but got "
+                f"{getattr(rollout.limits, name)}."
+            )
+    if declared.retrain.cost is not None:
+        yield "retrain.cost has a price of a nat of log loss, which a regression has not."
