@@ -13,7 +13,7 @@ from small_product import APRIL, FEBRUARY, JANUARY, World, failure, finding, wri
 from ai_assets.lifecycle.compression.candidates import Measurement
 from ai_assets.lifecycle.compression.recipes import Candidate
 from ai_assets.lifecycle.evaluation.evaluate import evaluate
-from ai_assets.lifecycle.learners.base import Model
+from ai_assets.lifecycle.learners.base import Model, Task
 from ai_assets.stages.bundle import small, verified
 from ai_assets.stages.cleaned import accounted, within_limit
 from ai_assets.stages.compressed_model import budget, parity
@@ -140,6 +140,10 @@ class Shifted:
     """A model that answers a little differently from the one it was made of."""
 
     model: Model
+
+    @property
+    def task(self) -> Task:
+        return self.model.task
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         return self.model.predict(x) + 0.01

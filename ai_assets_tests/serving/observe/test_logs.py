@@ -28,16 +28,15 @@ MARKER = "Markerquux"
 # Serves as `python -m ai_assets.serving` does, but the model fails with a message that holds what
 # it was given, as those of libraries do.
 FAILING = f"""
-import sys
 from ai_assets.serving import engine
-from ai_assets.serving.__main__ import main
+from ai_assets.serving.__main__ import leave, main
 def fail(self, parts):
     try:
         raise ValueError("could not convert string to float: {MARKER}")
     except ValueError as error:
         raise RuntimeError(f"bad part {{parts}} {MARKER}") from error
 engine.Engine.score = fail
-sys.exit(main())
+leave(main())
 """
 
 
@@ -211,7 +210,7 @@ def test_nothing_of_a_request_is_in_the_log_when_scoring_raises(
     assert answer.json() == {"error": "The server made a mistake.", "details": []}
     assert MARKER.lower() not in place.text().lower()
     assert "RuntimeError from ValueError" in place.text()
-    assert "failing:9 fail" in place.text().replace("__main__:", "failing:")
+    assert "failing:8 fail" in place.text().replace("__main__:", "failing:")
     if form == "json":
         trace = answer.headers["X-Trace-Id"]
         failure, line = place.lines(trace_id=trace)
