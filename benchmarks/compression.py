@@ -167,7 +167,7 @@ def judge(fold: Fold, job: Job, made: dict[str, Candidate], sides: Sides) -> Non
     sides.compressed.append(kept)
     sides.count("direct", fold.hits(of_size(job, len(kept)).predict(fold.test.x)))
     assert isinstance(job.winner, CnnModel)
-    same = image_networks.dense_of(job.winner.weights.architecture, image_networks.DENSE_UNITS[1])
+    same = image_networks.dense_of(job.winner.weights.architecture, image_networks.DENSE_UNITS[0])
     twin = taught_by_labels(job, same, image_networks.DENSE_EPOCHS)
     sides.count("twin", fold.hits(answers(int8_weights(twin.to_onnx()), fold)))
 
