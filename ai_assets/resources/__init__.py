@@ -1,10 +1,11 @@
-"""The outside world as resources: lake, tracking, bundles, signer, ledger, decisions, notifier."""
+"""The outside world: lake, tracking, bundles, signer, ledger, decisions, notifier, cores."""
 
 import os
 import warnings
 from typing import Any
 
 from ai_assets.resources.bundles import BundleStore
+from ai_assets.resources.cores import Cores
 from ai_assets.resources.decisions import DecisionLog
 from ai_assets.resources.lake import Lake
 from ai_assets.resources.lake_io_manager import LakeIOManager
@@ -26,6 +27,7 @@ def default_resources() -> dict[str, Any]:
         "ledger": ReleaseLedger(lake=lake),
         "decisions": DecisionLog(lake=lake),
         "notifier": Notifier(),
+        "cores": Cores(),
     }
 
 

@@ -22,6 +22,7 @@ from ai_assets.lifecycle.naming import AssetName
 from ai_assets.lifecycle.partitions import KEY_FORMATS, Partitions, Span
 from ai_assets.lifecycle.product import Product
 from ai_assets.resources.bundles import BundleStore
+from ai_assets.resources.cores import Cores
 from ai_assets.resources.decisions import DecisionLog
 from ai_assets.resources.lake import WHOLE, Lake
 from ai_assets.resources.ledger import ReleaseLedger
@@ -94,6 +95,7 @@ class Tools:
     ledger: ReleaseLedger
     decisions: DecisionLog
     notifier: Notifier
+    cores: Cores
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,10 @@ class StageRun:
 
 @dataclass(frozen=True)
 class Stage:
-    """An asset of a product before it is bound."""
+    """An asset of a product before it is bound.
+
+    `threads` is how many CPU threads it trains with (0: every core), None if it does not train.
+    """
 
     stage: str
     asset: str
@@ -158,13 +163,24 @@ class Stage:
     code: Sequence[str] = ()
     settings: str = ""
     config: type[dg.Config] | None = None
+    threads: int | None = None
 
     def outcomes(self, runs: Sequence[StageRun]) -> Iterator[Outcome]:
-        """What the stage did for each partition of a run, in order."""
+        """What the stage did for each partition of a run, in order.
+
+        While a partition is trained on, it has the cores for it.
+        """
         if self.together is not None:
             yield from self.together(runs)
         elif self.compute is not None:
-            yield from map(self.compute, runs)
+            yield from map(self._alone, runs)
+
+    def _alone(self, run: StageRun) -> Outcome:
+        assert self.compute is not None
+        if self.threads is None:
+            return self.compute(run)
+        with run.tools.cores.lent(self.threads, run.say):
+            return self.compute(run)
 
 
 def bind(

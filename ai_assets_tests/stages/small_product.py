@@ -15,6 +15,7 @@ import yaml
 from ai_assets.lifecycle.naming import AssetName
 from ai_assets.lifecycle.product import Product, read_product
 from ai_assets.resources.bundles import BundleStore
+from ai_assets.resources.cores import Cores
 from ai_assets.resources.decisions import DecisionLog
 from ai_assets.resources.lake import Lake
 from ai_assets.resources.ledger import ReleaseLedger
@@ -182,6 +183,7 @@ class World:
                 file=str(self.home / "alerts.jsonl"),
                 outbox_path=str(self.home / "outbox.db"),
             ),
+            Cores(folder=str(self.home / "cores")),
         )
 
     @cached_property

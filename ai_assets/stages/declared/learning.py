@@ -40,6 +40,7 @@ def tuning_stage(product: Product) -> Stage:
         description=f"Parameters of each family: {training.tune.trials} trials each, judged on "
         "folds of the train rows that run forward in time.",
         compute=work("tuning:tune_families"),
+        threads=training.threads,
         kinds=frozenset({"optuna"}),
         upstream=[Upstream("training_set")],
         code=("training", "learners"),
@@ -71,6 +72,7 @@ def family_stage(product: Product, family: str) -> Stage:
         asset=f"model/{family}",
         description=f"The {family} model, fitted on train rows; validation rows say when to stop.",
         compute=work("model:fit_family", family=family),
+        threads=product.declaration.training.threads,
         kinds=frozenset({_KINDS.get(family, "python"), "mlflow"}),
         upstream=[Upstream("training_set"), Upstream("tuning")],
         code=("learners", "training"),
@@ -93,6 +95,7 @@ def language_model_stage(product: Product) -> Stage:
         description="A small model of the product's own language: how much new texts surprise it "
         "is watched as drift.",
         compute=work("language_model:learn_language"),
+        threads=training.threads,
         kinds=frozenset({"pytorch", "onnx", "mlflow"}),
         upstream=[Upstream("training_set")],
         guards=[KNOWS_THE_LANGUAGE],
@@ -109,6 +112,7 @@ def model_stage(product: Product) -> Stage:
         asset="model",
         description="The family, or the blend of families, that does best ahead in time, and why.",
         compute=work("model:choose_model"),
+        threads=training.threads,
         kinds=frozenset({"python", "mlflow"}),
         upstream=[
             Upstream("training_set"),
@@ -140,6 +144,7 @@ def compressed_model_stage(product: Product) -> Stage:
         description="What is served: the smallest ONNX graph that answers like the winner, within "
         "the declared budget.",
         compute=work("compressed_model:compress"),
+        threads=product.declaration.training.threads,
         kinds=frozenset({"onnx"}),
         upstream=[Upstream("model"), Upstream("training_set")],
         guards=[PARITY, BUDGET],
