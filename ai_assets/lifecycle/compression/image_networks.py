@@ -114,11 +114,14 @@ def _networks(
     def build() -> Candidate:
         return Candidate(name, "cnn", made().to_onnx(), made(), about)
 
-    return [Recipe(name, method, build, ladder), *_forms(job, name, made, about)]
+    forms = _forms(job, name, made, about, convolves=ladder != DENSE)
+    return [Recipe(name, method, build, ladder), *forms]
 
 
-def _forms(job: Job, of: str, made: Callable[[], CnnModel], about: str) -> list[Recipe]:
-    """8-bit forms; of a dense network only its weights, it has nothing to compute in integers."""
+def _forms(
+    job: Job, of: str, made: Callable[[], CnnModel], about: str, *, convolves: bool = True
+) -> list[Recipe]:
+    """8-bit forms; only convolutions are also computed in integers."""
     start = f"{of}_" if of else ""
 
     def weights() -> Candidate:
@@ -132,7 +135,7 @@ def _forms(job: Job, of: str, made: Callable[[], CnnModel], about: str) -> list[
         return Candidate(f"{start}int8_static", "cnn", graph, None, words)
 
     found = [Recipe(f"{start}int8_weights", "int8_weights", weights, form_of=of)]
-    if not of.startswith(DENSE):
+    if convolves:
         found.append(Recipe(f"{start}int8_static", "int8_static", static, form_of=of))
     return found
 
