@@ -10,7 +10,7 @@ from ai_assets.lifecycle.cleaning.identity import row_hashes, row_ids
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.partitions import missing_partitions
-from ai_assets.lifecycle.training.split import split_rows
+from ai_assets.lifecycle.training.split import copies_together, split_rows
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.learning import SPLIT_ONCE
@@ -81,14 +81,23 @@ def labelled_features(run: StageRun, window: Window) -> pl.DataFrame:
 
 
 def _with_groups(run: StageRun, rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows with the number of the group that each belongs to, where groups are declared."""
-    names = run.product.declaration.training.split.group
-    if not names:
+    """The rows with the number of the group that each belongs to: as declared, or its copies.
+
+    Time keeps copies apart where there is one, and those of pictures and texts are rejected before.
+    """
+    declared = run.product.declaration
+    table = run.product.request_table
+    names = declared.training.split.group
+    if names or (run.product.partitions is None and not table.key and declared.kind == "tabular"):
+        asked = [name for name in table.columns if name not in table.late_columns]
+        request = run.lake.scan(run.name(f"cleaned/{declared.request}"))
+        told = request.select("_row_id", *(names or asked)).collect()
+        numbers = row_ids(row_hashes(told, names or asked)).alias("_group")
+        rows = rows.join(told.select("_row_id", numbers), on="_row_id", how="left")
+    if names or "_group" not in rows.columns:
         return rows
-    request = run.lake.scan(run.name(f"cleaned/{run.product.declaration.request}"))
-    told = request.select("_row_id", *names).collect()
-    numbers = row_ids(row_hashes(told, names)).alias("_group")
-    return rows.join(told.select("_row_id", numbers), on="_row_id", how="left")
+    together = copies_together(rows["_group"].to_numpy(), rows["_row_id"].to_numpy())
+    return rows.with_columns(pl.Series("_group", together))
 
 
 def _check_window(run: StageRun, window: list[str]) -> None:

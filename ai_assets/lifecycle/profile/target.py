@@ -1,6 +1,5 @@
 """What is predicted: the task that the values of a target ask for, and how it is declared."""
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,141 +8,11 @@ import polars as pl
 
 from ai_assets.lifecycle.errors import DataError, did_you_mean
 from ai_assets.lifecycle.profile.column_types import Typed
+from ai_assets.lifecycle.profile.sql_words import literal, quoted
 from ai_assets.lifecycle.schema.label import word_of
 
 _YES = ("yes", "true", "1", "y", "t", "ja", "oui", "si", "sí")
 _NO = ("no", "false", "0", "n", "f", "nein", "non")
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# Words that DuckDB takes for its own where a column is named.
-_TAKEN = frozenset(
-    [
-        "all",
-        "analyse",
-        "analyze",
-        "and",
-        "any",
-        "array",
-        "as",
-        "asc",
-        "asof",
-        "at",
-        "authorization",
-        "between",
-        "binary",
-        "both",
-        "case",
-        "cast",
-        "check",
-        "collate",
-        "column",
-        "concurrently",
-        "constraint",
-        "create",
-        "cross",
-        "current_catalog",
-        "current_date",
-        "current_role",
-        "current_schema",
-        "current_time",
-        "current_timestamp",
-        "current_user",
-        "date",
-        "default",
-        "deferrable",
-        "desc",
-        "describe",
-        "distinct",
-        "do",
-        "else",
-        "end",
-        "except",
-        "exists",
-        "extract",
-        "false",
-        "fetch",
-        "for",
-        "foreign",
-        "freeze",
-        "from",
-        "full",
-        "glob",
-        "grant",
-        "group",
-        "grouping",
-        "having",
-        "ilike",
-        "in",
-        "initially",
-        "inner",
-        "intersect",
-        "interval",
-        "into",
-        "is",
-        "isnull",
-        "join",
-        "lambda",
-        "lateral",
-        "leading",
-        "left",
-        "like",
-        "limit",
-        "localtime",
-        "localtimestamp",
-        "map",
-        "natural",
-        "not",
-        "notnull",
-        "null",
-        "offset",
-        "on",
-        "only",
-        "or",
-        "order",
-        "outer",
-        "overlaps",
-        "pivot",
-        "placing",
-        "positional",
-        "primary",
-        "qualify",
-        "references",
-        "returning",
-        "right",
-        "row",
-        "select",
-        "semi",
-        "session_user",
-        "set",
-        "show",
-        "similar",
-        "some",
-        "struct",
-        "summarize",
-        "symmetric",
-        "system_user",
-        "table",
-        "tablesample",
-        "then",
-        "time",
-        "timestamp",
-        "to",
-        "trailing",
-        "true",
-        "try_cast",
-        "union",
-        "unique",
-        "unpivot",
-        "user",
-        "using",
-        "values",
-        "variadic",
-        "verbose",
-        "when",
-        "where",
-        "window",
-        "with",
-    ]
-)
 _MOST_NUMBERS = 10
 _MOST_CLASSES = 100
 _FEWEST_OF_A_CLASS = 10
@@ -210,20 +79,6 @@ def target_of(name: str, column: Typed) -> Target:
         if len(values) > _MOST_NUMBERS or not whole:
             return _regression(name, len(values))
     return _multiclass(name, column, dict(zip(values, times, strict=True)))
-
-
-def quoted(name: str) -> str:
-    """A name in SQL, in quotes where it needs them."""
-    if _PLAIN.fullmatch(name) and name.lower() not in _TAKEN:
-        return name
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(value: Any) -> str:
-    """A value in SQL."""
-    if isinstance(value, str):
-        return "'" + value.replace("'", "''") + "'"
-    return word_of(value)
 
 
 def _binary(name: str, column: Typed, values: list[Any], times: list[int]) -> Target:
