@@ -105,6 +105,7 @@ def test_all_assets_of_a_product_lead_from_raw_data_to_a_release_a_report_or_a_v
     # Without partitions there are no months to lay side by side: the verdict is the last word.
     assert ends["digit_reading"] == looked_at | {"verdict"}
     assert ends["question_topic"] == looked_at | {"verdict"}
+    assert ends["telco_churn"] == looked_at | {"verdict"}
     assert {s.tags["stage"] for s in specs.values() if not s.deps} == {"raw", "served", "feedback"}
 
 
