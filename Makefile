@@ -11,7 +11,7 @@ JOBS ?= 2
 BIN := .venv/bin
 WITH_ENV := set -a; source .env; set +a;
 
-.PHONY: help setup env run products replay dev test test-all lint format typecheck tools check-yaml lock clean
+.PHONY: help setup env run products replay dev doctor test test-all lint format typecheck tools check-yaml lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -41,6 +41,10 @@ replay: setup ## flight_delay through 2013 under its own sensors; INJECT=<name> 
 
 dev: setup ## webserver and daemon on http://127.0.0.1:$PORT
 	@$(WITH_ENV) $(BIN)/dagster dev --host 127.0.0.1 --port $(PORT) --workspace workspace.yaml
+
+# Not after `setup`: it tells what keeps that from working.
+doctor: ## what would keep this checkout from working, and what to do about it
+	@$(BIN)/python -m ai_assets.doctor --ports $(PORT) 3001 3002
 
 test: setup tools lint typecheck ## lint, types and every test but the whole journeys
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 BELOW = {
+    "doctor": {"definitions", "resources", "serving", "lifecycle"},
     "definitions": {"components", "automation", "stages", "resources", "serving", "lifecycle"},
     "components": {"automation", "stages", "resources", "serving", "lifecycle"},
     "automation": {"stages", "resources", "serving", "lifecycle"},
