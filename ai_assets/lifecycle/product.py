@@ -15,6 +15,7 @@ from ai_assets.lifecycle.drift.spec import Drift
 from ai_assets.lifecycle.errors import DeclarationError, did_you_mean, must_be
 from ai_assets.lifecycle.evaluation.names import MAIN_METRIC
 from ai_assets.lifecycle.evaluation.spec import Withstands
+from ai_assets.lifecycle.fairness.spec import Fairness
 from ai_assets.lifecycle.gate.spec import Gate
 from ai_assets.lifecycle.learners import FAMILIES_OF, allowed_families
 from ai_assets.lifecycle.naming import AssetName, check_product_name
@@ -61,6 +62,9 @@ class TabularDeclaration(Section):
     training: Training = Field(default_factory=Training, description="How models are made.")
     slices: list[str] = Field(
         default_factory=list, description="Columns of the request table to evaluate by."
+    )
+    fairness: Fairness | None = Field(
+        None, description="Groups of people that the model is to treat alike. Default: none."
     )
     compression: Compression = Field(
         default_factory=Compression, description="What may be lost for a smaller, faster model."
@@ -131,6 +135,8 @@ class TabularDeclaration(Section):
         columns = self.tables[self.request].columns
         named = [("slices", name) for name in self.slices]
         named += [("training.split.group", name) for name in self.training.split.group]
+        protected = self.fairness.columns if self.fairness else ()
+        named += [("fairness.columns", name) for name in protected]
         for field, name in named:
             if name not in columns:
                 raise ValueError(

@@ -7,6 +7,9 @@ from ai_assets.lifecycle.errors import must_be
 from ai_assets.lifecycle.evaluation.names import METRIC_NAMES, OF_INTERVALS, OF_VALUES
 from ai_assets.lifecycle.training.names import METRICS_OF_TASK
 
+GROUPS = ("string", "int64", "bool")
+"""Types of columns whose values are groups of people."""
+
 if TYPE_CHECKING:
     from ai_assets.lifecycle.product import TabularDeclaration
 
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
 def unsuited(declared: "TabularDeclaration") -> Iterator[str]:
     """What of a declaration does not suit its task, a sentence each."""
     yield from _metrics(declared)
+    yield from _groups(declared)
     if declared.label.task == "regression":
         yield from _of_classes(declared)
 
@@ -38,6 +42,23 @@ def _metrics(declared: "TabularDeclaration") -> Iterator[str]:
         yield must_be(
             f"training.metric of a {label.task} task", METRICS_OF_TASK[label.task], metric
         )
+
+
+def _groups(declared: "TabularDeclaration") -> Iterator[str]:
+    """Groups of people are compared by answers of two kinds, and few values make groups."""
+    if declared.fairness is None:
+        return
+    if declared.label.task != "binary":
+        yield must_be("label.task of a product with fairness", ("binary",), declared.label.task)
+    request = declared.tables.get(declared.request)
+    for name in declared.fairness.columns:
+        column = request.columns.get(name) if request else None
+        if column is not None and column.type not in GROUPS:
+            yield must_be(
+                f"the type of '{name}', a column of fairness.columns, whose values are groups",
+                GROUPS,
+                column.type,
+            )
 
 
 def _of_classes(declared: "TabularDeclaration") -> Iterator[str]:

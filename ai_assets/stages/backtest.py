@@ -17,6 +17,7 @@ from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.watching import COMPARED, rolling_window
 from ai_assets.stages.evaluation import answers_as_declared, scores_of
 from ai_assets.stages.learnable import learned_partitions
+from ai_assets.stages.protected import with_protected
 from ai_assets.stages.training_data import artifact, read_json
 
 LINES = ("never", "rolling", "expanding")
@@ -170,8 +171,9 @@ def learned_from(before: StageRun, keys: list[str]) -> Learned:
     assert before.span is not None
     rows = _joined(before, keys).filter(pl.col("known_at") <= before.span.end)
     before.say(f"learning from {rows.height:,} rows of {len(keys)} partitions")
+    rows = with_protected(before, rows.sort("event_time", "_row_id"), keys)
     return learn(
-        rows.sort("event_time", "_row_id"),
+        rows,
         read_json(artifact(before, "model"), "winner.json")["weights"],
         read_json(artifact(before, "tuning"), "params.json"),
         declared.training,

@@ -25,6 +25,8 @@ from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.learning import HOLDS, answers_of_items, better_than
 from ai_assets.stages.evaluation_items import ItemFindings, ItemScorer, item_findings
+from ai_assets.stages.fairness import FILE as FAIRNESS
+from ai_assets.stages.fairness import FairnessFindings, fairness_findings
 from ai_assets.stages.learnable import learned_partitions
 from ai_assets.stages.training_data import (
     TrainingData,
@@ -53,7 +55,10 @@ def evaluate_served(run: StageRun) -> Outcome:
         interval=decision.interval,
     )
     of_items = _of_items(run, data, decision, p)
-    version = save_folder(run, "evaluation", lambda folder: _write(folder, evaluation, of_items))
+    fair = fairness_findings(run, data, decision, y, p)
+    version = save_folder(
+        run, "evaluation", lambda folder: _write(folder, evaluation, of_items, fair)
+    )
     refit = run.product.declaration.training.refit
     return Outcome(
         version,
@@ -62,6 +67,7 @@ def evaluate_served(run: StageRun) -> Outcome:
             **_tables(slices=evaluation.slices, classes=evaluation.classes),
             **_pictures(run, y, p, decision),
             **of_items.shown,
+            **fair.shown,
             **shown.numbers(evaluation.values()),
             "rows": evaluation.rows,
             "judged": "the twin of the served model that did not see the test rows"
@@ -72,6 +78,7 @@ def evaluate_served(run: StageRun) -> Outcome:
             better_than(run.product).name: better_than_constant(run, evaluation),
             **interval_finding(run.product, y, p, decision.interval),
             **of_items.checks,
+            **fair.checks,
         },
     )
 
@@ -214,7 +221,11 @@ _DRAWN: dict[str, Callable[[np.ndarray, np.ndarray, Decision], dict[str, bytes]]
 _CONSTANTS = {"rmse": "the mean", "mae": "the median"}
 
 
-def _write(folder: Path, evaluation: Evaluation, of_items: ItemFindings) -> None:
+def _write(
+    folder: Path, evaluation: Evaluation, of_items: ItemFindings, fair: FairnessFindings
+) -> None:
     (folder / "evaluation.json").write_text(evaluation.to_json(), encoding="utf-8")
     if of_items.card:
         write_json(folder, "items.json", of_items.card)
+    if fair.content is not None:
+        write_json(folder, FAIRNESS, fair.content)

@@ -14,7 +14,7 @@ from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.resources.lake import WHOLE
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
-from ai_assets.stages.declared.data import NO_LATE_COLUMNS, NOTHING_TOO_EARLY
+from ai_assets.stages.declared.data import NO_LATE_COLUMNS, NOTHING_TOO_EARLY, ONLY_JUDGING
 
 if TYPE_CHECKING:
     from ai_assets.resources.snapshot import Snapshot
@@ -54,6 +54,7 @@ def compute_features(runs: Sequence[StageRun]) -> list[Outcome]:
             {
                 NO_LATE_COLUMNS.name: timely,
                 NOTHING_TOO_EARLY.name: nothing_too_early(leaks[key]),
+                **only_judging(product, lineage),
             },
         )
         for key in parts
@@ -131,6 +132,21 @@ def no_late_columns(late: Mapping[str, list[str]]) -> Finding:
         f"{feature} reaches {', '.join(columns)}" for feature, columns in late.items()
     )
     return Finding(not late, words or "Every feature stands on columns known in time.")
+
+
+def only_judging(product: Product, lineage: Mapping[str, list[Origin]]) -> dict[str, Finding]:
+    """Whether protected columns reach no feature, by the request or by its own table."""
+    fairness, request = product.declaration.fairness, product.declaration.request
+    if fairness is None or not fairness.only_judging:
+        return {}
+    reached = [late_features(lineage, fairness.only_judging, t) for t in ("request", request)]
+    words = "; ".join(
+        f"{feature} is made of {', '.join(columns)}"
+        for found in reached
+        for feature, columns in found.items()
+    )
+    held = "No feature is made of a protected column."
+    return {ONLY_JUDGING.name: Finding(not words, f"{words}." if words else held)}
 
 
 def nothing_too_early(leaks: list[Leak]) -> Finding:

@@ -7,7 +7,7 @@ import polars as pl
 
 from ai_assets.lifecycle.gate.champion import Comparison, compare, no_comparison
 from ai_assets.lifecycle.gate.compatible import incompatible
-from ai_assets.lifecycle.gate.limits import GateResult, judge
+from ai_assets.lifecycle.gate.limits import GateResult, GroupDifferences, judge
 from ai_assets.resources.ledger import Entry
 from ai_assets.serving.bundle import Bundle
 from ai_assets.stages import shown
@@ -19,6 +19,7 @@ from ai_assets.stages.evaluation import (
     scores_of_test_rows,
     slice_columns,
 )
+from ai_assets.stages.fairness import FILE as FAIRNESS
 from ai_assets.stages.learnable import learned_partitions
 from ai_assets.stages.model_card import read_evaluation
 from ai_assets.stages.outcomes import days_of
@@ -36,7 +37,7 @@ def judge_bundle(run: StageRun) -> Outcome:
     """Judge what the bundle serves."""
     spec = run.product.declaration.gate
     chosen = read_json(artifact(run, "compressed_model"), "chosen.json")
-    limits = judge(read_evaluation(run), chosen, spec)
+    limits = judge(read_evaluation(run), chosen, spec, group_differences(run))
     tag = read_json(artifact(run, "bundle"), "bundle.json")["tag"]
     entry = champion_of(run, tag)
     comparison = compared(run, entry, tag)
@@ -71,6 +72,15 @@ def judge_bundle(run: StageRun) -> Outcome:
             COMPATIBLE.name: compatible(broken),
         },
     )
+
+
+def group_differences(run: StageRun) -> GroupDifferences | None:
+    """What the evaluation found between groups of people, where fairness is declared."""
+    fairness = run.product.declaration.fairness
+    if fairness is None:
+        return None
+    found = read_json(artifact(run, "evaluation"), FAIRNESS)
+    return GroupDifferences(found["metric"], found["differences"], fairness.max_difference)
 
 
 def champion_of(run: StageRun, tag: str) -> Entry | None:

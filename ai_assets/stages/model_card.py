@@ -12,6 +12,7 @@ from ai_assets.lifecycle.schema.durations import format_duration
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Outcome, StageRun, digest
 from ai_assets.stages.bundle import data_versions
+from ai_assets.stages.fairness import FILE as FAIRNESS
 from ai_assets.stages.features import schemas
 from ai_assets.stages.learnable import learned_partitions
 from ai_assets.stages.training_data import (
@@ -65,12 +66,12 @@ def card_inputs(run: StageRun) -> CardInputs:
         compression={k: v for k, v in chosen.items() if k not in ("candidates", "reason")},
         features=card_features(run),
         personal=_columns(run.product, "personal"),
-        sensitive=_columns(run.product, "sensitive"),
+        sensitive=_sensitive(run.product),
         intended_use=declared.card.intended_use,
         out_of_scope=declared.card.out_of_scope,
         licence=declared.card.licence,
         notes=tuple(declared.card.notes),
-        items=_of_items(run),
+        items=_found_of(run),
     )
 
 
@@ -89,9 +90,13 @@ def read_evaluation(run: StageRun) -> Evaluation:
     return Evaluation.from_json(path.read_text(encoding="utf-8"))
 
 
-def _of_items(run: StageRun) -> dict[str, Any]:
+def _found_of(run: StageRun) -> dict[str, Any]:
+    """What the evaluation found of items and of groups of people, by the title of its section."""
     folder = artifact(run, "evaluation")
-    return read_json(folder, "items.json") if (folder / "items.json").is_file() else {}
+    of_items = read_json(folder, "items.json") if (folder / "items.json").is_file() else {}
+    if run.product.declaration.fairness is None:
+        return dict(of_items)
+    return {**of_items, **read_json(folder, FAIRNESS)["card"]}
 
 
 def card_features(run: StageRun) -> tuple[CardFeature, ...]:
@@ -102,6 +107,14 @@ def card_features(run: StageRun) -> tuple[CardFeature, ...]:
         CardFeature(name, share, tuple(f"{t}.{c}" for t, c in lineage.get(name, ())))
         for name, share in sorted(importances.items(), key=lambda item: -item[1])
     )
+
+
+def _sensitive(product: Product) -> tuple[str, ...]:
+    """Columns that name groups of people, marked so or judged by."""
+    declared = product.declaration
+    judged = declared.fairness.columns if declared.fairness else []
+    names = [f"{declared.request}.{name}" for name in judged]
+    return tuple(dict.fromkeys([*_columns(product, "sensitive"), *names]))
 
 
 def _columns(product: Product, mark: str) -> tuple[str, ...]:

@@ -11,12 +11,14 @@ from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.partitions import missing_partitions
 from ai_assets.lifecycle.training.split import copies_together, split_rows
+from ai_assets.lifecycle.training.whole import PROTECTED
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.learning import SPLIT_ONCE
 from ai_assets.stages.learnable import Window, learnable
+from ai_assets.stages.protected import with_protected
 
-ROW_COLUMNS = ("_row_id", "_group", "event_time", "known_at", "label", "split")
+ROW_COLUMNS = ("_row_id", "_group", PROTECTED, "event_time", "known_at", "label", "split")
 SPLITS = ("train", "validation", "test")
 _LABEL = pl.col("label")
 _OF_SPLITS: dict[str, tuple[pl.Expr, ...]] = {
@@ -77,7 +79,7 @@ def labelled_features(run: StageRun, window: Window) -> pl.DataFrame:
         labels = labels.filter(pl.col("known_at") <= run.span.end)
     rows = labels.join(features, on="_row_id", how="inner").sort("_row_id").collect()
     _check_labels(rows, run)
-    return _with_groups(run, rows)
+    return with_protected(run, _with_groups(run, rows), window.keys)
 
 
 def _with_groups(run: StageRun, rows: pl.DataFrame) -> pl.DataFrame:

@@ -59,8 +59,8 @@ class CardInputs:
         limits: The gate's limits: `limit`, `value`, `allowed`, `passed`; None before the gate.
         personal: Columns with personal data, as `table.column`.
         sensitive: Columns that name a group for which fairness matters.
-        items: What was found of pictures or texts, by title: `words`, and the `columns` and `rows`
-            of a table.
+        items: What was found of pictures or texts and of groups of people, by title: `words`, and
+            the `columns` and `rows` of a table.
         notes: What else people should know, a paragraph each.
         licence: Licence of model and data.
         pictures: Markdown images, by title.

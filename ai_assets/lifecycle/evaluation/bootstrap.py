@@ -124,7 +124,7 @@ def paired_difference(
         return Estimate(None, words=get_metric(metric).undefined)
     drawn = [_resampled(rows, (metric,), seed, resamples, blocks)[metric] for rows in pair]
     value = values[0] - values[1]
-    low, high = _interval(value, drawn[0] - drawn[1], level)
+    low, high = interval(value, drawn[0] - drawn[1], level)
     return Estimate(value, low, high)
 
 
@@ -156,13 +156,13 @@ def estimate_of(metric: Metric, value: float | None, drawn: Floats, level: float
     """The value of a metric with the interval that its values under resampling [B] give."""
     if value is None:
         return Estimate(None, words=metric.undefined)
-    low, high = _interval(value, drawn, level)
+    low, high = interval(value, drawn, level)
     if low is None or high is None:
         return Estimate(value)
     return Estimate(value, max(metric.floor, low), min(metric.ceiling, high))
 
 
-def _interval(value: float, drawn: Floats, level: float) -> tuple[float | None, float | None]:
+def interval(value: float, drawn: Floats, level: float) -> tuple[float | None, float | None]:
     """The centred interval; None when most resamples have no value."""
     known = drawn[~np.isnan(drawn)]
     if len(known) < 2 or len(known) < len(drawn) / 2:

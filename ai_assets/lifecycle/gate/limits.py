@@ -60,7 +60,27 @@ class _Limit:
         return f"{self.name} must be {self.allowed}, but is {found}"
 
 
-def judge(evaluation: Evaluation, compression: Mapping[str, Any] | None, spec: Gate) -> GateResult:
+@dataclass(frozen=True)
+class GroupDifferences:
+    """The largest difference between groups of each protected column, and what it may be.
+
+    Attributes:
+        criterion: What was compared, such as equal_opportunity.
+        values: By column; None where it could not be judged.
+        most: Largest allowed difference.
+    """
+
+    criterion: str
+    values: Mapping[str, float | None]
+    most: float
+
+
+def judge(
+    evaluation: Evaluation,
+    compression: Mapping[str, Any] | None,
+    spec: Gate,
+    groups: GroupDifferences | None = None,
+) -> GateResult:
     """Judge what will be served.
 
     Args:
@@ -68,11 +88,17 @@ def judge(evaluation: Evaluation, compression: Mapping[str, Any] | None, spec: G
         compression: What was measured of it: `size` in bytes, `p99` in ms a row. Needed only when
             the gate limits them.
         spec: The declared limits.
+        groups: Differences between groups of people, where fairness is declared.
 
     Raises:
         DataError: A limited size or latency was not measured, or a limited metric not evaluated.
     """
     limits = list(_limits(evaluation, compression or {}, spec))
+    if groups is not None:
+        limits += [
+            _Limit(f"{groups.criterion} difference of {column}", value, groups.most, False)
+            for column, value in groups.values.items()
+        ]
     rows = [[limit.name, limit.value, limit.allowed, limit.passed] for limit in limits]
     broken = [limit.words for limit in limits if not limit.passed]
     return GateResult(

@@ -25,7 +25,8 @@ class Dataset:
     `x` is float32 [n, F], the encoding's matrix. `y` is float64 [n]: 0 or 1, the class's number
     from 0, or the value. `weight` is float64 [n] or None when every row counts the same.
     `classes` is the number of classes that there are, of which these rows may lack some; None:
-    as many as the labels tell.
+    as many as the labels tell. `groups` is int64 [n], the number of each row's group of people
+    where training is to make labels independent of groups, else None.
     """
 
     x: np.ndarray
@@ -33,12 +34,13 @@ class Dataset:
     weight: np.ndarray | None
     encoding: Encoding
     classes: int | None = None
+    groups: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         columns = self.encoding.width
         if self.x.ndim != 2 or self.x.shape[1] != columns:
             raise DataError(f"x must be [n, {columns}] like its encoding, but got {self.x.shape}.")
-        for name, values in (("y", self.y), ("weight", self.weight)):
+        for name, values in (("y", self.y), ("weight", self.weight), ("groups", self.groups)):
             if values is not None and values.shape != (len(self.x),):
                 raise DataError(f"{name} must be [{len(self.x)}] like x, but got {values.shape}.")
         if not np.isfinite(self.y).all():
@@ -50,7 +52,8 @@ class Dataset:
     def take(self, rows: np.ndarray) -> "Dataset":
         """The rows at the given positions, or where a mask is true."""
         weight = None if self.weight is None else self.weight[rows]
-        return replace(self, x=self.x[rows], y=self.y[rows], weight=weight)
+        groups = None if self.groups is None else self.groups[rows]
+        return replace(self, x=self.x[rows], y=self.y[rows], weight=weight, groups=groups)
 
 
 class Model(Protocol):

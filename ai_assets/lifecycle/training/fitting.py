@@ -12,6 +12,7 @@ from ai_assets.lifecycle.learners import get_family
 from ai_assets.lifecycle.learners.base import Dataset, Family, Model, OnStep, Task
 from ai_assets.lifecycle.learners.blend import FAMILY as BLEND
 from ai_assets.lifecycle.learners.blend import BlendModel, load_blend
+from ai_assets.lifecycle.training.reweighing import reweighed
 from ai_assets.lifecycle.training.spec import Training
 
 
@@ -44,7 +45,7 @@ def load_model(name: str, folder: Path, training: Training) -> Model:
 
 
 def learnable(data: Dataset, family: str, training: Training, task: Task) -> Dataset:
-    """The rows as a family may learn from them: ignored features constant, classes weighted.
+    """The rows as a family may learn from them: ignored features constant, rows weighted.
 
     A constant column has no split, no scale and no category of its own, so that whatever value it
     has later changes no prediction.
@@ -66,13 +67,18 @@ def learnable(data: Dataset, family: str, training: Training, task: Task) -> Dat
 
 
 def weighted(data: Dataset, training: Training, task: Task) -> Dataset:
-    """The rows with weights that make classes equal, if the product declares `balanced`.
+    """The rows with weights that make groups and labels independent, and classes equal.
 
-    Weights have mean 1 and multiply those that rows already have. A regression has no classes.
+    The first where the rows have groups, the second if the product declares `balanced`. Weights
+    have mean 1 and multiply those that rows already have. A regression has no classes.
     """
-    if training.class_weight == "none" or task == "regression":
+    if task == "regression" or (training.class_weight == "none" and data.groups is None):
         return data
     base = np.ones(len(data)) if data.weight is None else data.weight
+    if data.groups is not None:
+        base = reweighed(data.groups, data.y, base)
+    if training.class_weight == "none":
+        return replace(data, weight=base / base.mean())
     classes = data.y.astype(np.int64)
     totals = np.bincount(classes, weights=base)
     weight = base / totals[classes]
@@ -90,7 +96,7 @@ def fit_model(
     on_step: OnStep | None = None,
     checkpoint: Path | None = None,
 ) -> Model:
-    """Fit on train rows; validation rows, never weighted by class, say when to stop."""
+    """Fit on train rows; validation rows, never weighted by class or group, say when to stop."""
     return declared_family(family, training, checkpoint).fit(
         learnable(train, family, training, task),
         validation,

@@ -16,7 +16,8 @@ from ai_assets.lifecycle.training.fitting import fit_model, refit_model
 from ai_assets.lifecycle.training.spec import Training
 from ai_assets.lifecycle.training.split import split_rows
 
-NOT_FEATURES = ("_row_id", "label", "event_time", "known_at")
+PROTECTED = "_protected"
+NOT_FEATURES = ("_row_id", "label", "event_time", "known_at", PROTECTED)
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ def learn(
     """Fit families with given parameters and weights, as the graph would on these rows.
 
     Args:
-        rows: features with `_row_id`, `label` and, by time, `event_time`.
+        rows: features with `_row_id`, `label` and, by time, `event_time`; where training reweighs
+            groups also `_protected`, the number of each row's group.
         weights: what each family has to say; they sum to 1.
         params: parameters of each family.
         training: the product's declaration.
@@ -56,7 +58,9 @@ def learn(
     roles = split_rows(times, rows["_row_id"].to_numpy(), split.validation, split.test)
     names = [name for name in NOT_FEATURES if name in rows.columns]
     encoding = Encoding.fit(rows.filter(pl.Series(roles) == "train").drop(names))
-    data = Dataset(encoding.transform(rows), rows["label"].to_numpy(), None, encoding, classes)
+    groups = rows[PROTECTED].to_numpy() if PROTECTED in rows.columns else None
+    y = rows["label"].to_numpy()
+    data = Dataset(encoding.transform(rows), y, None, encoding, classes, groups)
     train, validation = data.take(roles == "train"), data.take(roles == "validation")
     members = [
         fit_model(name, train, validation, params[name], training=training, task=task)

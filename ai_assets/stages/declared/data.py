@@ -125,12 +125,20 @@ NOTHING_TOO_EARLY = Guard(
 )
 
 
+ONLY_JUDGING = Guard(
+    "no_feature_of_a_protected_column",
+    "No feature is made of a column of `fairness.columns` that models may not learn from.",
+    blocking=True,
+)
+
+
 def features_stage(product: Product) -> Stage:
     """The stage that runs the feature query."""
     upstream = [
         Upstream(f"cleaned/{name}", product.reach, product.is_partitioned(name))
         for name in product.declaration.tables
     ]
+    judging = product.declaration.fairness.only_judging if product.declaration.fairness else []
     return Stage(
         stage="features",
         asset="features",
@@ -139,8 +147,8 @@ def features_stage(product: Product) -> Stage:
         together=work("features:compute_features"),
         kinds=frozenset({"duckdb", "sql", "deltalake"}),
         upstream=upstream,
-        guards=[NO_LATE_COLUMNS, NOTHING_TOO_EARLY],
+        guards=[NO_LATE_COLUMNS, NOTHING_TOO_EARLY, *([ONLY_JUDGING] if judging else [])],
         ranges=True,
         code=("features",),
-        settings=product.features_sql + str(product.declaration.horizon),
+        settings=product.features_sql + str(product.declaration.horizon) + ",".join(judging),
     )

@@ -27,7 +27,8 @@ def training_set_stage(product: Product) -> Stage:
         code=("training/split.py", "features/encoding.py"),
         settings=declared.training.split.model_dump_json()
         + str(declared.training.window)
-        + ",".join(declared.training.accept),
+        + ",".join(declared.training.accept)
+        + reweighed_columns(product),
     )
 
 
@@ -50,9 +51,15 @@ def tuning_stage(product: Product) -> Stage:
 
 def search_settings(product: Product) -> str:
     """What a search depends on beside its rows."""
-    return product.declaration.training.model_dump_json(
-        exclude={"refit", "calibration", "window", "blend"}
-    )
+    training = product.declaration.training
+    without = {"refit", "calibration", "window", "blend"}
+    return training.model_dump_json(exclude=without) + reweighed_columns(product)
+
+
+def reweighed_columns(product: Product) -> str:
+    """The columns whose groups training rows are reweighed by; empty without that."""
+    fairness = product.declaration.fairness
+    return "" if fairness is None or fairness.mitigation == "none" else ",".join(fairness.columns)
 
 
 _KINDS = {
@@ -187,6 +194,13 @@ LANGUAGES = Guard(
 )
 
 
+FAIR = Guard(
+    "groups_are_treated_alike",
+    "No two groups of a protected column differ by more than declared, and all have rows enough to "
+    "be judged.",
+)
+
+
 def answers_of_items(product: Product) -> ItemDeclaration | None:
     """The declaration of a product that tells classes of pictures or texts apart; else None."""
     declared = product.declaration
@@ -202,8 +216,14 @@ def evaluation_stage(product: Product) -> Stage:
     if product.declaration.label.interval is not None:
         guards.append(HOLDS)
     settings = ",".join(product.declaration.slices)
+    code = ["evaluation"]
+    if (fairness := product.declaration.fairness) is not None:
+        guards.append(FAIR)
+        code.append("fairness")
+        settings += fairness.model_dump_json()
     if of_items is not None:
         guards.append(WITHSTANDS)
+        code.append("corruptions")
         settings += of_items.robustness.model_dump_json()
     if isinstance(of_items, TextDeclaration):
         guards.append(LANGUAGES)
@@ -217,7 +237,7 @@ def evaluation_stage(product: Product) -> Stage:
         kinds=frozenset({"python", "mlflow"}),
         upstream=[Upstream("compressed_model"), Upstream("model"), Upstream("training_set")],
         guards=guards,
-        code=("evaluation", *(["corruptions"] if of_items else [])),
+        code=code,
         settings=settings,
     )
 

@@ -1,0 +1,148 @@
+"""How the served model answers groups of people, and what a mitigation changed about that."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ai_assets.lifecycle.evaluation.bootstrap import paired_difference
+from ai_assets.lifecycle.evaluation.metrics import get_metric, metric_value
+from ai_assets.lifecycle.evaluation.plots import as_markdown_image
+from ai_assets.lifecycle.fairness import plot
+from ai_assets.lifecycle.fairness.judge import Answers, Judged, compare_answers, judge_groups
+from ai_assets.lifecycle.fairness.words import (
+    figures,
+    is_fair,
+    of_mitigation,
+    section,
+    shown_groups,
+)
+from ai_assets.lifecycle.learners.base import Dataset, Model
+from ai_assets.lifecycle.learners.blend import BlendModel
+from ai_assets.lifecycle.schema.decision import Decision
+from ai_assets.lifecycle.schema.scores import squeezed
+from ai_assets.lifecycle.training.calibration import fit_calibration
+from ai_assets.lifecycle.training.fitting import fit_model
+from ai_assets.lifecycle.training.threshold import choose_threshold
+from ai_assets.stages import shown
+from ai_assets.stages.binding import Finding, StageRun
+from ai_assets.stages.declared.learning import FAIR
+from ai_assets.stages.learnable import learned_partitions
+from ai_assets.stages.model import load_models
+from ai_assets.stages.protected import protected_columns
+from ai_assets.stages.training_data import TrainingData, artifact, read_json
+
+FILE = "fairness.json"
+
+
+@dataclass(frozen=True)
+class FairnessFindings:
+    """What is shown in the UI, what the check says, and what gate and model card read."""
+
+    shown: dict[str, Any] = field(default_factory=dict)
+    checks: dict[str, Finding] = field(default_factory=dict)
+    content: dict[str, Any] | None = None
+
+
+def fairness_findings(
+    run: StageRun, data: TrainingData, decision: Decision, y: np.ndarray, p: np.ndarray
+) -> FairnessFindings:
+    """Judge the served scores P(positive) [n] of the test rows by groups, where that is declared.
+
+    Under a mitigation the winner's families learn once more without it, from the same rows.
+    """
+    spec = run.product.declaration.fairness
+    if spec is None:
+        return FairnessFindings()
+    seed = run.product.declaration.training.seed
+    frame = protected_columns(run, data.frame("test"), learned_partitions(run))
+    judged = judge_groups(frame, Answers.of(y, p, decision.threshold), spec, seed=seed)
+    passed, words = is_fair(judged, spec)
+    groups, differences = shown_groups(judged), figures(judged)
+    told = {
+        "fairness": shown.table(groups),
+        "groups": shown.markdown(as_markdown_image(plot.groups(judged), "groups of people")),
+        **shown.numbers({k: v for k, v in differences.items() if v is not None}, "difference_"),
+    }
+    card = section("Groups of people", words, groups)
+    if spec.mitigation != "none":
+        changes = measured_mitigation(run, data, frame)
+        said = of_mitigation(spec, changes)
+        told |= {"mitigation": shown.table(changes), "mitigation_in_words": said}
+        card |= section(f"What {spec.mitigation} changes", said, changes)
+    check = Finding(passed, words, _told(judged))
+    content = {"metric": spec.metric, "differences": differences, "card": card}
+    return FairnessFindings(told, {FAIR.name: check}, content)
+
+
+def measured_mitigation(run: StageRun, data: TrainingData, frame: pl.DataFrame) -> pl.DataFrame:
+    """The model with its mitigation against its twin without: differences and the main metric.
+
+    Both as the families gave them, before compression, so that nothing else lies between them.
+
+    Returns:
+        `measure`, `with`, `without`, `change` and its interval `low` to `high`.
+    """
+    declared = run.product.declaration
+    spec, training = declared.fairness, declared.training
+    assert spec is not None, "only of products that declare it"
+    run.say(f"learning once more without {spec.mitigation}, to measure it")
+    ours, other = (
+        _answers(run, data, model) for model in (load_models(run)[0], _without(run, data))
+    )
+    compared = compare_answers(frame, ours, other, spec, seed=training.seed)
+    criterion = spec.metric.replace("_", " ")
+    measure = pl.format("largest difference of {}, {}", "column", pl.lit(criterion))
+    rows = compared.select(measure.alias("measure"), pl.exclude("column"))
+    metric = training.metric_for(declared.label.task)
+    change = paired_difference(ours.y, ours.p, other.p, metric, seed=training.seed)
+    values = [metric_value(metric, answers.y, answers.p) for answers in (ours, other)]
+    title = get_metric(metric).title
+    main = pl.DataFrame(
+        [[title, *values, change.value, change.low, change.high]],
+        schema=rows.schema,
+        orient="row",
+    )
+    return pl.concat([rows, main])
+
+
+def _without(run: StageRun, data: TrainingData) -> Model:
+    """The winner's families with the same parameters, learned from rows that all weigh alike."""
+    declared = run.product.declaration
+    params = read_json(artifact(run, "tuning"), "params.json")
+    weights = read_json(artifact(run, "model"), "winner.json")["weights"]
+    train, validation = (_alike(data.split(name)) for name in ("train", "validation"))
+    members = [
+        fit_model(
+            name,
+            train,
+            validation,
+            params[name],
+            training=declared.training,
+            task=declared.label.task,
+        )
+        for name in weights
+    ]
+    if len(members) == 1:
+        return members[0]
+    return BlendModel(declared.label.task, members, list(weights.values()))
+
+
+def _alike(data: Dataset) -> Dataset:
+    return Dataset(data.x, data.y, data.weight, data.encoding, data.classes)
+
+
+def _answers(run: StageRun, data: TrainingData, model: Model) -> Answers:
+    """The model's answers to the test rows, calibrated and cut on validation rows."""
+    validation, test = data.split("validation"), data.split("test")
+    scores = model.predict(validation.x)
+    method = run.product.declaration.training.calibration
+    calibration = fit_calibration(method, scores, validation.y)
+    threshold = choose_threshold(validation.y, squeezed(calibration.apply(scores)))
+    p = squeezed(calibration.apply(model.predict(test.x)))
+    return Answers.of(test.y, p, threshold.value)
+
+
+def _told(judged: Judged) -> dict[str, float]:
+    return {k: v for k, v in figures(judged).items() if v is not None}

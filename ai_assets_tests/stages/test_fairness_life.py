@@ -1,0 +1,204 @@
+"""A product that is judged by groups of people, from biased and from unbiased rows to its gate."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+from small_product import World, failure, finding
+
+from ai_assets.stages.training_data import artifact, read_json
+
+ROWS = 4_000
+LIFE = (
+    "raw/people", "cleaned/people", "labels", "features", "training_set", "tuning",
+    "model/linear", "model", "compressed_model", "evaluation", "model_card", "bundle", "gate",
+)  # fmt: skip
+SQL = "SELECT r._row_id, r.skill, r.club, r.years FROM request AS r\n"
+
+
+def hired(folder: Path, *, biased: bool) -> None:
+    """People of two teams; where biased, those of team b were hired less often at equal skill.
+
+    The club gives the team away in nine cases of ten, so a model learns the bias without the team.
+    """
+    luck = np.random.default_rng(11)
+    team = luck.choice(["a", "b"], ROWS)
+    skill = luck.normal(0, 1, ROWS).round(3)
+    worth = 1.5 * skill + luck.logistic(0, 0.5, ROWS) - 1.6 * ((team == "b") & biased)
+    other = luck.random(ROWS) < 0.1
+    pl.DataFrame(
+        {
+            "number": range(ROWS),
+            "skill": skill,
+            "club": np.where((team == "a") != other, "chess", "rowing"),
+            "years": luck.integers(0, 30, ROWS),
+            "team": team,
+            "hired": worth > 0.3,
+        }
+    ).write_csv(folder / "people.csv")
+
+
+def write(folder: Path, *, biased: bool, **fairness: Any) -> Path:
+    declared = {
+        "description": "Is this person hired?",
+        "request": "people",
+        "tables": {
+            "people": {
+                "source": {"csv": "people.csv"},
+                "key": ["number"],
+                "columns": {
+                    "number": {"type": "int64", "example": 1},
+                    "skill": {"type": "float64", "example": 0.5},
+                    "club": {"type": "string", "example": "chess"},
+                    "years": {"type": "int64", "example": 3},
+                    "team": {"type": "string", "known_at": "NULL"},
+                    "hired": {"type": "bool", "known_at": "NULL"},
+                },
+            }
+        },
+        "label": {"sql": "hired", "positive": "hired"},
+        "training": {
+            "families": ["linear"],
+            "tune": {"trials": 1, "folds": 1},
+            "split": {"test": 0.3},
+            "threads": 1,
+        },
+        "fairness": {"columns": ["team"], "metric": "demographic_parity", **fairness},
+    }
+    folder.mkdir(parents=True)
+    content = {"type": "ai_assets.components.TabularProduct", "attributes": declared}
+    (folder / "defs.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    (folder / "features.sql").write_text(SQL, encoding="utf-8")
+    hired(folder, biased=biased)
+    return folder
+
+
+def lived(folder: Path, *, biased: bool, **fairness: Any) -> World:
+    world = World.of(write(folder / "hiring", biased=biased, **fairness), folder / "home")
+    world.runs["life"] = world.run(*LIFE, raises=False)
+    return world
+
+
+def told(world: World) -> dict[str, Any]:
+    content: dict[str, Any] = read_json(
+        artifact(world.step("evaluation"), "evaluation"), "fairness.json"
+    )
+    return content
+
+
+def gate_rows(world: World) -> dict[str, dict[str, Any]]:
+    rows = read_json(artifact(world.step("gate"), "gate"), "gate.json")["limits"]
+    return {row["limit"]: row for row in rows}
+
+
+@pytest.fixture(scope="module")
+def biased(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return lived(tmp_path_factory.mktemp("biased"), biased=True)
+
+
+@pytest.fixture(scope="module")
+def mitigated(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return lived(tmp_path_factory.mktemp("mitigated"), biased=True, mitigation="reweighing")
+
+
+@pytest.fixture(scope="module")
+def unbiased(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return lived(tmp_path_factory.mktemp("unbiased"), biased=False, mitigation="reweighing")
+
+
+def test_a_bias_is_found_and_the_gate_refuses_the_bundle(biased: World) -> None:
+    passed, words = finding(biased.runs["life"], "groups_are_treated_alike")
+    limit = gate_rows(biased)["demographic_parity difference of team"]
+
+    assert not passed and words is not None
+    assert "selection rate of 'a' above that of 'b'" in words
+    assert limit["value"] > 0.2 and not limit["passed"]
+    assert not finding(biased.runs["life"], "within_limits")[0]
+
+
+def test_reweighing_brings_the_bias_down_and_its_price_is_told(
+    biased: World, mitigated: World
+) -> None:
+    changes = told(mitigated)["card"]["What reweighing changes"]
+    difference, loss = (dict(zip(changes["columns"], row, strict=True)) for row in changes["rows"])
+
+    assert difference["measure"] == "largest difference of team, demographic parity"
+    assert difference["high"] < -0.05  # clearly smaller than without
+    # the twin without is the model of the product that declares no mitigation
+    assert difference["without"] == pytest.approx(told(biased)["differences"]["team"])
+    assert difference["with"] == pytest.approx(told(mitigated)["differences"]["team"])
+    assert loss["measure"] == "Log loss" and loss["low"] > 0
+    assert loss["with"] == pytest.approx(mitigated.metadata("evaluation")["log_loss"], abs=1e-4)
+
+
+def test_without_a_bias_nothing_is_found_and_nothing_is_changed(unbiased: World) -> None:
+    passed, _ = finding(unbiased.runs["life"], "groups_are_treated_alike")
+    (row, _) = told(unbiased)["card"]["What reweighing changes"]["rows"]
+
+    assert passed
+    assert told(unbiased)["differences"]["team"] < 0.05
+    assert abs(row[3]) < 0.02
+    assert finding(unbiased.runs["life"], "within_limits")[0]
+    assert gate_rows(unbiased)["demographic_parity difference of team"]["passed"]
+
+
+def test_the_pages_show_groups_their_picture_and_what_the_mitigation_does(
+    mitigated: World,
+) -> None:
+    shown = mitigated.metadata("evaluation")
+    card = mitigated.metadata("model_card")["card"]
+
+    assert "| team | a |" in shown["fairness"] and "| team | b |" in shown["fairness"]
+    assert shown["groups"].startswith("![groups of people](data:image/png;base64,")
+    assert shown["difference_team"] == pytest.approx(told(mitigated)["differences"]["team"])
+    assert "without reweighing" in shown["mitigation_in_words"]
+    assert "## Groups of people" in card and "## What reweighing changes" in card
+    assert "**Sensitive columns:** people.team" in card
+
+
+def test_callers_are_not_asked_for_the_team(mitigated: World) -> None:
+    tag = read_json(artifact(mitigated.step("bundle"), "bundle"), "bundle.json")["tag"]
+    bundle = mitigated.tools.bundles.load(tag)
+
+    assert set(bundle.request.table.columns) == {"number", "skill", "club", "years"}
+    assert [column.name for column in bundle.encoding.columns] == ["skill", "club", "years"]
+
+
+def test_a_feature_made_of_a_protected_column_stops_the_run(tmp_path: Path) -> None:
+    folder = write(tmp_path / "hiring", biased=False)
+    text = (folder / "defs.yaml").read_text(encoding="utf-8")
+    content = yaml.safe_load(text)
+    content["attributes"]["tables"]["people"]["columns"]["team"] = {"type": "string"}
+    (folder / "defs.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    (folder / "features.sql").write_text(
+        "SELECT r._row_id, r.skill, r.team = 'a' AS first FROM request AS r", encoding="utf-8"
+    )
+    data = ("raw/people", "cleaned/people", "features")
+    world = World.of(folder, tmp_path / "home")
+
+    passed, words = finding(world.run(*data, raises=False), "no_feature_of_a_protected_column")
+    content["attributes"]["fairness"]["features"] = ["team"]
+    (folder / "defs.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    allowed = World.of(folder, tmp_path / "home").run("features", raises=False)
+
+    assert (passed, words) == (False, "first is made of team.")
+    assert allowed.success
+
+
+def test_a_protected_column_of_many_values_is_named_where_training_rows_are_gathered(
+    tmp_path: Path,
+) -> None:
+    folder = write(tmp_path / "hiring", biased=False, columns=["years"], mitigation="reweighing",
+                   features=["years"])  # fmt: skip
+    world = World.of(folder, tmp_path / "home")
+    world.run("raw/people", "cleaned/people", "labels", "features")
+
+    result = world.run("training_set", raises=False)
+
+    assert failure(result) == (
+        "fairness.columns must have at most 20 different values, which are groups, but 'years' has "
+        "30. Cut it into groups in the source, such as decades."
+    )
