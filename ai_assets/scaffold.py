@@ -24,7 +24,9 @@ def main(arguments: list[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         folder = given.products / check_product_name(given.name)
-        asked = Asked(given.data, given.target, given.key or (), given.time)
+        asked = Asked(
+            given.data, given.target, given.key or (), given.time, given.table, given.query
+        )
         files = propose(asked)
         if (folder / "defs.yaml").is_file() and not given.write:
             return _propose(folder, files)
@@ -52,8 +54,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("name", help="the product's name, which is its folder's")
     parser.add_argument(
-        "--data", type=Path, required=True, help="a CSV file, a Parquet file or a folder of them"
+        "--data",
+        required=True,
+        help="a CSV, NDJSON (gzip or zstd too) or Parquet file, a folder of Parquet files, their "
+        "address (http, s3, …), or the URL of a database",
     )
+    parser.add_argument("--table", help="table of the database")
+    parser.add_argument("--query", help="SELECT to run in the database, instead of --table")
     parser.add_argument("--target", required=True, help="the column to predict")
     parser.add_argument("--kind", choices=["tabular"], default="tabular", help="kind of product")
     parser.add_argument("--key", nargs="+", help="columns that identify a row; default: guessed")

@@ -10,13 +10,20 @@ from pydantic import BaseModel, Field
 class TabularOptions(BaseModel):
     """What is said of the data; the rest is guessed."""
 
-    data: str = Field(description="A CSV file, a Parquet file or a folder of Parquet files.")
+    data: str = Field(
+        description="A CSV, NDJSON (gzip or zstd too) or Parquet file, a folder of Parquet files, "
+        "their address (http, s3, …), or the URL of a database."
+    )
     target: str = Field(description="The column to predict.")
     key: str | None = Field(
         default=None, description="Columns that identify a row, split by commas. Default: guessed."
     )
     time: str | None = Field(
         default=None, description="Column of a row's moment; '' is none. Default: guessed."
+    )
+    table: str | None = Field(default=None, description="Table of the database.")
+    query: str | None = Field(
+        default=None, description="SELECT to run in the database, instead of a table."
     )
 
 
@@ -45,7 +52,9 @@ class TabularScaffolder(dg.Scaffolder[TabularOptions]):
             if request.scaffold_format != "yaml":
                 raise DeclarationError("A product is declared in YAML: leave out --format python.")
             check_product_name(request.target_path.name)
-            files = propose(Asked(Path(asked.data), asked.target, key, asked.time))
+            files = propose(
+                Asked(asked.data, asked.target, key, asked.time, asked.table, asked.query)
+            )
             write(request.target_path, files)
         except UserError as error:
             _remove_if_empty(request.target_path)

@@ -41,6 +41,8 @@ def test_dagster_finds_the_scaffolder_and_its_options() -> None:
         "target": "b",
         "key": "c, d",
         "time": None,
+        "table": None,
+        "query": None,
     }
 
 

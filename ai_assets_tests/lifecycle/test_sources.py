@@ -1,6 +1,7 @@
 """Every kind of source, read for real: files, a database, a server, a function."""
 
 import gzip
+import lzma
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -329,3 +330,11 @@ def test_decimals_late_in_a_file_and_columns_of_nothing_keep_their_types() -> No
 
     assert list(typed.schema.values()) == [pl.Int64, pl.Float64, pl.String, pl.String]
     assert typed["later"].to_list() == [1.0, 2.5]
+
+
+def test_blank_lines_of_csv_are_no_rows_and_xz_is_unpacked(tmp_path: Path) -> None:
+    text = "n,x\n\n1,a\n\n\n2,\n"
+    (tmp_path / "rows.csv").write_text(text, encoding="utf-8")
+    (tmp_path / "rows.csv.xz").write_bytes(lzma.compress(text.encode()))
+    for place in ("rows.csv", "rows.csv.xz"):
+        assert read(tmp_path, csv=place)["n"].to_list() == ["1", "2"]

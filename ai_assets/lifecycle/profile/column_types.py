@@ -32,11 +32,16 @@ class Typed:
     odd: int = 0
 
 
-def typed(column: pl.Series) -> Typed:
-    """The narrowest type that holds all values of a column, but for a few in a thousand."""
+def typed(column: pl.Series, *, words: bool = True) -> Typed:
+    """The narrowest type that holds all values of a column, but for a few in a thousand.
+
+    Args:
+        column: the values.
+        words: whether the source can be told which words mean missing.
+    """
     kind = column.dtype
     if kind == pl.String or kind in (pl.Categorical, pl.Enum):
-        return _of_text(column.cast(pl.String))
+        return _of_text(column.cast(pl.String), words)
     native: ColumnType | None = None
     if kind == pl.Boolean:
         native = "bool"
@@ -53,15 +58,16 @@ def typed(column: pl.Series) -> Typed:
     return Typed(native, _cast(column, native) if native else column)
 
 
-def _of_text(texts: pl.Series) -> Typed:
+def _of_text(texts: pl.Series, may_declare: bool) -> Typed:
     there = texts.drop_nulls()
     plain = there.str.strip_chars()
     if there.is_empty():
         return Typed("string", texts)
     if plain.str.to_lowercase().is_in(["true", "false"]).all():
         return Typed("bool", _cast(texts, "bool"))
-    words = tuple(sorted(set(there.filter(_means_missing(plain)).unique())))
-    rest = plain.filter(~_means_missing(plain))
+    missing = _means_missing(plain) if may_declare else pl.repeat(False, len(plain), eager=True)
+    words = tuple(sorted(set(there.filter(missing).unique())))
+    rest = plain.filter(~missing)
     if rest.is_empty() or rest.str.contains(_PADDED).any():
         return Typed("string", texts)  # 00123 is a name, not the number 123
     for wanted in _ORDER:

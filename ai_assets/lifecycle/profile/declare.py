@@ -9,9 +9,10 @@ from ai_assets.lifecycle.profile.column_types import Typed, typed
 from ai_assets.lifecycle.profile.facts import Facts, facts_of
 from ai_assets.lifecycle.profile.guess import Known, guess
 from ai_assets.lifecycle.profile.keys import find_key, find_time
+from ai_assets.lifecycle.profile.places import Place, read_sample
 from ai_assets.lifecycle.profile.plans import Plan, plan
 from ai_assets.lifecycle.profile.queries import feature_query
-from ai_assets.lifecycle.profile.sample import MOST_ROWS, Sample, read_sample
+from ai_assets.lifecycle.profile.sample import MOST_ROWS, Sample
 from ai_assets.lifecycle.profile.sql_words import table_name
 from ai_assets.lifecycle.profile.target import check_target, shares, target_of
 from ai_assets.lifecycle.profile.write import Page, write_yaml
@@ -24,16 +25,26 @@ class Asked:
     """What a person says of their data; the rest is guessed.
 
     Attributes:
-        data: a CSV file, a Parquet file, or a folder of Parquet files.
+        data: path of a CSV, NDJSON or Parquet file or of a folder of Parquet files; or the URL of
+            one, or of a database.
         target: the column to predict.
         key: columns that identify a row; guessed if empty.
         time: the column of a row's moment; guessed if None, none if empty.
+        table: of a database.
+        query: of a database, instead of a table.
     """
 
-    data: Path
+    data: str | Path
     target: str
     key: Sequence[str] = ()
     time: str | None = None
+    table: str | None = None
+    query: str | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where the rows are."""
+        return Place(str(self.data), self.table, self.query)
 
 
 def propose(asked: Asked, *, most: int = MOST_ROWS) -> dict[str, str]:
@@ -46,20 +57,21 @@ def propose(asked: Asked, *, most: int = MOST_ROWS) -> dict[str, str]:
     Raises:
         DataError: the data cannot be read, or has nothing to predict.
     """
-    sample = read_sample(asked.data, most)
+    sample = read_sample(asked.place, most)
     names = sample.frame.columns
-    check_target(asked.target, names, asked.data)
+    check_target(asked.target, names, asked.place.shown)
     _check_named(asked, names)
-    columns = {name: typed(sample.frame[name]) for name in names}
+    columns = {name: typed(sample.frame[name], words=sample.has_words) for name in names}
     target = target_of(asked.target, columns[asked.target])
     facts = facts_of(sample, columns)
     known = _known(asked, sample, columns, facts, target.task, target.allowed)
     values = columns[asked.target].values
     guesses = [guess(n, c, facts.get(n), known, values) for n, c in columns.items()]
     if not any(one.learned for one in guesses):
+        why = "; ".join(f"{one.name}: {one.reason}" for one in guesses if one.reason)[:600]
         raise DataError(
-            f"'{asked.data}' must have a column to learn from beside '{asked.target}', but has "
-            "none: " + "; ".join(f"{one.name}: {one.reason}" for one in guesses if one.reason)[:600]
+            f"'{asked.place.shown}' must have a column to learn from beside '{asked.target}', but "
+            f"has none: {why}"
         )
     planned = plan(sample, target, known.time, facts)
     page = Page(
@@ -81,7 +93,7 @@ def _check_named(asked: Asked, names: list[str]) -> None:
     for option, name in named:
         if name not in names:
             raise DataError(
-                f"{option} must name columns of '{asked.data}', but got '{name}'."
+                f"{option} must name columns of '{asked.place.shown}', but got '{name}'."
                 f"{did_you_mean(name, names)}"
             )
 

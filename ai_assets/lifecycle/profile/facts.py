@@ -36,7 +36,7 @@ def facts_of(sample: Sample, columns: dict[str, Typed]) -> dict[str, Facts]:
     """Facts of each column, by name; those without a type are left out."""
     known = {name: column for name, column in columns.items() if column.type is not None}
     distinct = {name: column.values.drop_nulls().n_unique() for name, column in known.items()}
-    frame = pl.DataFrame([column.values for column in known.values()]).lazy()
+    frame = pl.DataFrame({name: column.values for name, column in known.items()}).lazy()
     if sample.is_part:
         frame = _cast(sample, known)
     asked = []

@@ -72,9 +72,9 @@ def find_key(
         and facts[name].distinct > 1
     ]
     if not sample.is_part:
-        frame = pl.DataFrame([columns[name].values for name in named]) if named else None
+        frame = pl.DataFrame({name: columns[name].values for name in named})
         for pair in combinations(named[:6], 2):
-            if frame is not None and frame.select(pair).n_unique() == frame.height:
+            if frame.select(pair).n_unique() == frame.height:
                 return list(pair), "together they are each row's own"
     return [], ""
 

@@ -1,7 +1,6 @@
 """What is predicted: the task that the values of a target ask for, and how it is declared."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -40,7 +39,7 @@ class Target:
         return str(self.label["task"])
 
 
-def check_target(name: str, names: list[str], path: Path) -> None:
+def check_target(name: str, names: list[str], place: str) -> None:
     """Check that the target is a column.
 
     Raises:
@@ -50,7 +49,7 @@ def check_target(name: str, names: list[str], path: Path) -> None:
         near = did_you_mean(name, names)
         shown = ", ".join(f"'{n}'" for n in names[:20]) + (", …" if len(names) > 20 else "")
         raise DataError(
-            f"--target must be a column of '{path}', but got '{name}'.{near} There are {shown}."
+            f"--target must be a column of '{place}', but got '{name}'.{near} There are {shown}."
         )
 
 
@@ -61,6 +60,10 @@ def target_of(name: str, column: Typed) -> Target:
         DataError: it has no values, one value, or too many that are no numbers.
     """
     there = column.values.drop_nulls()
+    if column.type is None:
+        raise DataError(
+            f"The target '{name}' must be a class or a number, but it is {column.values.dtype}."
+        )
     if there.is_empty():
         raise DataError(f"The target '{name}' must have values, but all of them are missing.")
     counts = there.value_counts(sort=True)
@@ -70,7 +73,7 @@ def target_of(name: str, column: Typed) -> Target:
             f"The target '{name}' must have two or more values, but all {len(there)} rows that "
             f"have one say '{word_of(values[0])}'."
         )
-    if column.type in ("date", "datetime") or column.type is None:
+    if column.type in ("date", "datetime"):
         raise DataError(f"The target '{name}' must be a class or a number, but is a moment.")
     if len(values) == 2:
         return _binary(name, column, values, times)

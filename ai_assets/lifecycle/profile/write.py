@@ -38,8 +38,10 @@ def write_yaml(page: Page) -> str:
 def _head(page: Page) -> list[str]:
     seen, rows = page.sample.frame.height, page.sample.rows
     looked = f"all {rows:,} rows" if seen == rows else f"a sample of {seen:,} of {rows:,} rows"
+    notes = [f"# Read with care: {comment('; '.join(page.sample.notes))}."]
     return [
         f"# Written from {comment(page.sample.name)}: {looked}, {len(page.guesses)} columns.",
+        *(notes if page.sample.notes else []),
         _GUESSED,
     ]
 

@@ -44,15 +44,20 @@ def scan_csv(places: list[str], request: Request) -> pl.LazyFrame:
         with explained("CSV file", place, f"complete, and {encoding} text with a header line"):
             _check_compressed(place)
             rows = pl.scan_csv(
-                place if encoding == "utf-8" else _recoded(place, encoding),
+                place if _as_it_is(place, encoding) else _recoded(place, encoding),
                 infer_schema=False,
                 separator=source.delimiter,
                 null_values=source.null_values,
                 glob=False,
             )
             rows.collect_schema()
-            frames.append(_checked(rows, place, "CSV file"))
+            frames.append(without_blank_lines(_checked(rows, place, "CSV file")))
     return _together(frames, places)
+
+
+def without_blank_lines(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Rows of CSV that have a value: polars reads a blank line as a row of nulls."""
+    return rows.filter(~pl.all_horizontal(pl.all().is_null()))
 
 
 def scan_parquet(places: list[str]) -> pl.LazyFrame:
@@ -158,9 +163,15 @@ def known_encoding(name: str) -> str:
         raise DataError(message) from error
 
 
+def _as_it_is(place: str, encoding: str) -> bool:
+    """Whether polars can read the bytes: UTF-8, and compressed by gzip or zstd if at all."""
+    return encoding == "utf-8" and not place.endswith(".xz")
+
+
 def _recoded(place: str, encoding: str) -> bytes:
     """polars reads UTF-8 alone, so other encodings are converted in memory."""
-    return b"".join(_decompressed(Path(place))).decode(encoding).encode("utf-8")
+    text = b"".join(_decompressed(Path(place))).decode(encoding)
+    return text.removeprefix("\ufeff").encode("utf-8")
 
 
 def _check_compressed(place: str) -> None:
@@ -170,8 +181,14 @@ def _check_compressed(place: str) -> None:
             pass
 
 
+def _zstd(path: Path, _: str) -> Any:
+    import pyarrow as pa
+
+    return pa.input_stream(str(path), compression="zstd")
+
+
 def _decompressed(path: Path) -> Iterator[bytes]:
-    opener: Any = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
+    opener: Any = {".gz": gzip.open, ".xz": lzma.open, ".zst": _zstd}.get(path.suffix, open)
     try:
         with opener(path, "rb") as stream:
             while chunk := stream.read(_CHUNK):

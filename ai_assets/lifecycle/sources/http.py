@@ -27,7 +27,7 @@ def read_http(request: Request) -> pl.LazyFrame:
     headers = {k: with_variables(v, f"http.headers.{k}") for k, v in source.headers.items()}
     with tempfile.TemporaryDirectory(prefix="ai_assets_") as folder:
         file = Path(folder, f"body.{source.format}")
-        _download(url, headers, source.timeout, file)
+        download(url, headers, source.timeout, file)
         try:
             return _spooled(_scan(file, request, source.format))
         except DataError as error:
@@ -49,7 +49,12 @@ def _spooled(rows: pl.LazyFrame) -> pl.LazyFrame:
     return spool.lazy()
 
 
-def _download(url: str, headers: dict[str, str], timeout: float, file: Path) -> None:
+def download(url: str, headers: dict[str, str], timeout: float, file: Path) -> None:
+    """Write what an address answers to a file; tried three times.
+
+    Raises:
+        DataError: nobody answers, what comes breaks off, or the answer is not 200.
+    """
     import httpx
 
     for attempt in range(TRIES):
