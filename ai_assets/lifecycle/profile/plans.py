@@ -9,6 +9,7 @@ from ai_assets.lifecycle.profile.sample import Sample
 from ai_assets.lifecycle.profile.target import Target
 
 _SMALL, _NETWORK, _LARGE, _CALIBRATED = 1_000, 10_000, 1_000_000, 2_000
+_FINE_TUNED = 5_000
 _MOST_WINDOW = 24
 _RARE = 0.05
 
@@ -54,6 +55,30 @@ def plan(sample: Sample, target: Target, time: str | None, facts: dict[str, Fact
         training["calibration"] = ("sigmoid", "so that a probability is a share of cases")
     gate, gate_reason = _gate(target)
     return Plan(partitions, reason, training, gate, gate_reason)
+
+
+def plan_of_items(kind: str, rows: int, target: Target, shared: str | None) -> Plan:
+    """How to learn from pictures or texts.
+
+    Args:
+        kind: image or text.
+        rows: how many there are.
+        target: the task.
+        shared: a column whose rows belong together if they are alike in it; None without.
+    """
+    families = {"families": (["cnn"], "reads the picture as a whole")}
+    if kind == "text":
+        families = {"families": (["probe", "encoder"], "they compete; encoder is fine-tuned")}
+        if rows > _FINE_TUNED:
+            why = f"encoder takes hours on {rows:,} texts without a GPU"
+            families = {"families": (["probe"], why)}
+    tune = {"tune": ({"trials": 1, "folds": 1}, "what a family takes by default; a search is slow")}
+    gate, gate_reason = _gate(target)
+    together: dict[str, tuple[Any, str]] = {}
+    if shared is not None:
+        together["split"] = ({"group": [shared]}, "several rows share one: they judge together")
+    training = families | _metric(target) | together | tune
+    return Plan(None, "", training, gate, gate_reason)
 
 
 def _families(rows: int) -> dict[str, tuple[Any, str]]:

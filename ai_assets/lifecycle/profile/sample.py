@@ -41,6 +41,8 @@ class Sample:
         name: of the file, folder or table; without a suffix a name for the table.
         notes: how it is read, where that is not as usual; in words.
         held: what must live as long as the rows, as the folder of a file that was downloaded.
+        path: of a folder of files: the column with the path of each.
+        rejected: share of rows that may be rejected, where more are known to be than is usual.
     """
 
     frame: pl.DataFrame
@@ -50,6 +52,8 @@ class Sample:
     name: str
     notes: tuple[str, ...] = ()
     held: Any = None
+    path: str | None = None
+    rejected: float | None = None
 
     @property
     def is_part(self) -> bool:
@@ -59,7 +63,8 @@ class Sample:
     @property
     def has_words(self) -> bool:
         """Whether the source can be told which words mean missing, as that of CSV."""
-        return "csv" in self.source or self.source.get("http", {}).get("format") == "csv"
+        kinds = {"csv", "index"} & set(self.source)
+        return bool(kinds) or self.source.get("http", {}).get("format") == "csv"
 
 
 def of_csv(path: Path, most: int) -> Sample:

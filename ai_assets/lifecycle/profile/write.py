@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ai_assets.lifecycle.profile.guess import Guess, Known
+from ai_assets.lifecycle.profile.guess import MOST_GROUPS, Guess, Known
 from ai_assets.lifecycle.profile.plain_yaml import block, comment, flow, scalar
 from ai_assets.lifecycle.profile.plans import Plan
 from ai_assets.lifecycle.profile.sample import Sample
 from ai_assets.lifecycle.profile.target import Target
 
-TYPE = "ai_assets.components.TabularProduct"
+_TYPES = {"tabular": "TabularProduct", "image": "ImageProduct", "text": "TextProduct"}
+_ROWS = {"tabular": "row", "image": "picture", "text": "text"}
 _GUESSED = "# Comments say why. Yours to add: descriptions, units, and what you know better."
 _KNOWN_MISSING = ["", "NA"]
 
@@ -26,11 +27,12 @@ class Page:
     balance: str
     missing: list[str]
     plan: Plan
+    kind: str = "tabular"
 
 
 def write_yaml(page: Page) -> str:
     """The text of `defs.yaml`."""
-    lines = [*_head(page), f"type: {TYPE}", "attributes:"]
+    lines = [*_head(page), f"type: ai_assets.components.{_TYPES[page.kind]}", "attributes:"]
     inside = [*_about(page), *_table(page), *_learning(page)]
     return "\n".join([*lines, *(f"  {line}" if line else "" for line in inside)]) + "\n"
 
@@ -49,8 +51,9 @@ def _head(page: Page) -> list[str]:
 def _about(page: Page) -> list[str]:
     target = comment(page.known.target)
     asks = "How much is" if page.target.task == "regression" else "What is"
+    row = _ROWS[page.kind]
     lines = [
-        f"description: {block(f'{asks} {target} of a row of {page.table}?')}",
+        f"description: {block(f'{asks} {target} of a {row} of {page.table}?')}",
         "owners: []   # e-mail addresses, or team:<name>",
     ]
     if page.plan.partitions is not None:
@@ -64,15 +67,17 @@ def _table(page: Page) -> list[str]:
     lines = [
         "tables:",
         f"  {page.table}:",
-        f"    description: {block(f'A row of {comment(page.sample.name)}.')}",
+        f"    description: {block(f'A {_ROWS[page.kind]} of {comment(page.sample.name)}.')}",
         *_source(page),
     ]
     if page.known.key:
         lines.append(_said(f"    key: {flow(page.known.key)}", page.known.key_reason))
-    else:
+    elif page.kind == "tabular":
         lines.append(
             "    # no key: no column tells the rows apart, so a row is known by its content"
         )
+    if page.sample.rejected is not None:
+        lines.append(_said(f"    max_rejected: {page.sample.rejected:.2f}", "see the first lines"))
     if page.known.time is not None:
         lines.append(_said(f"    time: {scalar(page.known.time)}", "when a row happened"))
     lines.append("    columns:")
@@ -108,12 +113,18 @@ def _learning(page: Page) -> list[str]:
     lines.append("training:")
     for name, (value, reason) in page.plan.training.items():
         lines.append(_said(f"  {name}: {flow(value)}", reason))
-    groups = [one.name for one in page.guesses if one.sensitive]
+    groups = [one.name for one in page.guesses if _is_slice(one)]
     if groups:
         lines.append(_said(f"slices: {flow(groups)}", "judged group by group"))
     if page.plan.gate:
         lines.append(_said(f"gate: {flow(page.plan.gate)}", page.plan.gate_reason))
     return lines
+
+
+def _is_slice(one: Guess) -> bool:
+    """Whether figures by the groups of a column tell something: of people, or of a collection."""
+    few = one.use == "beside" and 2 <= len(one.declared.get("allowed", [])) <= MOST_GROUPS
+    return one.sensitive or few
 
 
 def _said(line: str, reason: str) -> str:

@@ -68,7 +68,7 @@ def _folder(request: Request) -> Path:
 
 
 def _walked(folder: Path, request: Request, suffixes: tuple[str, ...]) -> pl.DataFrame:
-    paths = sorted(_paths(folder))
+    paths = sorted(paths_of(folder))
     if not any(path.lower().endswith(suffixes) for path in paths):
         there = f"none of its {len(paths):,} files is one" if paths else "it is empty"
         raise DataError(
@@ -83,7 +83,8 @@ def _walked(folder: Path, request: Request, suffixes: tuple[str, ...]) -> pl.Dat
     return pl.DataFrame(columns)
 
 
-def _paths(folder: Path) -> Iterator[str]:
+def paths_of(folder: Path) -> Iterator[str]:
+    """The files of a folder and its subfolders that are looked at, relative to it."""
     for place, folders, files in os.walk(folder):
         # A link to a folder is shown as what it is, a file that is not read.
         linked = [name for name in folders if Path(place, name).is_symlink()]
