@@ -17,7 +17,7 @@ from ai_assets.lifecycle.evaluation.names import MAIN_METRIC
 from ai_assets.lifecycle.evaluation.spec import Withstands
 from ai_assets.lifecycle.fairness.spec import Fairness
 from ai_assets.lifecycle.gate.spec import Gate
-from ai_assets.lifecycle.learners import FAMILIES_OF, allowed_families
+from ai_assets.lifecycle.learners import ALLOWED_OF, FAMILIES_OF
 from ai_assets.lifecycle.naming import AssetName, check_product_name
 from ai_assets.lifecycle.operations.spec import Backtest
 from ai_assets.lifecycle.partitions import Partitions
@@ -118,8 +118,8 @@ class TabularDeclaration(Section):
     @model_validator(mode="after")
     def _families_read_the_kind(self) -> "TabularDeclaration":
         for name in self.training.families:
-            if name not in allowed_families(self.kind):
-                allowed = allowed_families(self.kind)
+            if name not in ALLOWED_OF[self.kind]:
+                allowed = ALLOWED_OF[self.kind]
                 raise ValueError(
                     must_be(f"family of a product of kind '{self.kind}'", allowed, name)
                 )

@@ -18,7 +18,8 @@ _INSTANT = (
     r"(\.[0-9]{6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
 )
 _DAY = r"^(1[0-9]{3}|2[0-9]{3})-[0-9]{2}-[0-9]{2}$"
-_INTEGER = r"^[+-]?[0-9]{1,19}$"
+# A program that knows missing values among fractions only writes 3.0 where it means 3.
+_INTEGER = r"^[+-]?[0-9]{1,19}(\.0*)?$"
 _TRUTH = {"true": True, "false": False, "True": True, "False": False, "TRUE": True, "FALSE": False}
 
 
@@ -49,7 +50,7 @@ def _text(given: pl.Series, _: pl.DataType, nothing: pl.Series) -> pl.Series:
 
 def _integer(given: pl.Series, dtype: pl.DataType, nothing: pl.Series) -> pl.Series:
     if given.dtype == pl.String:
-        given = _where(given, given.str.contains(_INTEGER))
+        given = _where(given, given.str.contains(_INTEGER)).str.replace(r"\.0*$", "")
     elif given.dtype.is_float():
         given = _where(given, (given == given.floor()) & (given.abs() < 2**53))
     elif not given.dtype.is_integer():

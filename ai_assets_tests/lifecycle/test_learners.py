@@ -12,10 +12,14 @@ import pytest
 from ai_assets.lifecycle.compression.onnx_session import open_session, run_session
 from ai_assets.lifecycle.errors import DataError, DeclarationError
 from ai_assets.lifecycle.features.encoding import EncodedColumn, Encoding
-from ai_assets.lifecycle.learners import FAMILIES, get_family
+from ai_assets.lifecycle.learners import ALLOWED_OF, get_family
 from ai_assets.lifecycle.learners.base import Dataset, class_count, shares
+from ai_assets.lifecycle.learners.lightgbm import LightGbm
+from ai_assets.lifecycle.training.fitting import declared_family
+from ai_assets.lifecycle.training.spec import Training
 
 CATEGORIES = (3, 40)
+TABULAR = ALLOWED_OF["tabular"]
 
 
 def make_data(task: str = "binary", rows: int = 1500, seed: int = 0) -> Dataset:
@@ -42,7 +46,8 @@ def make_data(task: str = "binary", rows: int = 1500, seed: int = 0) -> Dataset:
 
 def quick(family: str) -> dict:
     params = get_family(family).defaults()
-    faster = {"lightgbm": {"learning_rate": 0.1, "min_child_samples": 20}, "mlp": {"width": 16}}
+    trees = {"learning_rate": 0.1, "min_child_samples": 20}
+    faster = {"lightgbm": trees, "extra_trees": trees, "mlp": {"width": 16}}
     return params | faster.get(family, {})
 
 
@@ -61,7 +66,7 @@ def odd_rows() -> np.ndarray:
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", TABULAR)
 def test_the_graph_answers_like_the_model_on_odd_rows_in_any_batch_size(family, task):
     model = fit(family, task)
     session, x = open_session(model.to_onnx()), odd_rows()
@@ -74,7 +79,7 @@ def test_the_graph_answers_like_the_model_on_odd_rows_in_any_batch_size(family, 
         ).max() < 1e-5
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", TABULAR)
 def test_a_saved_model_comes_back_the_same(family, tmp_path: Path):
     model = fit(family)
     model.save(tmp_path)
@@ -85,7 +90,7 @@ def test_a_saved_model_comes_back_the_same(family, tmp_path: Path):
     assert not list(tmp_path.glob("*.pkl"))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", TABULAR)
 def test_a_model_learns_and_ranks_the_telling_feature_first(family):
     model, fresh = fit(family), make_data(seed=5)
     p = model.predict(fresh.x)[:, 0]
@@ -102,7 +107,7 @@ def test_without_validation_a_fit_runs_exactly_the_given_iterations(family):
     assert model.iterations == 4
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", TABULAR)
 def test_what_on_step_raises_stops_the_fit(family):
     class Stop(Exception):
         pass
@@ -121,7 +126,7 @@ def test_what_on_step_raises_stops_the_fit(family):
 def test_fits_in_two_fresh_processes_give_the_same_bytes(tmp_path: Path):
     script = (
         "import sys, pathlib; from ai_assets_tests.lifecycle.test_learners import *\n"
-        "for family in FAMILIES:\n"
+        "for family in TABULAR:\n"
         "    model, folder = fit(family), pathlib.Path(sys.argv[1]) / family\n"
         "    model.save(folder); (folder / 'model.onnx').write_bytes(model.to_onnx())\n"
     )
@@ -136,7 +141,7 @@ def test_fits_in_two_fresh_processes_give_the_same_bytes(tmp_path: Path):
         for folder in folders
     ]
     assert digests[0] == digests[1]
-    assert len(digests[0]) == 9
+    assert len(digests[0]) == 12
 
 
 def test_an_unknown_family_is_refused_with_the_nearest_name():
@@ -149,7 +154,7 @@ def test_labels_of_one_class_are_refused():
         class_count("binary", replace(make_data(rows=5), y=np.ones(5)))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", TABULAR)
 def test_a_class_that_training_lacks_is_answered_with_next_to_no_probability(family):
     data = make_data("multiclass")
     known = replace(data, classes=5)
@@ -202,3 +207,58 @@ def test_a_row_just_above_a_threshold_takes_the_same_branch_in_the_graph():
     given = run_session(open_session(model.to_onnx()), rows)
 
     assert np.abs(given - model.predict(rows)).max() < 1e-5
+
+
+class _AsksFor:
+    """Optuna's trial that answers with an end of every range."""
+
+    def __init__(self, end: int) -> None:
+        self._end = end
+
+    def suggest_float(self, _name: str, *ends: float, log: bool = False) -> float:
+        return ends[self._end]
+
+    suggest_int = suggest_float
+
+
+def test_a_cautious_search_stays_with_strong_regularisation_and_a_wide_one_goes_further():
+    cautious, wide = LightGbm(), LightGbm("wide")
+
+    def range_of(family, name):
+        return family.suggest(_AsksFor(0))[name], family.suggest(_AsksFor(1))[name]
+
+    assert range_of(cautious, "min_child_samples") == (50, 1000)
+    assert range_of(wide, "min_child_samples") == (3, 100)
+    assert range_of(cautious, "num_leaves") == (15, 47)
+    assert range_of(wide, "num_leaves") == (4, 63)
+    assert cautious.defaults()["lambda_l2"] == 20.0 > wide.defaults()["lambda_l2"] == 1.0
+    assert get_family("lightgbm").defaults() == cautious.defaults()
+
+
+def test_the_declared_space_is_searched():
+    wide = Training(tune={"space": "wide"})
+
+    assert declared_family("lightgbm", wide).defaults()["min_child_samples"] == 5
+    assert declared_family("lightgbm", Training()).defaults()["min_child_samples"] == 200
+
+
+def test_trees_with_thresholds_by_chance_are_not_those_with_the_best():
+    best, chance = fit("lightgbm"), fit("extra_trees")
+
+    assert chance.family == "extra_trees"
+    assert "[extra_trees: 1]" in chance.text and "[extra_trees: 0]" in best.text
+
+
+def test_a_wide_search_finds_what_small_leaves_alone_can_tell():
+    random = np.random.default_rng(4)
+    x = random.uniform(size=(300, 2)).astype(np.float32)
+    y = np.sin(12 * x[:, 0].astype(np.float64)) + x[:, 1]
+    encoding = Encoding((EncodedColumn("a", "numeric"), EncodedColumn("b", "numeric")))
+    data = Dataset(x, y, None, encoding)
+    train, held_out = data.take(np.arange(200)), data.take(np.arange(200, 300))
+
+    def error(family) -> float:
+        model = family.fit(train, held_out, family.defaults(), task="regression", seed=0, threads=1)
+        return float(np.sqrt(np.mean((model.predict(held_out.x)[:, 0] - held_out.y) ** 2)))
+
+    assert error(LightGbm("wide")) < 0.75 * error(LightGbm())

@@ -11,6 +11,7 @@ from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.product import TabularDeclaration
 from ai_assets.lifecycle.profile.bounds import bounds
 from ai_assets.lifecycle.profile.declare import Asked, propose
+from ai_assets.lifecycle.profile.plans import search_of
 from ai_assets.lifecycle.profile.sql_words import quoted, table_name
 
 ROWS = 400
@@ -63,9 +64,10 @@ attributes:
         - cancel_reason   # too good to be true: alone it tells churned with a ROC-AUC of 1.000
   label: {task: binary, sql: "churned = 'Yes'", positive: "Yes", negative: "No"}   # two values, yes and no: Yes in 26.8% of the rows
   training:
-    families: [linear, lightgbm]   # 400 rows are few for mlp
+    families: [linear, lightgbm, extra_trees]   # 400 rows are few for mlp
     metric: log_loss   # judges the probability, not only the answer
-    tune: {trials: 10, folds: 5, rule: clearly_better}   # few rows favour luck
+    tune: {trials: 8, folds: 5, space: wide}   # each row is held out once
+    refit: full   # judged without the test rows, served with them
   slices: [Gender]   # judged group by group
   gate: {min: {roc_auc: 0.55}}   # hardly better than chance is not released; raise it
 """  # noqa: E501
@@ -310,3 +312,34 @@ def test_names_that_sql_keeps_for_itself_are_quoted_and_others_are_not() -> None
     names = {"Select": "select_rows", "request": "request_rows", "Kunden 2024": "kunden_2024"}
     names |= {"2024 sales": "t_2024_sales", "年": "data_rows", "orders": "orders"}
     assert {name: table_name(name) for name in names} == names
+
+
+@pytest.mark.parametrize(("rarest", "closed"), [(9, False), (10, True)])
+def test_words_are_all_there_are_only_where_none_is_rare(
+    tmp_path: Path, rarest: int, closed: bool
+) -> None:
+    frame = pl.DataFrame(
+        {
+            "heating": ["gas"] * (200 - rarest) + ["wall"] * rarest,
+            "price": [float(i * 37 % 200) + 0.5 for i in range(200)],
+        }
+    )
+
+    table = declared(of(frame, tmp_path, "price")["defs.yaml"]).tables["rows"]
+
+    assert table.columns["heating"].allowed == (["gas", "wall"] if closed else None)
+
+
+@pytest.mark.parametrize(
+    ("rows", "outputs", "drifts", "search"),
+    [
+        (400, 1, False, {"trials": 8, "folds": 5, "space": "wide"}),
+        (400, 1, True, {"trials": 10, "folds": 5, "rule": "clearly_better"}),
+        (20_000, 1, False, {"trials": 6, "folds": 2, "space": "wide"}),
+        (20_000, 9, False, {"trials": 4, "folds": 2, "space": "wide"}),
+        (20_000, 1, True, {"trials": 6, "folds": 2}),
+        (2_000_000, 1, False, {"trials": 5, "folds": 1, "space": "wide"}),
+    ],
+)
+def test_the_search_suits_size_and_time(rows, outputs, drifts, search) -> None:
+    assert search_of(rows, outputs, drifts)["tune"][0] == search

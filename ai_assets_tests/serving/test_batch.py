@@ -97,20 +97,23 @@ def test_lines_of_a_csv_that_are_no_rows_are_kept_too(shared: Path, tmp_path: Pa
         "2013-04-10T15:30:00Z,EWR",
         "2013-04-10T15:30:00Z,JFK,UA,14x,NA",
         "2013-04-10T15:30:00Z,JFK,UA,200,maybe",
-        "2013-04-10T15:30:00Z,LGA,UA,200.0,",
+        "2013-04-10T15:30:00Z,LGA,UA,200.5,",
         '"2013-04-10T15:30:00Z","LGA","UA","200",FALSE',
+        "2013-04-10T15:30:00Z,LGA,UA,200.0,false",
     ]
     (tmp_path / "in.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     assert run(shared, tmp_path / "in.csv", tmp_path / "out.parquet", "--chunk-rows", "2") == 0
 
-    assert pl.read_parquet(tmp_path / "out.parquet")["_row"].to_list() == [0, 5]
+    good = pl.read_parquet(tmp_path / "out.parquet")
+    assert good["_row"].to_list() == [0, 5, 6]
+    assert good["probability"][1] == good["probability"][2]  # 200.0 is 200
     bad = pl.read_parquet(tmp_path / "out.rejected.parquet").sort("_row")
     assert dict(bad.select("_row", "_reason").iter_rows()) == {
         1: "The line has 2 values, not 5.",
         2: "distance must be a whole number, but got '14x'.",
         3: "first must be true or false, but got 'maybe'.",
-        4: "distance must be a whole number, but got '200.0'.",
+        4: "distance must be a whole number, but got '200.5'.",
     }
     assert bad["_line"].to_list() == ["2013-04-10T15:30:00Z,EWR", None, None, None]
 

@@ -15,15 +15,17 @@ FAMILIES_OF: dict[str, tuple[str, ...]] = {
     "image": ("cnn",),
     "text": ("probe", "encoder"),
 }
-"""By the kind of product."""
-_ANY_NUMBERS: dict[str, tuple[str, ...]] = {"image": FAMILIES}
-"""Families that read a kind too, pixels as numbers; to compare with."""
-ALL_FAMILIES: tuple[str, ...] = tuple(name for names in FAMILIES_OF.values() for name in names)
-
-
-def allowed_families(kind: str) -> tuple[str, ...]:
-    """The families that a product of the kind may declare."""
-    return FAMILIES_OF[kind] + _ANY_NUMBERS.get(kind, ())
+"""Those that compete unless others are declared, by the kind of product."""
+_ALSO: dict[str, tuple[str, ...]] = {
+    "tabular": ("extra_trees",),
+    # Pixels as numbers; to compare with.
+    "image": FAMILIES,
+}
+ALLOWED_OF: dict[str, tuple[str, ...]] = {
+    kind: names + _ALSO.get(kind, ()) for kind, names in FAMILIES_OF.items()
+}
+"""Those that a product may declare, by its kind."""
+ALL_FAMILIES: tuple[str, ...] = tuple(dict.fromkeys(sum(ALLOWED_OF.values(), ())))
 
 
 def get_family(name: str) -> "Family":

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -71,43 +71,55 @@ class LightGbmModel:
         (folder / "trees.txt").write_text(self.text, encoding="utf-8", newline="\n")
 
 
+Space = Literal["cautious", "wide"]
+CAUTIOUS: dict[str, Any] = {
+    "learning_rate": 0.03,
+    "num_leaves": 31,
+    "min_child_samples": 200,
+    "feature_fraction": 0.4,
+    "bagging_fraction": 0.7,
+    "lambda_l2": 20.0,
+    "cat_smooth": 100.0,
+    "cat_l2": 50.0,
+    "max_cat_to_onehot": 4,
+    "path_smooth": 10.0,
+    "extra_trees": False,
+}
+WIDE: dict[str, Any] = CAUTIOUS | {
+    "num_leaves": 12,
+    "min_child_samples": 5,
+    "bagging_fraction": 0.8,
+    "lambda_l2": 1.0,
+    "cat_smooth": 10.0,
+    "cat_l2": 10.0,
+    "path_smooth": 0.0,
+}
+
+
+@dataclass
 class LightGbm:
     """Histogram gradient boosting (https://lightgbm.readthedocs.io/en/stable/Parameters.html).
 
     Row-wise histograms, `deterministic` and a fixed thread count give the same trees each time.
+    `space` is where `suggest` looks.
     """
 
-    name = "lightgbm"
+    space: Space = "cautious"
+    name: str = field(default="lightgbm", init=False)
 
     def defaults(self) -> dict[str, Any]:
-        """Small steps, four features of ten a tree, and categories held back by large penalties:
-        what was learned about a rare category last month seldom holds next month."""
-        return {
-            "learning_rate": 0.03,
-            "num_leaves": 31,
-            "min_child_samples": 200,
-            "feature_fraction": 0.4,
-            "bagging_fraction": 0.7,
-            "lambda_l2": 20.0,
-            "cat_smooth": 100.0,
-            "cat_l2": 50.0,
-            "max_cat_to_onehot": 4,
-            "path_smooth": 10.0,
-            "extra_trees": False,
-        }
+        """Small steps, four features of ten a tree.
+
+        Cautious: categories held back by large penalties, for what was learned about a rare one
+        last month seldom holds next month. Wide: small leaves, a little shrunk.
+        """
+        return dict(CAUTIOUS if self.space == "cautious" else WIDE)
 
     def suggest(self, trial: Any) -> dict[str, Any]:
-        """A narrow space around the defaults: what a few trials find weaker than this in
-        regularisation wins by luck on the held-out weeks and loses later."""
-        return self.defaults() | {
-            "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.05, log=True),
-            "num_leaves": trial.suggest_int("num_leaves", 15, 47, log=True),
-            "min_child_samples": trial.suggest_int("min_child_samples", 50, 1000, log=True),
-            "feature_fraction": trial.suggest_float("feature_fraction", 0.2, 0.6),
-            "lambda_l2": trial.suggest_float("lambda_l2", 2.0, 50.0, log=True),
-            "cat_smooth": trial.suggest_float("cat_smooth", 30.0, 300.0, log=True),
-            "path_smooth": trial.suggest_float("path_smooth", 5.0, 100.0, log=True),
-        }
+        """Cautious: a narrow space around the defaults; what a few trials find weaker than this in
+        regularisation wins by luck on the held-out weeks and loses later. Wide: most of what is
+        ever of use."""
+        return _near_cautious(trial) if self.space == "cautious" else anywhere(trial)
 
     def fit(
         self,
@@ -154,6 +166,31 @@ class LightGbm:
         """Read what `LightGbmModel.save` wrote."""
         text = (folder / "trees.txt").read_text(encoding="utf-8")
         return LightGbmModel(text=text, **read_json(folder / "model.json"))
+
+
+def _near_cautious(trial: Any) -> dict[str, Any]:
+    return CAUTIOUS | {
+        "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.05, log=True),
+        "num_leaves": trial.suggest_int("num_leaves", 15, 47, log=True),
+        "min_child_samples": trial.suggest_int("min_child_samples", 50, 1000, log=True),
+        "feature_fraction": trial.suggest_float("feature_fraction", 0.2, 0.6),
+        "lambda_l2": trial.suggest_float("lambda_l2", 2.0, 50.0, log=True),
+        "cat_smooth": trial.suggest_float("cat_smooth", 30.0, 300.0, log=True),
+        "path_smooth": trial.suggest_float("path_smooth", 5.0, 100.0, log=True),
+    }
+
+
+def anywhere(trial: Any) -> dict[str, Any]:
+    """From few large leaves to many small ones, each tree of some or of all features."""
+    return WIDE | {
+        "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.1, log=True),
+        "num_leaves": trial.suggest_int("num_leaves", 4, 63, log=True),
+        "min_child_samples": trial.suggest_int("min_child_samples", 3, 100, log=True),
+        "feature_fraction": trial.suggest_float("feature_fraction", 0.2, 1.0),
+        "bagging_fraction": trial.suggest_float("bagging_fraction", 0.6, 1.0),
+        "lambda_l2": trial.suggest_float("lambda_l2", 0.01, 30.0, log=True),
+        "cat_smooth": trial.suggest_float("cat_smooth", 1.0, 100.0, log=True),
+    }
 
 
 def _settings(task: Task, outputs: int, seed: int, threads: int) -> dict[str, Any]:

@@ -23,7 +23,8 @@ _OWN_VALUES = 0.9
 _SHARED = 0.5
 _FEW_ROWS = 20
 _LONG = 60
-_ROWS_OF_A_WORD = 5
+_SEEN_AGAIN = 10
+"""Rows of the rarest word where all words are taken to be known."""
 MOST_GROUPS = 6
 
 
@@ -149,14 +150,22 @@ def _contract(name: str, column: Typed, facts: Facts) -> dict[str, Any]:
         else:
             low, high = bounds(float(facts.low), float(facts.high), whole=whole, name=name)
             found |= {"min": low, "max": high}
-    few = facts.words and len(there) >= _ROWS_OF_A_WORD * len(facts.words)
-    if column.type == "string" and few:
+    if column.type == "string" and facts.words and _are_all(there):
         found["allowed"] = list(facts.words)
     if not facts.missing and not column.odd:
         found["nullable"] = False
     if example := _example(column.type or "", there):
         found["example"] = example[0]
     return found
+
+
+def _are_all(there: pl.Series) -> bool:
+    """Whether there is hardly a word beside those seen: each was seen again and again.
+
+    Where some are rare, others will come that were not among these rows (Good 1953), and a request
+    should not be refused for one of them.
+    """
+    return bool((there.value_counts()["count"] >= _SEEN_AGAIN).all())
 
 
 def _example(kind: str, there: pl.Series) -> list[Any]:

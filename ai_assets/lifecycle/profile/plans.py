@@ -10,6 +10,8 @@ from ai_assets.lifecycle.profile.target import Target
 
 _SMALL, _NETWORK, _LARGE, _CALIBRATED = 1_000, 10_000, 1_000_000, 2_000
 _FINE_TUNED = 5_000
+_COSTLY = 100_000
+"""Rows times outputs: trees are grown for each class by itself."""
 _MOST_WINDOW = 24
 _RARE = 0.05
 
@@ -50,7 +52,11 @@ def plan(sample: Sample, target: Target, time: str | None, facts: dict[str, Fact
         if partitions is not None:
             parts = parts_between(**partitions)
             training["window"] = (min(_MOST_WINDOW, parts), "partitions to learn from")
-    training |= _families(sample.rows) | _metric(target) | _search(sample.rows)
+    drifts = partitions is not None
+    search = search_of(sample.rows, target.outputs, drifts)
+    training |= _families(sample.rows, drifts) | _metric(target) | search
+    if not drifts:
+        training["refit"] = ("full", "judged without the test rows, served with them")
     if target.task != "regression" and sample.rows >= _CALIBRATED:
         training["calibration"] = ("sigmoid", "so that a probability is a share of cases")
     gate, gate_reason = _gate(target)
@@ -81,12 +87,13 @@ def plan_of_items(kind: str, rows: int, target: Target, shared: str | None) -> P
     return Plan(None, "", training, gate, gate_reason)
 
 
-def _families(rows: int) -> dict[str, tuple[Any, str]]:
+def _families(rows: int, drifts: bool) -> dict[str, tuple[Any, str]]:
+    trees = ["lightgbm"] if drifts else ["lightgbm", "extra_trees"]
     if rows < _NETWORK:
-        return {"families": (["linear", "lightgbm"], f"{rows:,} rows are few for mlp")}
+        return {"families": (["linear", *trees], f"{rows:,} rows are few for mlp")}
     if rows > _LARGE:
-        return {"families": (["linear", "lightgbm"], "mlp takes hours on so many rows")}
-    return {"families": (["linear", "lightgbm", "mlp"], "they compete; the best is released")}
+        return {"families": (["linear", *trees], "mlp takes hours on so many rows")}
+    return {"families": (["linear", *trees, "mlp"], "they compete; the best is released")}
 
 
 def _metric(target: Target) -> dict[str, tuple[Any, str]]:
@@ -97,14 +104,19 @@ def _metric(target: Target) -> dict[str, tuple[Any, str]]:
     return {"metric": ("log_loss", "judges the probability, not only the answer")}
 
 
-def _search(rows: int) -> dict[str, tuple[Any, str]]:
-    if rows < _SMALL:
-        return {
-            "tune": ({"trials": 10, "folds": 5, "rule": "clearly_better"}, "few rows favour luck")
-        }
+def search_of(rows: int, outputs: int, drifts: bool) -> dict[str, tuple[Any, str]]:
+    search: dict[str, Any] = {"trials": 6, "folds": 2}
+    why = "sets of parameters tried for each family"
     if rows > _LARGE:
-        return {"tune": ({"trials": 5, "folds": 1}, "one fold of so many rows tells enough")}
-    return {"tune": ({"trials": 6, "folds": 2}, "sets of parameters tried for each family")}
+        search, why = {"trials": 5, "folds": 1}, "one fold of so many rows tells enough"
+    elif drifts and rows < _SMALL:
+        search = {"trials": 10, "folds": 5, "rule": "clearly_better"}
+        why = "few rows favour luck"
+    elif not drifts and rows < _NETWORK:
+        search, why = {"trials": 8, "folds": 5}, "each row is held out once"
+    elif rows * outputs > _COSTLY:
+        search = {"trials": 4, "folds": 2}
+    return {"tune": (search if drifts else search | {"space": "wide"}, why)}
 
 
 def _gate(target: Target) -> tuple[dict[str, Any], str]:

@@ -38,6 +38,11 @@ class Target:
         """binary, multiclass or regression."""
         return str(self.label["task"])
 
+    @property
+    def outputs(self) -> int:
+        """Numbers that a model answers with: one, or one a class."""
+        return len(self.label.get("classes", ())) or 1
+
 
 def check_target(name: str, names: list[str], place: str) -> None:
     """Check that the target is a column.

@@ -36,6 +36,10 @@ def declared_family(name: str, training: Training, checkpoint: Path | None = Non
         from ai_assets.lifecycle.learners.encoder import Encoder
 
         return Encoder(training.device, checkpoint)
+    if name == "lightgbm":
+        from ai_assets.lifecycle.learners.lightgbm import LightGbm
+
+        return LightGbm(training.tune.space)
     return get_family(name)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ai_assets.lifecycle.errors import DeclarationError, must_be
-from ai_assets.lifecycle.learners import ALL_FAMILIES, FAMILIES, FAMILIES_OF, get_family
+from ai_assets.lifecycle.learners import ALL_FAMILIES, ALLOWED_OF, FAMILIES, get_family
 from ai_assets.lifecycle.schema.durations import Duration
 from ai_assets.lifecycle.schema.tables import Section
 from ai_assets.lifecycle.training.names import METRICS_OF_TASK, metric_names
@@ -69,6 +69,12 @@ class Tune(Section):
         "chance, judged by drawing whole days where there are ten of them. The rows of a day share "
         "its luck, so on few weeks the best of many sets is often the luckiest.",
     )
+    space: Literal["cautious", "wide"] = Field(
+        "cautious",
+        description="Where boosted trees are looked for. cautious: around strong regularisation, "
+        "for rows that drift: what one month teaches seldom holds whole in the next. wide: from "
+        "stumps to large trees, for rows that are all of one time. Other families have one space.",
+    )
     refresh: int = Field(
         1,
         ge=1,
@@ -107,8 +113,8 @@ class Training(Section):
     families: list[str] = Field(
         default_factory=lambda: list(FAMILIES),
         min_length=1,
-        description="Families that compete. Allowed, and the default: "
-        + "; ".join(f"{kind}: {', '.join(names)}" for kind, names in FAMILIES_OF.items())
+        description="Families that compete. Default: all of the kind but extra_trees. Allowed: "
+        + "; ".join(f"{kind}: {', '.join(names)}" for kind, names in ALLOWED_OF.items())
         + ".",
     )
     blend: bool = Field(

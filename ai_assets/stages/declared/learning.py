@@ -65,6 +65,7 @@ def reweighed_columns(product: Product) -> str:
 _KINDS = {
     "linear": "scikitlearn",
     "lightgbm": "lightgbm",
+    "extra_trees": "lightgbm",
     "mlp": "pytorch",
     "cnn": "pytorch",
     "probe": "scikitlearn",
