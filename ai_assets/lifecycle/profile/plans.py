@@ -8,8 +8,10 @@ from ai_assets.lifecycle.profile.keys import cut, parts_between
 from ai_assets.lifecycle.profile.sample import Sample
 from ai_assets.lifecycle.profile.target import Target
 
-_SMALL, _NETWORK, _LARGE, _CALIBRATED = 1_000, 10_000, 1_000_000, 2_000
+_SMALL, _FEW, _NETWORK, _LARGE, _CALIBRATED = 1_000, 3_000, 10_000, 1_000_000, 2_000
 _FINE_TUNED = 5_000
+_COSTLY = 100_000
+"""Rows times outputs: trees are grown for each class by itself."""
 _COSTLY = 100_000
 """Rows times outputs: trees are grown for each class by itself."""
 _MOST_WINDOW = 24
@@ -112,7 +114,7 @@ def search_of(rows: int, outputs: int, drifts: bool) -> dict[str, tuple[Any, str
     elif drifts and rows < _SMALL:
         search = {"trials": 10, "folds": 5, "rule": "clearly_better"}
         why = "few rows favour luck"
-    elif not drifts and rows < _NETWORK:
+    elif not drifts and rows < _FEW:
         search, why = {"trials": 8, "folds": 5}, "each row is held out once"
     elif rows * outputs > _COSTLY:
         search = {"trials": 4, "folds": 2}
