@@ -12,8 +12,6 @@ _SMALL, _FEW, _NETWORK, _LARGE, _CALIBRATED = 1_000, 3_000, 10_000, 1_000_000, 2
 _FINE_TUNED = 5_000
 _COSTLY = 100_000
 """Rows times outputs: trees are grown for each class by itself."""
-_COSTLY = 100_000
-"""Rows times outputs: trees are grown for each class by itself."""
 _MOST_WINDOW = 24
 _RARE = 0.05
 
@@ -107,6 +105,13 @@ def _metric(target: Target) -> dict[str, tuple[Any, str]]:
 
 
 def search_of(rows: int, outputs: int, drifts: bool) -> dict[str, tuple[Any, str]]:
+    """The field `tune:` of `training:`, with its reason.
+
+    Args:
+        rows: how many there are.
+        outputs: numbers that a model answers with.
+        drifts: whether the rows are of many times.
+    """
     search: dict[str, Any] = {"trials": 6, "folds": 2}
     why = "sets of parameters tried for each family"
     if rows > _LARGE:
