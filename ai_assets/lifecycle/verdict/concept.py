@@ -22,6 +22,8 @@ FEWEST_SEGMENT = 100
 MOST_VALUES = 50
 QUARTERS = 4
 FEWEST_BLOCKS = 5
+# A slope differs from its reference if it is at least so many standard errors away.
+SLOPE_ERRORS = 3
 
 
 @dataclass(frozen=True)
@@ -192,15 +194,33 @@ def _slope(
     if y.min() == y.max() or logit(p).std() < 1e-3:
         return []
     slope, influence = slope_of(y, p)
-    sums = np.bincount(blocks, weights=influence[:, 1])
-    error = float(np.sqrt((sums**2).sum()))
+    told = "scores tell the outcome less than before: the slope of labels on scores"
+    return flatter(slope, influence[:, 1], blocks, usual, spec, told)
+
+
+def flatter(
+    slope: float,
+    influence: np.ndarray,
+    blocks: np.ndarray,
+    usual: Calibrated,
+    spec: Causes,
+    told: str,
+) -> list[Evidence]:
+    """Evidence of a slope that is less steep than the reference's, by more than chance explains.
+
+    Args:
+        slope: Of outcomes on what was predicted.
+        influence: Of each row on the slope, [n].
+        blocks: Block numbers, [n].
+        usual: The reference.
+        spec: The limits.
+        told: What is said of it, up to the slope itself.
+    """
+    error = float(np.sqrt((np.bincount(blocks, weights=influence) ** 2).sum()))
     relative = slope / usual.slope if usual.slope > 0 else slope
-    if relative > spec.slope or (1 - relative) < 3 * error:
+    if relative > spec.slope or (1 - relative) < SLOPE_ERRORS * error:
         return []
-    words = (
-        f"scores tell the outcome less than before: the slope of labels on scores is "
-        f"{slope:.2f}, before {usual.slope:.2f}"
-    )
+    words = f"{told} is {slope:.2f}, before {usual.slope:.2f}"
     severity = below(relative, spec.slope)
     return [Evidence("concept_drift", "relation", "label", slope, spec.slope, words, severity)]
 

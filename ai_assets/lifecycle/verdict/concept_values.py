@@ -18,16 +18,16 @@ from ai_assets.lifecycle.verdict.concept import (
     block_error,
     blocks_of,
     evidence_of,
+    flatter,
     labelled,
     worst_segments,
 )
-from ai_assets.lifecycle.verdict.evidence import Evidence, below
+from ai_assets.lifecycle.verdict.evidence import Evidence
 from ai_assets.lifecycle.verdict.spec import Causes
 
 SCALE = 2.0
 """Limits of residuals are made for probabilities, whose standard deviation is at most a half of
 their range. So those of a regression are shares of twice its usual error."""
-_SLOPE_ERRORS = 3
 
 
 @dataclass(frozen=True)
@@ -136,16 +136,8 @@ def _slope(
     if not p.std():
         return []
     slope, influence = slope_of_values(y, p)
-    error = float(np.sqrt((np.bincount(blocks, weights=influence) ** 2).sum()))
-    relative = slope / usual.slope if usual.slope > 0 else slope
-    if relative > spec.slope or (1 - relative) < _SLOPE_ERRORS * error:
-        return []
-    words = (
-        f"predictions tell the outcome less than before: the slope of outcomes on predictions is "
-        f"{slope:.2f}, before {usual.slope:.2f}"
-    )
-    severity = below(relative, spec.slope)
-    return [Evidence("concept_drift", "relation", "label", slope, spec.slope, words, severity)]
+    told = "predictions tell the outcome less than before: the slope of outcomes on predictions"
+    return flatter(slope, influence, blocks, usual, spec, told)
 
 
 def _segments(
