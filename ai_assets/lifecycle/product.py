@@ -27,7 +27,7 @@ from ai_assets.lifecycle.schema.durations import Duration, parse_duration
 from ai_assets.lifecycle.schema.label import Label, word_of
 from ai_assets.lifecycle.schema.near import Near, NearDuplicates
 from ai_assets.lifecycle.schema.serving import Serving
-from ai_assets.lifecycle.schema.tables import Section, Table
+from ai_assets.lifecycle.schema.tables import Column, Section, Table
 from ai_assets.lifecycle.suited import unsuited
 from ai_assets.lifecycle.training.spec import Training
 from ai_assets.lifecycle.verdict.spec import Causes
@@ -177,13 +177,24 @@ class TabularDeclaration(Section):
             return ()
         if label.classes is not None:
             return tuple(label.classes)
-        column = self.tables[self.request].columns.get(label.sql.strip().strip('"'))
+        column = self._labelled_column
         return tuple(word_of(value) for value in (column and column.allowed) or ())
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Words of several classes in the order of their numbers; none of another task."""
         return self.answers if self.label.task == "multiclass" else ()
+
+    @property
+    def unit(self) -> str | None:
+        """Unit of a regression's values, where `label.sql` is the name of a column that has one."""
+        column = self._labelled_column
+        return column.unit if column is not None and self.label.task == "regression" else None
+
+    @property
+    def _labelled_column(self) -> Column | None:
+        """The column of the request that the label is, where `label.sql` is a mere name."""
+        return self.tables[self.request].columns.get(self.label.sql.strip().strip('"'))
 
     def number_of(self, outcome: str | float) -> float | None:
         """The label of an outcome: 0 or 1, the number of the class, or the value of a regression.

@@ -343,13 +343,13 @@ class Server:
     async def schema(self, _: Request) -> Response:
         """What a row must be, as JSON Schema, with the bundle and its answers."""
         decision = self.bundle.decision
-        several = decision.task == "multiclass"
+        binary = decision.task == "binary"
         return _json(
             {
                 "bundle": self.bundle.tag,
                 "task": decision.task,
                 "labels": list(decision.classes),
-                **({} if several else {"threshold": decision.threshold}),
+                **({"threshold": decision.threshold} if binary else {}),
                 "request": self.reader.model.model_json_schema(),
             }
         )

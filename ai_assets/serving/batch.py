@@ -111,24 +111,22 @@ class Batch:
         )
 
     def _last(self, height: int, scored: "Scored | None") -> list[pl.Series]:
-        """The threshold, and the ends of the interval where there is one; of several classes the
-        probability of each, in a column of its own."""
+        """The threshold; of a value the ends of its interval, where there is one; of several
+        classes the probability of each, in a column of its own."""
         decision = self._loaded.bundle.decision
-        if decision.task != "multiclass":
-            threshold = pl.Series("threshold", [scored.threshold if scored else 0.0], pl.Float64)
-            ends = None if scored is None else scored.interval
-            beside = ENDS if decision.interval is not None else ()
-            return [
-                threshold.new_from_index(0, height),
-                *(
-                    pl.Series(name, [] if ends is None else ends[:, at], pl.Float64)
-                    for at, name in enumerate(beside)
-                ),
-            ]
-        each = None if scored is None else scored.probabilities
+        if decision.task == "binary":
+            threshold = pl.Series("threshold", [decision.threshold], pl.Float64)
+            return [threshold.new_from_index(0, height)]
+        names: tuple[str, ...]
+        if decision.task == "regression":
+            names = ENDS if decision.interval is not None else ()
+            each = None if scored is None else scored.interval
+        else:
+            names = tuple(f"probability_{name}" for name in decision.classes)
+            each = None if scored is None else scored.probabilities
         return [
-            pl.Series(f"probability_{name}", [] if each is None else each[:, at], pl.Float64)
-            for at, name in enumerate(decision.classes)
+            pl.Series(name, [] if each is None else each[:, at], pl.Float64)
+            for at, name in enumerate(names)
         ]
 
     def _rejected(self, piece: Piece, reasons: dict[int, list[str]]) -> pl.DataFrame:

@@ -89,6 +89,7 @@ class Bundle:
     model_card: str
     trees: str | None
     plan: Plan | None = None
+    reference: str | None = None
 
 
 def load_bundle(folder: Path | str, trusted_key: str | None = None) -> Bundle:
@@ -134,6 +135,7 @@ def read_bundle(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Bund
         model_card=read("model_card.md", str),
         trees=read("trees.txt", str) if "trees.txt" in files else None,
         plan=_plan(files),
+        reference=read("reference.json", str) if "reference.json" in files else None,
     )
 
 

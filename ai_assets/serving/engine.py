@@ -20,6 +20,7 @@ from ai_assets.serving.metrics import Metrics
 from ai_assets.serving.observe.exchange import Took
 from ai_assets.serving.online import OnlineError, OnlineTables, Snapshot
 from ai_assets.serving.problems import Refused
+from ai_assets.serving.ranks import ranks_of
 from ai_assets.serving.record.ids import new_request_id, prediction_ids
 from ai_assets.serving.request import RequestReader
 from ai_assets.serving.scoring import Scorer, Scores
@@ -42,7 +43,7 @@ class Scored:
         features: what the model saw, float32 [n, f].
         probability: as in `Scores`, [n].
         label: the answers in the product's own words.
-        threshold: P(positive) from which on the answer is positive.
+        threshold: as in `Scores`.
         snapshots: the time-varying tables that the answers were made from.
         bundle: tag of the bundle that answered.
         model: partition of its model; None without partitions.
@@ -56,7 +57,7 @@ class Scored:
     features: np.ndarray
     probability: np.ndarray
     label: list[str | float]
-    threshold: float
+    threshold: float | None
     snapshots: dict[str, Snapshot]
     bundle: str
     model: str | None
@@ -84,16 +85,17 @@ class Scored:
                 "prediction_id": name,
                 "probability": probability,
                 "label": label,
-                "threshold": self.threshold,
                 **beside,
             }
             for name, probability, label, beside in zip(
-                self.ids, self.probability.tolist(), self.label, self._intervals(), strict=True
+                self.ids, self.probability.tolist(), self.label, self._beside(), strict=True
             )
         ]
 
-    def _intervals(self) -> list[dict[str, Any]]:
-        """The interval beside each answer, where there is one."""
+    def _beside(self) -> list[dict[str, Any]]:
+        """What stands beside each answer: the threshold, or of a value its interval, if any."""
+        if self.threshold is not None:
+            return [{"threshold": self.threshold}] * len(self.label)
         if self.interval is None:
             return [{}] * len(self.label)
         return [{"interval": ends} for ends in self.interval.tolist()]
@@ -147,6 +149,7 @@ class Engine:
     ) -> None:
         self.scorer = Scorer(bundle, opening=opening)
         self._explainer = Explainer(self.scorer)
+        self._ranks = ranks_of(bundle)
         self._reader = reader
         self._tables = tables
         self.metrics = metrics
@@ -183,11 +186,20 @@ class Engine:
         scores = self.scorer.score_matrix(matrix)
         _check_finite(scores)
         ended, by_sql = time.time_ns(), bool(sql_began_ns)
-        self.metrics.scored(scores.probability)
-        if scores.probabilities is not None:
-            self.metrics.labelled(scores.label)
+        self.metrics.scored(len(matrix))
+        self.count(scores)
         took = Took(len(matrix), sql_began_ns, began if by_sql else 0, began, ended)
         return _Seen(matrix, scores, took)
+
+    def count(self, answers: "Scores | Scored") -> None:
+        """Count answers as what they are: values, or probabilities, of several classes by class."""
+        if self.scorer.bundle.decision.task == "regression":
+            if self._ranks is not None:
+                self.metrics.ranked(self._ranks.of(answers.probability))
+            return
+        self.metrics.likely(answers.probability)
+        if answers.probabilities is not None:
+            self.metrics.labelled(answers.label)
 
     def _frames(self, parts: Sequence[Sequence[BaseModel] | pl.DataFrame]) -> list[pl.DataFrame]:
         """The parts as frames. Rows beside each other share one: a frame for each costs more."""

@@ -44,6 +44,15 @@ class Metrics:
         self._probability = Histogram(
             "ai_assets_probability", "Answers given", ["product"], buckets=_TENTHS, **shared
         )
+        # Values have a unit of their own and may be negative, so neither buckets nor a sum would
+        # do for all products; a rank is a share, and the same for every bundle.
+        self._rank = Histogram(
+            "ai_assets_value_rank",
+            "Values given: the share of the bundle's answers to its test rows that are smaller",
+            ["product"],
+            buckets=_TENTHS,
+            **shared,
+        )
         self._labels = Counter(
             "ai_assets_labels",
             "Answers given, where there are several classes; those of a shadow are counted too",
@@ -177,15 +186,21 @@ class Metrics:
         """Count a request that was not let in; it has no time, which is not that of answers."""
         self._requests.labels(self._product, route, str(status)).inc()
 
-    def scored(self, probabilities: "np.ndarray") -> None:
-        """Count one batch of answers [n]."""
-        self._rows.labels(self._product).observe(len(probabilities))
+    def scored(self, rows: int) -> None:
+        """Count one batch of so many rows."""
+        self._rows.labels(self._product).observe(rows)
+
+    def cached(self) -> None:
+        """Count a request whose answers were known."""
+        self._looked_up.labels(self._product, "hit").inc()
+
+    def likely(self, probabilities: "np.ndarray") -> None:
+        """Count answers by their probability [n]."""
         observe_all(self._probability.labels(self._product), probabilities)
 
-    def cached(self, probabilities: "np.ndarray") -> None:
-        """Count a request whose answers [n] were known."""
-        self._looked_up.labels(self._product, "hit").inc()
-        observe_all(self._probability.labels(self._product), probabilities)
+    def ranked(self, ranks: "np.ndarray") -> None:
+        """Count values by their rank [n] among the answers to test rows."""
+        observe_all(self._rank.labels(self._product), ranks)
 
     def labelled(self, labels: "Sequence[str | float]") -> None:
         """Count answers by their class."""

@@ -48,8 +48,7 @@ def answers(decision: "Decision") -> dict[str, Any]:
     label: dict[str, Any] = {**_TEXT, "enum": list(decision.classes)}
     words, last = probability_words(decision), {"threshold": _NUMBER}
     if decision.task == "regression":
-        label = _NUMBER
-        last |= _interval(decision)
+        label, last = _NUMBER, _interval(decision)
     elif decision.task == "multiclass":
         last = {"probabilities": _of_classes(decision.classes)}
     prediction = _object(

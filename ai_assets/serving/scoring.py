@@ -36,14 +36,14 @@ class Scores:
     Attributes:
         probability: P(positive); of several classes that of the answer; the value of a regression.
         label: the answers in the product's own words.
-        threshold: P(positive) from which on the answer is positive.
+        threshold: P(positive) from which on the answer is positive; None of a regression.
         probabilities: of several classes that of each, float64 [n, K] in their order; else None.
         interval: lower and upper end beside each value, float64 [n, 2], where the bundle has one.
     """
 
     probability: np.ndarray
     label: list[str | float]
-    threshold: float
+    threshold: float | None
     probabilities: np.ndarray | None = None
     interval: np.ndarray | None = None
 
@@ -176,7 +176,7 @@ class Scorer:
             beside = decision.interval
             ends = None if beside is None else np.column_stack(beside.ends(value))
             answers = decision.answers(predicted)
-            return Scores(value, answers, decision.threshold, interval=ends)
+            return Scores(value, answers, decision.asked_threshold, interval=ends)
         answer = predicted.max(axis=1)
         return Scores(answer, decision.answers(predicted), decision.threshold, predicted)
 

@@ -128,7 +128,7 @@ def served_frame(rows: Sequence[Row], table: Table, classes: int = 0) -> pl.Data
             row.entry.role,
             row.probability,
             str(row.label),
-            row.entry.threshold,
+            None if isinstance(row.label, float) else row.entry.threshold,
             row.entry.latency_ms,
             json.dumps(row.given, ensure_ascii=False),
             features_text(row),

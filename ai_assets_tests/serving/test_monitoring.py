@@ -10,9 +10,13 @@ from pathlib import Path
 import httpx
 import pytest
 import small_payload as small
+import values_payload as values
 import yaml
 from fastapi.testclient import TestClient
 from serving_processes import running
+
+from ai_assets.serving.app import create_app
+from ai_assets.serving.settings import Settings
 
 NO_PROMETHEUS = "no Prometheus on this machine: install the package 'prometheus'"
 MADE_BY_PROMETHEUS = {"up"}
@@ -44,7 +48,7 @@ def test_the_config_and_its_rules_are_valid(promtool: str, monitoring: Path) -> 
     done = checked(promtool, monitoring, "check", "config", "prometheus.yml")
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "8 rules found" in done.stdout
+    assert "9 rules found" in done.stdout
 
 
 def test_each_alert_fires_on_what_it_is_for_and_is_silent_otherwise(
@@ -94,24 +98,41 @@ def exposed(client: TestClient) -> set[str]:
     return {re.split(r"[{ ]", line)[0] for line in lines if not line.startswith("#")}
 
 
-def test_alerts_read_only_what_a_server_tells(monitoring: Path, client: TestClient) -> None:
+@pytest.fixture(scope="module")
+def told_of_values(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The series of a server whose answers are values."""
+    place = values.payload_of(tmp_path_factory.mktemp("values"), None)
+    with TestClient(create_app(place / "payload", Settings(lake=str(place / "lake")))) as client:
+        return exposed(client)
+
+
+def test_values_are_no_probabilities(told_of_values: set[str], client: TestClient) -> None:
+    told = exposed(client)
+
+    assert "ai_assets_probability_bucket" in told - told_of_values
+    assert "ai_assets_value_rank_bucket" in told_of_values - told
+
+
+def test_alerts_read_only_what_a_server_tells(
+    monitoring: Path, client: TestClient, told_of_values: set[str]
+) -> None:
     rules = yaml.safe_load((monitoring / "alerts.yml").read_text(encoding="utf-8"))
     read = {
         n for group in rules["groups"] for rule in group["rules"] for n in names_in(rule["expr"])
     }
 
-    assert len(read) >= 7
-    assert read - exposed(client) == MADE_BY_PROMETHEUS
+    assert len(read) >= 9
+    assert read - exposed(client) - told_of_values == MADE_BY_PROMETHEUS
 
 
 def test_the_dashboard_shows_only_what_a_server_tells_and_all_of_it(
-    monitoring: Path, client: TestClient
+    monitoring: Path, client: TestClient, told_of_values: set[str]
 ) -> None:
     dashboard = json.loads((monitoring / "grafana_dashboard.json").read_text(encoding="utf-8"))
     queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     read = {name for query in queries for name in names_in(query)}
 
-    told = exposed(client)
+    told = exposed(client) | told_of_values
     assert read <= told
     family = re.compile(r"_(total|created|sum|count|bucket)$")
     assert {family.sub("", n) for n in told} == {family.sub("", n) for n in read}
@@ -151,7 +172,7 @@ def test_prometheus_reads_a_running_server(
             assert asked(url, answered) == 3
             assert asked(url, 'up{job="ai_assets"}') == 1
             told = httpx.get(f"{url}/api/v1/rules", timeout=10).json()["data"]["groups"]
-            assert [rule["state"] for rule in told[0]["rules"]] == ["inactive"] * 8
+            assert [rule["state"] for rule in told[0]["rules"]] == ["inactive"] * 9
         finally:
             watch.terminate()
             watch.wait(timeout=20)

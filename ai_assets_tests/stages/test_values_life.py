@@ -22,6 +22,8 @@ from small_product import (
     write_product,
 )
 
+from ai_assets.automation.why import Records, why_prediction
+from ai_assets.automation.why.words_of_prediction import prediction_text
 from ai_assets.lifecycle.evaluation.metrics import metric_value
 from ai_assets.lifecycle.evaluation.names import OF_VALUES
 from ai_assets.lifecycle.schema.decision import Decision
@@ -45,6 +47,7 @@ CHANGES: dict[str, Any] = {
     "label__task": "regression",
     "label__interval": 0.9,
     "label__positive": None,
+    "tables__orders__columns__delay__unit": "minute",
     "training__families": ["linear", "lightgbm", "mlp"],
     "gate": {"max": {"rmse": 10.0}, "min": {"r2": 0.5, "coverage": 0.8}},
 }
@@ -236,6 +239,23 @@ def test_a_server_answers_the_value_that_the_batch_gave(world: World) -> None:
     assert answer["label"] == pytest.approx(batch["probability"][0], abs=1e-6)
     half = decided(world).interval.half_width
     assert answer["interval"] == pytest.approx([answer["label"] - half, answer["label"] + half])
+
+
+def test_why_tells_the_value_with_its_unit_and_interval(world: World) -> None:
+    tools = world.tools
+    records = Records(world.product, tools.lake, tools.bundles, tools.ledger, tools.decisions)
+    row = world.rows("predictions", MARCH).row(300, named=True)
+    half = decided(world).interval.half_width
+
+    story = why_prediction(records, str(row["_row_id"]))
+
+    answer, value = story["answer"], row["probability"]
+    assert (answer["value"], answer["unit"], answer["coverage"]) == (value, "minute", 0.9)
+    assert answer["interval"] == pytest.approx([value - half, value + half])
+    text = prediction_text(story)
+    assert f"{value:.6g} minute, 90% of outcomes from {value - half:.6g} to" in text
+    assert "scored again  the same" in text
+    assert "probability" not in text
 
 
 def test_a_challenger_is_compared_with_the_champion_by_rmse(world: World) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from ai_assets.automation.why.find_prediction import find_prediction
@@ -65,7 +66,8 @@ def why_prediction(records: Records, row_id: str, partition: str | None = None) 
         "product": records.name,
         "row_id": answer["_row_id"],
         "partition": key,
-        "answer": {k: v for k, v in answer.items() if k != "_row_id"},
+        "answer": {k: v for k, v in answer.items() if k != "_row_id"}
+        | of_value(records, bundle, answer["probability"]),
         "written": written.told(),
         "release": release_of(records, answer["release_id"]),
         **explained(records, bundle, values, lineage, found),
@@ -177,6 +179,18 @@ def explained(
         part["rows"] = found.sets.get(part["feature"], {})
     again = scorer.score_features(frame)
     return {"scored_again": float(again.probability[0]), "explanation": told}
+
+
+def of_value(records: Records, bundle: Bundle | None, value: float) -> dict[str, Any]:
+    """Of the answer of a regression its unit and interval, where there are any; else nothing."""
+    if records.product.declaration.label.task != "regression":
+        return {}
+    interval = None if bundle is None else bundle.decision.interval
+    told: dict[str, Any] = {"value": value, "unit": records.product.declaration.unit}
+    if interval is not None:
+        low, high = (float(end[0]) for end in interval.ends(np.array([value])))
+        told |= {"interval": [low, high], "coverage": interval.coverage}
+    return told
 
 
 def rows_told(

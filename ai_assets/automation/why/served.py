@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ai_assets.automation.why.origins import Found
-from ai_assets.automation.why.prediction import HIDDEN, explained
+from ai_assets.automation.why.prediction import HIDDEN, explained, of_value
 from ai_assets.automation.why.records import Records, plain
 from ai_assets.lifecycle.errors import BundleError, DataError
 from ai_assets.lifecycle.features.lineage import column_lineage
 from ai_assets.lifecycle.schema.tables import Table
+from ai_assets.serving.bundle import Bundle
 from ai_assets.serving.record.answers import Answered, Told
 from ai_assets.serving.record.decode import Row, moment, rows_of
 from ai_assets.serving.record.ids import split_id
@@ -37,6 +38,7 @@ def why_served(records: Records, prediction_id: str) -> dict[str, Any]:
     finally:
         store.close()
     entry = row.entry
+    bundle, problem = _bundle(records, entry.bundle)
     return {
         "asked": "served",
         "product": records.name,
@@ -55,6 +57,7 @@ def why_served(records: Records, prediction_id: str) -> dict[str, Any]:
             "probability": row.probability,
             "probabilities": _by_class(records, row),
             "threshold": entry.threshold,
+            **of_value(records, bundle, row.probability),
             "bundle": entry.bundle,
             "model": entry.model,
             "role": entry.role,
@@ -62,7 +65,7 @@ def why_served(records: Records, prediction_id: str) -> dict[str, Any]:
         "release": release_then(records, entry),
         "features": dict(row.features),
         "outcomes": [_told(one) for one in outcomes],
-        **_explained(records, row),
+        **(_nothing(problem) if bundle is None else _explained(records, row, bundle)),
     }
 
 
@@ -116,12 +119,20 @@ def _shown(given: Mapping[str, Any], table: Table) -> dict[str, Any]:
     return {name: HIDDEN if name in personal else value for name, value in given.items()}
 
 
-def _explained(records: Records, row: Row) -> dict[str, Any]:
-    """What each feature contributed; of a bundle that is gone or spoilt, what is wrong with it."""
+def _bundle(records: Records, tag: str) -> tuple[Bundle | None, str]:
+    """The bundle; of one that is gone or spoilt, what is wrong with it."""
     try:
-        bundle = records.bundles.load(row.entry.bundle)
+        return records.bundles.load(tag), ""
     except BundleError as error:
-        return {"scored_again": None, "explanation": None, "problem": str(error)}
+        return None, str(error)
+
+
+def _nothing(problem: str) -> dict[str, Any]:
+    return {"scored_again": None, "explanation": None, "problem": problem}
+
+
+def _explained(records: Records, row: Row, bundle: Bundle) -> dict[str, Any]:
+    """What each feature contributed."""
     lineage = column_lineage(bundle.features_sql, schemas(records.product))
     values = {**row.features, **row.items}
     return explained(records, bundle, values, lineage, Found(values, {}))

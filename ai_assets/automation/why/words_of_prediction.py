@@ -44,6 +44,8 @@ def served_text(story: Mapping[str, Any]) -> str:
 
 
 def _answered(answer: Mapping[str, Any]) -> str:
+    if "value" in answer:
+        return _valued(answer)
     said = f"{answer['label']}, probability {answer['probability']:.4f}"
     each = answer["probabilities"]
     if each is None:
@@ -52,12 +54,23 @@ def _answered(answer: Mapping[str, Any]) -> str:
     return f"{said} ({', '.join(f'{name} {each[name]:.4f}' for name in others)})"
 
 
+def _valued(answer: Mapping[str, Any]) -> str:
+    """A value with its unit, and its interval where it has one."""
+    unit = f" {answer['unit']}" if answer["unit"] else ""
+    said = f"{answer['value']:.6g}{unit}"
+    if "interval" not in answer:
+        return said
+    low, high = answer["interval"]
+    return f"{said}, {answer['coverage']:.0%} of outcomes from {low:.6g} to {high:.6g}{unit}"
+
+
 def _again(story: Mapping[str, Any]) -> str:
-    again = story["scored_again"]
+    again, said = story["scored_again"], story["answer"]["probability"]
     if again is None:
         return ""
-    agrees = abs(again - story["answer"]["probability"]) < 1e-6
-    return "the same" if agrees else f"{again:.4f}: NOT the same"
+    # A model computes with seven digits; probabilities are at most 1.
+    agrees = abs(again - said) < 1e-6 * max(1.0, abs(said))
+    return "the same" if agrees else f"{again:.6g}: NOT the same"
 
 
 def _tried(release: Mapping[str, Any]) -> str:
@@ -69,12 +82,13 @@ def _tried(release: Mapping[str, Any]) -> str:
 def _answer(story: Mapping[str, Any]) -> Iterator[str]:
     answer, release = story["answer"], story["release"]
     yield f"Prediction of row {story['row_id']} of {story['product']}"
-    agrees = abs(story["scored_again"] - answer["probability"]) < 1e-6
     yield from facts(
         {
             "partition": story["partition"],
-            "answer": f"{answer['predicted']}, probability {answer['probability']:.4f}",
-            "scored again": "the same" if agrees else f"{story['scored_again']:.4f}: NOT the same",
+            "answer": _valued(answer)
+            if "value" in answer
+            else f"{answer['predicted']}, probability {answer['probability']:.4f}",
+            "scored again": _again(story),
             "bundle": answer["bundle"],
             "release": answer["release_id"],
             "released": _released(release) if release else "not in the ledger",

@@ -32,6 +32,11 @@ class Decision:
     classes: tuple[str, ...] = ("0", "1")
     interval: Interval | None = None
 
+    @property
+    def asked_threshold(self) -> float | None:
+        """The threshold of a binary task; None of others, which do not ask it."""
+        return self.threshold if self.task == "binary" else None
+
     def codes(self, predicted: "np.ndarray") -> "np.ndarray":
         """Numbers of the answers [n] to predictions [n] or [n, K]; the values of a regression."""
         import numpy as np

@@ -74,7 +74,7 @@ def about(bundle: Bundle) -> dict[str, Any]:
         "columns": columns,
         "calibration": json.loads(bundle.calibration.to_json()),
         "task": bundle.decision.task,
-        "threshold": bundle.decision.threshold,
+        "threshold": bundle.decision.asked_threshold,
         "classes": list(bundle.decision.classes),
         "white": next((white for white in whites if white), WHITE),
     }

@@ -216,7 +216,7 @@ class Answering:
             "model": bundle.partition,
             "task": bundle.decision.task,
             "labels": list(bundle.decision.classes),
-            "threshold": bundle.decision.threshold,
+            "threshold": bundle.decision.asked_threshold,
             "modelCard": bundle.model_card,
         }
 

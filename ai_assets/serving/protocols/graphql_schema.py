@@ -208,9 +208,10 @@ def _prediction(decision: "Decision") -> GraphQLObjectType:
 
 def _of_answer(decision: "Decision") -> dict[str, Any]:
     """What an answer has beside label and probability. GraphQL knows no object of free names."""
-    if decision.task != "multiclass":
-        beside = {} if decision.interval is None else {"interval": _list(GraphQLFloat)}
-        return {"threshold": GraphQLNonNull(GraphQLFloat), **beside}
+    if decision.task == "binary":
+        return {"threshold": GraphQLNonNull(GraphQLFloat)}
+    if decision.task == "regression":
+        return {} if decision.interval is None else {"interval": _list(GraphQLFloat)}
     each = {"label": GraphQLNonNull(GraphQLString), "probability": GraphQLNonNull(GraphQLFloat)}
     return {"probabilities": _list(_object("ClassProbability", each))}
 
@@ -256,7 +257,7 @@ def _within(kinds: Set[str]) -> dict[str, Any]:
 
 def _model(decision: "Decision") -> GraphQLObjectType:
     text = GraphQLNonNull(GraphQLString)
-    several = decision.task == "multiclass"
+    binary = decision.task == "binary"
     return _object(
         "Model",
         {
@@ -265,7 +266,7 @@ def _model(decision: "Decision") -> GraphQLObjectType:
             **_ANSWERED,
             "task": text,
             "labels": _list(GraphQLString),
-            **({} if several else {"threshold": GraphQLNonNull(GraphQLFloat)}),
+            **({"threshold": GraphQLNonNull(GraphQLFloat)} if binary else {}),
             "modelCard": text,
         },
         modelCard="The model card, in Markdown",

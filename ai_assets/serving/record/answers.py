@@ -31,7 +31,7 @@ class Answered:
         model: partition of its model; None without partitions.
         role: what the bundle was to the release.
         online: version of each time-varying table that was read.
-        threshold: score from which on the answer is positive.
+        threshold: score from which on the answer is positive; 0 of a regression, which has none.
         latency_ms: from the request's first byte to the answer, without the time to record it.
         event_from: event time of the earliest row, microseconds since 1970; None without times.
         event_to: event time of the latest row.

@@ -125,7 +125,7 @@ class Keeper:
             model=scored.model,
             role=asked.role,
             online={name: s.version for name, s in scored.snapshots.items()},
-            threshold=scored.threshold,
+            threshold=scored.threshold or 0.0,
             latency_ms=round(1000 * (time.perf_counter() - asked.began), 3),
             event_from=first,
             event_to=last,

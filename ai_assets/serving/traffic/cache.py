@@ -61,9 +61,8 @@ class Cache:
         known = self._known.get(key)
         if known is not None:
             self._known.move_to_end(key)
-            self._metrics.cached(known.probability)
-            if known.probabilities is not None:
-                self._metrics.labelled(known.label)
+            self._metrics.cached()
+            self._engine.count(known)
             return replace(known, request_id=new_request_id(time.time_ns() // 1000))
         self._metrics.not_cached()
         scored = await self._score(part)

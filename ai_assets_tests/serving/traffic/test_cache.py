@@ -214,8 +214,11 @@ class Scoring:
         self.metrics, self.asked, self.hits = self, 0, 0
         self.meanwhile: Callable[[], None] = lambda: None
 
-    def cached(self, _: Any) -> None:
+    def cached(self) -> None:
         self.hits += 1
+
+    def count(self, _: Any) -> None:
+        return None
 
     def not_cached(self) -> None:
         return None
