@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ai_assets.lifecycle.errors import must_be
-from ai_assets.lifecycle.evaluation.names import METRIC_NAMES, OF_INTERVALS, OF_VALUES
+from ai_assets.lifecycle.evaluation.names import METRIC_NAMES, OF_COSTS, OF_INTERVALS, OF_VALUES
+from ai_assets.lifecycle.training.costs import TwoCosts, class_problems
 from ai_assets.lifecycle.training.names import METRICS_OF_TASK
 
 GROUPS = ("string", "int64", "bool")
@@ -20,6 +21,22 @@ def unsuited(declared: "TabularDeclaration") -> Iterator[str]:
     yield from _groups(declared)
     if declared.label.task == "regression":
         yield from _of_classes(declared)
+    yield from _costs(declared)
+
+
+def _costs(declared: "TabularDeclaration") -> Iterator[str]:
+    """Costs of other answers than the task has."""
+    costs, task = declared.training.costs, declared.label.task
+    if costs is None:
+        return
+    if task == "regression":
+        yield "training.costs are of wrong answers; of a regression the error is what counts."
+    elif isinstance(costs, TwoCosts) != (task == "binary"):
+        form = "`missed` and `false_alarm`" if task == "binary" else "a mapping for each class"
+        given = "those of two classes" if isinstance(costs, TwoCosts) else "those of several"
+        yield f"training.costs of a {task} task must be {form}, but got {given}."
+    elif not isinstance(costs, TwoCosts):
+        yield from class_problems(costs, declared.answers)
 
 
 def _metrics(declared: "TabularDeclaration") -> Iterator[str]:
@@ -28,11 +45,13 @@ def _metrics(declared: "TabularDeclaration") -> Iterator[str]:
     allowed = [name for name in METRIC_NAMES if (name in OF_VALUES) == values]
     if label.interval is None:
         allowed = [name for name in allowed if name not in OF_INTERVALS]
+    if declared.training.costs is None:
+        allowed = [name for name in allowed if name not in OF_COSTS]
     limits = [gate, *([gate.slices] if gate.slices else [])]
     for name in (name for part in limits for name in (*part.min, *part.max)):
         if name not in allowed:
             yield must_be(f"a metric of the gate of a {label.task} task", allowed, name)
-    compared = [name for name in allowed if name not in OF_INTERVALS]
+    compared = [name for name in allowed if name not in (*OF_INTERVALS, *OF_COSTS)]
     if gate.champion is not None and gate.champion.metric not in compared:
         yield must_be(
             f"gate.champion.metric of a {label.task} task", compared, gate.champion.metric

@@ -94,7 +94,7 @@ class Explainer:
         matrix = self._encoding.transform(features)
         given = self._shown(features).to_dicts()
         whole = features.to_dicts()
-        answers = self._scorer.probabilities(matrix).argmax(axis=1)
+        answers = self._answers(self._scorer.probabilities(matrix))
         exact = self._exact(matrix, answers)
         found = []
         for i, values in enumerate(given):
@@ -134,6 +134,12 @@ class Explainer:
     @property
     def _several(self) -> bool:
         return self._decision.task == "multiclass"
+
+    def _answers(self, predicted: np.ndarray) -> np.ndarray:
+        """The column of each prediction [n, K] that is explained: that of the answer."""
+        if self._several:
+            return self._decision.codes(predicted)
+        return np.zeros(len(predicted), np.intp)
 
     def _shown(self, features: pl.DataFrame) -> pl.DataFrame:
         """The features' values, without personal data that the query passes through.

@@ -177,7 +177,7 @@ class Scorer:
             ends = None if beside is None else np.column_stack(beside.ends(value))
             answers = decision.answers(predicted)
             return Scores(value, answers, decision.asked_threshold, interval=ends)
-        answer = predicted.max(axis=1)
+        answer = decision.confidence(predicted)
         return Scores(answer, decision.answers(predicted), decision.threshold, predicted)
 
     @property

@@ -14,7 +14,7 @@ from ai_assets.lifecycle.drift.profile import Profile, profile
 from ai_assets.lifecycle.errors import BundleError
 from ai_assets.lifecycle.features.images import pixels
 from ai_assets.lifecycle.features.items import described, items_of
-from ai_assets.lifecycle.schema.scores import SCORED, confidence
+from ai_assets.lifecycle.schema.scores import SCORED
 from ai_assets.lifecycle.schema.tables import Column
 from ai_assets.resources.bundles import BundleStore, project_root
 from ai_assets.serving.bundle import manifest_facts, plan_file, schema_files
@@ -23,7 +23,7 @@ from ai_assets.stages.binding import Finding, Outcome, StageRun, digest
 from ai_assets.stages.declared.releasing import MAX_BYTES, SMALL, VERIFIED
 from ai_assets.stages.embedding import FILE as EMBEDDING
 from ai_assets.stages.embedding import embedding_file
-from ai_assets.stages.evaluation import scores_of_test_rows
+from ai_assets.stages.evaluation import decision_of, scores_of_test_rows
 from ai_assets.stages.language_model import FILE as LANGUAGE
 from ai_assets.stages.learnable import WINDOW, learned_partitions
 from ai_assets.stages.monitoring import FILE, watched
@@ -158,10 +158,10 @@ def drift_reference(run: StageRun, data: TrainingData) -> Profile:
         described(data.features("train", "validation", "test"), run.product.request_table.columns)
     )
     _, scores = scores_of_test_rows(run, data)
-    watched: dict[str, Any] = {SCORED[0]: confidence(scores)}
+    decision = decision_of(run)
+    watched: dict[str, Any] = {SCORED[0]: decision.confidence(scores)}
     if scores.ndim == 2:
-        answers = run.product.declaration.answers
-        watched[SCORED[1]] = [answers[code] for code in scores.argmax(axis=1)]
+        watched[SCORED[1]] = decision.answers(scores)
     told = profile(pl.DataFrame(watched))
     if run.product.declaration.kind != "text":
         return features.with_columns(told)

@@ -21,6 +21,7 @@ from ai_assets.lifecycle.schema.calibration import Calibration
 from ai_assets.lifecycle.schema.decision import Decision
 from ai_assets.lifecycle.training.calibration import fit_calibration
 from ai_assets.lifecycle.training.conformal import fit_interval
+from ai_assets.lifecycle.training.costs import matrix_of
 from ai_assets.lifecycle.training.threshold import Threshold, choose_threshold
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
@@ -155,8 +156,8 @@ def decide(
 ) -> tuple[Calibration, Decision, Threshold | None]:
     """Calibrate the chosen graph itself, and choose its threshold, both on validation rows.
 
-    Of several classes the likeliest is the answer and of a regression the value, so those have no
-    threshold. The interval beside a value is measured on the same rows.
+    Of several classes the likeliest (or the cheapest) is the answer and of a regression the value,
+    so those have no threshold. The interval beside a value is measured on the same rows.
     A student answers a little differently from the winner, so the winner's calibration is not its.
     """
     declared = run.product.declaration
@@ -164,12 +165,16 @@ def decide(
     scores = run_session(open_session(judged.onnx), validation.x)
     calibration = fit_calibration(declared.training.calibration, scores, validation.y)
     label, answers = declared.label, declared.answers
+    declared_costs = declared.training.costs
+    costs = None if declared_costs is None else matrix_of(declared_costs, answers)
     if label.task != "binary":
         share = label.interval
         beside = None if share is None else fit_interval(validation.y, scores[:, 0], share)
-        return calibration, Decision(label.task, classes=answers, interval=beside), None
-    threshold = choose_threshold(validation.y, calibration.apply(scores)[:, 0])
-    return calibration, Decision(label.task, label.positive, threshold.value, answers), threshold
+        decision = Decision(label.task, classes=answers, interval=beside, costs=costs)
+        return calibration, decision, None
+    threshold = choose_threshold(validation.y, calibration.apply(scores)[:, 0], costs)
+    decision = Decision(label.task, label.positive, threshold.value, answers, costs=costs)
+    return calibration, decision, threshold
 
 
 def parity(judged: Candidate, shipped: Candidate, data: TrainingData) -> Finding:

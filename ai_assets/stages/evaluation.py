@@ -11,7 +11,7 @@ from ai_assets.lifecycle.compression.onnx_session import open_session, run_sessi
 from ai_assets.lifecycle.evaluation import plots, plots_of_values
 from ai_assets.lifecycle.evaluation.evaluate import Evaluation, evaluate
 from ai_assets.lifecycle.evaluation.graph_gradient import graph_gradient
-from ai_assets.lifecycle.evaluation.metrics import get_metric
+from ai_assets.lifecycle.evaluation.metrics import RARE, get_metric
 from ai_assets.lifecycle.evaluation.values import scored_values
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.calibration import Calibration
@@ -23,7 +23,7 @@ from ai_assets.serving.bundle import Bundle
 from ai_assets.serving.scoring import Scorer
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
-from ai_assets.stages.declared.learning import HOLDS, answers_of_items, better_than
+from ai_assets.stages.declared.learning import CHEAPER, HOLDS, answers_of_items, better_than
 from ai_assets.stages.evaluation_items import ItemFindings, ItemScorer, item_findings
 from ai_assets.stages.fairness import FILE as FAIRNESS
 from ai_assets.stages.fairness import FairnessFindings, fairness_findings
@@ -41,7 +41,7 @@ from ai_assets.stages.training_data import (
 def evaluate_served(run: StageRun) -> Outcome:
     """Score the test rows with the compressed graph and judge the answers."""
     data = load_training_data(run)
-    decision = Decision.from_json((artifact(run, "compressed_model") / "decision.json").read_text())
+    decision = decision_of(run)
     y, p = scores_of_test_rows(run, data)
     evaluation = evaluate(
         slice_columns(run, data),
@@ -53,6 +53,7 @@ def evaluate_served(run: StageRun) -> Outcome:
         classes=decision.classes,
         values=decision.task == "regression",
         interval=decision.interval,
+        costs=decision.costs,
     )
     of_items = _of_items(run, data, decision, p)
     fair = fairness_findings(run, data, decision, y, p)
@@ -64,7 +65,7 @@ def evaluate_served(run: StageRun) -> Outcome:
         version,
         {
             "metrics": shown.table(evaluation.metrics_frame()),
-            **_tables(slices=evaluation.slices, classes=evaluation.classes),
+            **_tables(costs=evaluation.costs, slices=evaluation.slices, classes=evaluation.classes),
             **_pictures(run, y, p, decision),
             **of_items.shown,
             **fair.shown,
@@ -77,10 +78,17 @@ def evaluate_served(run: StageRun) -> Outcome:
         {
             better_than(run.product).name: better_than_constant(run, evaluation),
             **interval_finding(run.product, y, p, decision.interval),
+            **cost_finding(run.product, evaluation),
             **of_items.checks,
             **fair.checks,
         },
     )
+
+
+def decision_of(run: StageRun) -> Decision:
+    """How what is served answers."""
+    file = artifact(run, "compressed_model") / "decision.json"
+    return Decision.from_json(file.read_text(encoding="utf-8"))
 
 
 def scores_of_test_rows(run: StageRun, data: TrainingData) -> tuple[np.ndarray, np.ndarray]:
@@ -155,6 +163,21 @@ def interval_finding(
     return {HOLDS.name: Finding(passed, words, told)}
 
 
+def cost_finding(product: Product, evaluation: Evaluation) -> dict[str, Finding]:
+    """Whether answers cost less than always giving the cheapest one, where costs are declared."""
+    if product.declaration.training.costs is None or not evaluation.costs.height:
+        return {}
+    served, *always = evaluation.costs.to_dicts()
+    cheapest = min(always, key=lambda row: row["cost"])
+    words = (
+        f"an answer costs {served['cost']:.4g} ({served['low']:.4g} to {served['high']:.4g}), "
+        f"{cheapest['answered']} {cheapest['cost']:.4g} ({cheapest['low']:.4g} to "
+        f"{cheapest['high']:.4g})"
+    )
+    told = {row["answered"]: row["cost"] for row in (served, *always)}
+    return {CHEAPER.name: Finding(served["cost"] < cheapest["cost"], words, told)}
+
+
 def better_than_constant(run: StageRun, evaluation: Evaluation) -> Finding:
     """Whether the model is better than one and the same answer to everything."""
     declared = run.product.declaration
@@ -191,9 +214,11 @@ def _pictures(run: StageRun, y: np.ndarray, p: np.ndarray, decision: Decision) -
 
 
 def _of_two(y: np.ndarray, p: np.ndarray, decision: Decision) -> dict[str, bytes]:
+    curves = {"roc": plots.roc(y, p), "precision_recall": plots.pr(y, p)}
+    if y.mean() < RARE:
+        curves = dict(reversed(curves.items()))
     return {
-        "roc": plots.roc(y, p),
-        "precision_recall": plots.pr(y, p),
+        **curves,
         "calibration": plots.calibration(y, p),
         "confusion": plots.confusion(y, p, decision.threshold, decision.classes),
     }
@@ -202,7 +227,7 @@ def _of_two(y: np.ndarray, p: np.ndarray, decision: Decision) -> dict[str, bytes
 def _of_several(y: np.ndarray, p: np.ndarray, decision: Decision) -> dict[str, bytes]:
     return {
         "calibration": plots.confidence(y, p),
-        "confusion": plots.confusion_of_classes(y, p, decision.classes),
+        "confusion": plots.confusion_of_classes(y, p, decision.classes, decision.costs),
     }
 
 

@@ -120,7 +120,7 @@ class ItemScorer:
         if self._decision.task == "binary":
             found: np.ndarray = (probabilities[:, 1] >= self._decision.threshold).astype(np.int64)
             return found
-        return probabilities.argmax(axis=1)
+        return self._decision.codes(probabilities)
 
 
 @dataclass(frozen=True)

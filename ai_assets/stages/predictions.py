@@ -7,7 +7,7 @@ import polars as pl
 
 from ai_assets.lifecycle.features.query import run_features
 from ai_assets.lifecycle.product import Product
-from ai_assets.lifecycle.schema.scores import SCORE, SCORES, confidence, series_of
+from ai_assets.lifecycle.schema.scores import SCORE, SCORES, series_of
 from ai_assets.resources.ledger import Entry
 from ai_assets.serving.bundle import Bundle
 from ai_assets.stages import shown
@@ -88,7 +88,7 @@ def _score(product: Product, bundle: Bundle, features: pl.DataFrame, entry: Entr
     scores = scores_of(bundle, features)
     columns = {
         "_row_id": features["_row_id"],
-        SCORE: confidence(scores),
+        SCORE: bundle.decision.confidence(scores),
         # Scores of other classes than are declared now would be taken for those.
         SCORES: series_of(SCORES, scores) if answers_as_declared(product, bundle) else None,
         "predicted": [str(answer) for answer in bundle.decision.answers(scores)],

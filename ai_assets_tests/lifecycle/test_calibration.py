@@ -7,7 +7,8 @@ from ai_assets.lifecycle.errors import DataError, DeclarationError
 from ai_assets.lifecycle.schema.calibration import Calibration
 from ai_assets.lifecycle.schema.decision import Decision
 from ai_assets.lifecycle.training.calibration import fit_calibration
-from ai_assets.lifecycle.training.threshold import Costs, choose_threshold
+from ai_assets.lifecycle.training.costs import TwoCosts
+from ai_assets.lifecycle.training.threshold import choose_threshold
 
 RANDOM = np.random.default_rng(0)
 TRUE = RANDOM.uniform(0.02, 0.98, 20_000)
@@ -62,11 +63,38 @@ def test_the_threshold_with_the_largest_f1_lies_between_two_scores():
     assert found.achieved == pytest.approx(6 / 7)
 
 
-def test_costly_misses_lower_the_threshold():
-    dear = choose_threshold(Y, TRUE, Costs(false_positive=1, false_negative=9))
-    cheap = choose_threshold(Y, TRUE, Costs(false_positive=9, false_negative=1))
-    assert dear.value == pytest.approx(0.1, abs=0.06)
-    assert cheap.value == pytest.approx(0.9, abs=0.06)
+@pytest.mark.parametrize(
+    ("missed", "false_alarm", "hit", "best"),
+    [(9, 1, None, 0.1), (1, 9, None, 0.9), (5, 1, None, 1 / 6), (3, 1, 6, 0.1)],
+)
+def test_of_probabilities_the_threshold_follows_from_the_costs(missed, false_alarm, hit, best):
+    costs = TwoCosts(missed=missed, false_alarm=false_alarm, hit=hit).matrix()
+    found = choose_threshold(Y, TRUE, costs)
+    assert found.value == pytest.approx(best)
+    answers = best <= TRUE
+    each = np.where(Y == 1, np.where(answers, -(hit or 0), missed), answers * false_alarm)
+    assert found.achieved == pytest.approx(each.mean())
+    assert found.why.startswith("least expected cost; on 20000 validation rows")
+
+
+def test_how_rare_positives_are_moves_no_threshold_that_follows_from_costs():
+    rare = RANDOM.beta(0.3, 20, 20_000)
+    y = (RANDOM.random(20_000) < rare).astype(float)
+    assert y.mean() < 0.03
+    costs = TwoCosts(missed=20, false_alarm=1).matrix()
+    found = choose_threshold(y, rare, costs)
+    assert found.value == pytest.approx(1 / 21)
+    assert found.achieved < min(20 * y.mean(), 1 - y.mean())
+
+
+def test_of_scores_that_are_no_probabilities_the_rows_choose_the_threshold():
+    # Scores of half the probability: from 0.25 on they mean a half.
+    found = choose_threshold(Y, TRUE / 2, TwoCosts(missed=1, false_alarm=1).matrix())
+    assert found.value == pytest.approx(0.25, abs=0.03)
+    assert "scores are no probabilities" in found.why and "0.5 would be the best" in found.why
+    # Of few rows the same gain may be luck.
+    few = choose_threshold(Y[:12], TRUE[:12] / 2, TwoCosts(missed=1, false_alarm=1).matrix())
+    assert few.value == 0.5
 
 
 def test_a_decision_names_its_answers_and_comes_back_from_json():

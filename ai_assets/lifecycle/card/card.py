@@ -167,15 +167,32 @@ def _performance(inputs: CardInputs) -> str:
     if found.constant:
         what = "which nothing else used. The value itself is the answer."
     elif found.positives is None or found.threshold is None:
-        what = f"of {found.classes.height} classes, which nothing else used. The likeliest class "
-        what += "is the answer."
+        what = f"of {found.classes.height} classes, which nothing else used. The "
+        what += "likeliest class is the answer." if found.costs.is_empty() else "answer is that of "
+        what += "" if found.costs.is_empty() else "the least expected cost."
     else:
         what = f"{found.positives:,} positive ({found.positives / found.rows:.1%}), which nothing "
         what += f"else used. A row is answered positive from a score of {found.threshold:.3g} on."
     intro = f"On {found.rows:,} test rows, {what} Intervals are 95 %, from resampling rows."
     rows = [_metric_row(name, estimate) for name, estimate in found.metrics.items()]
-    pictures = (_picture(inputs, name) for name in ("roc", "pr", "predicted"))
-    return _join(intro, _table(rows), _table(found.classes.to_dicts()), *pictures)
+    curves = ("pr", "roc") if "pr_auc" in list(found.metrics)[:1] else ("roc", "pr")
+    pictures = (_picture(inputs, name) for name in (*curves, "predicted"))
+    classes = _table(found.classes.to_dicts())
+    return _join(intro, _table(rows), _costs(found), classes, *pictures)
+
+
+def _costs(found: Evaluation) -> str:
+    if found.costs.is_empty():
+        return ""
+    rows = [
+        {
+            "answered": row["answered"],
+            "cost a row": f"{row['cost']:.4g}",
+            "interval": f"{row['low']:.4g} to {row['high']:.4g}",
+        }
+        for row in found.costs.to_dicts()
+    ]
+    return f"What answers cost, in the unit of the declared costs:\n\n{_table(rows)}"
 
 
 def _metric_row(name: str, estimate: Estimate) -> dict[str, object]:

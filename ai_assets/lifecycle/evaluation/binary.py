@@ -13,10 +13,12 @@ from ai_assets.lifecycle.errors import DataError, must_be
 from ai_assets.lifecycle.evaluation.counted import (
     LOG_LOSS_EPSILON,
     Floats,
+    costs_of,
     equal_mass_bins,
     ratio,
     ties_of,
 )
+from ai_assets.lifecycle.schema.decision import CostMatrix
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,14 @@ class Scored:
         p: Scores, P(positive), shape [n], ascending.
         order: Positions of the sorted rows in the arrays that were given, shape [n].
         threshold: A row is predicted positive when its score is at least this.
+        costs: What answers cost; None where nothing is declared.
     """
 
     y: Floats
     p: Floats
     order: NDArray[np.intp]
     threshold: float = 0.5
+    costs: CostMatrix | None = None
 
     @cached_property
     def ties(self) -> NDArray[np.intp]:
@@ -46,12 +50,19 @@ class Scored:
         return (self.p >= self.threshold).astype(np.float64)
 
     @cached_property
+    def cost(self) -> Floats:
+        """What each answer costs, shape [n]."""
+        return costs_of(self.y, self.predicted, self.costs)
+
+    @cached_property
     def bins(self) -> NDArray[np.intp]:
         """Where each calibration bin starts."""
         return equal_mass_bins(self.p)
 
 
-def scored_binary(y: ArrayLike, p: ArrayLike, threshold: float = 0.5) -> Scored:
+def scored_binary(
+    y: ArrayLike, p: ArrayLike, threshold: float = 0.5, costs: CostMatrix | None = None
+) -> Scored:
     """Check labels and scores, each of shape [n], and sort them by score.
 
     Raises:
@@ -68,7 +79,7 @@ def scored_binary(y: ArrayLike, p: ArrayLike, threshold: float = 0.5) -> Scored:
     if wrong := scores[~((scores >= 0) & (scores <= 1))][:1].tolist():
         raise DataError(must_be("a score", "a probability between 0 and 1", wrong[0]))
     order = np.argsort(scores, kind="stable")
-    return Scored(labels[order], scores[order], order, threshold)
+    return Scored(labels[order], scores[order], order, threshold, costs)
 
 
 def _by_score(rows: Scored, counts: Floats) -> tuple[Floats, Floats]:
@@ -127,3 +138,7 @@ def f1(rows: Scored, counts: Floats) -> Floats:
 def calibration_error(rows: Scored, counts: Floats) -> Floats:
     gaps = np.add.reduceat(counts * (rows.p - rows.y), rows.bins, axis=1)
     return ratio(np.abs(gaps).sum(axis=1), counts.sum(axis=1))
+
+
+def cost(rows: Scored, counts: Floats) -> Floats:
+    return ratio(counts @ rows.cost, counts.sum(axis=1))

@@ -15,10 +15,12 @@ from ai_assets.lifecycle.errors import DataError, must_be
 from ai_assets.lifecycle.evaluation.counted import (
     LOG_LOSS_EPSILON,
     Floats,
+    costs_of,
     equal_mass_bins,
     ratio,
     ties_of,
 )
+from ai_assets.lifecycle.schema.decision import CostMatrix, answered_classes
 
 TOP = 3
 CLASS_SCHEMA = {
@@ -41,10 +43,12 @@ class ScoredClasses:
     Attributes:
         y: Numbers of the classes, from 0, shape [n].
         p: Probabilities, shape [n, K].
+        costs: What answers cost; None where nothing is declared.
     """
 
     y: NDArray[np.int64]
     p: Floats
+    costs: CostMatrix | None = None
 
     @property
     def order(self) -> NDArray[np.intp]:
@@ -53,8 +57,13 @@ class ScoredClasses:
 
     @cached_property
     def answer(self) -> NDArray[np.intp]:
-        """Number of the likeliest class, of equal ones the first, shape [n]."""
-        return self.p.argmax(axis=1)
+        """Number of the likeliest class, or by costs of the cheapest; of equals the first. [n]"""
+        return answered_classes(self.p, self.costs)
+
+    @cached_property
+    def cost(self) -> Floats:
+        """What each answer costs, shape [n]."""
+        return costs_of(self.y, self.answer, self.costs)
 
     @cached_property
     def hit(self) -> Floats:
@@ -77,7 +86,7 @@ class ScoredClasses:
         return np.eye(self.p.shape[1])[self.answer]
 
 
-def scored_classes(y: ArrayLike, p: Floats) -> ScoredClasses:
+def scored_classes(y: ArrayLike, p: Floats, costs: CostMatrix | None = None) -> ScoredClasses:
     """Check numbers of classes [n] and probabilities [n, K].
 
     Raises:
@@ -98,7 +107,7 @@ def scored_classes(y: ArrayLike, p: Floats) -> ScoredClasses:
     totals = p.sum(axis=1)
     if wrong := totals[np.abs(totals - 1) > _SUM_TOLERANCE][:1].tolist():
         raise DataError(must_be("the probabilities of a row", "of sum 1", round(wrong[0], 6)))
-    return ScoredClasses(labels.astype(np.int64), p)
+    return ScoredClasses(labels.astype(np.int64), p, costs)
 
 
 def log_loss(rows: ScoredClasses, counts: Floats) -> Floats:
@@ -114,6 +123,10 @@ def brier(rows: ScoredClasses, counts: Floats) -> Floats:
 
 def accuracy(rows: ScoredClasses, counts: Floats) -> Floats:
     return ratio(counts @ rows.hit, counts.sum(axis=1))
+
+
+def cost(rows: ScoredClasses, counts: Floats) -> Floats:
+    return ratio(counts @ rows.cost, counts.sum(axis=1))
 
 
 def top_accuracy(rows: ScoredClasses, counts: Floats) -> Floats:
@@ -137,7 +150,7 @@ def weighted_f1(rows: ScoredClasses, counts: Floats) -> Floats:
 
 def calibration_error(rows: ScoredClasses, counts: Floats) -> Floats:
     """Of the answer's probability (confidence), by Guo et al. (2017)."""
-    confidence = rows.p.max(axis=1)
+    confidence = rows.p[np.arange(len(rows.p)), rows.answer]
     order = np.argsort(confidence, kind="stable")
     gaps = (confidence - rows.hit)[order]
     bins = equal_mass_bins(confidence[order])

@@ -15,9 +15,11 @@ from ai_assets.lifecycle.evaluation.classes import (
     ScoredClasses,
     table_of_classes,
 )
+from ai_assets.lifecycle.evaluation.costs import COST_SCHEMA, table_of_costs
 from ai_assets.lifecycle.evaluation.metrics import scored
 from ai_assets.lifecycle.evaluation.slices import evaluate_slices
 from ai_assets.lifecycle.evaluation.values import constant_errors
+from ai_assets.lifecycle.schema.decision import CostMatrix
 from ai_assets.lifecycle.schema.interval import Interval
 
 
@@ -33,6 +35,7 @@ class Evaluation:
         threshold: Score at which a row is predicted positive; None of what is not binary.
         classes: The table of `table_of_classes`; no rows but of several classes.
         constant: Of a regression the errors of the best constant answer, by metric; else empty.
+        costs: The table of `table_of_costs`; no rows where no costs are declared.
     """
 
     metrics: dict[str, Estimate]
@@ -42,6 +45,7 @@ class Evaluation:
     threshold: float | None
     classes: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CLASS_SCHEMA))
     constant: dict[str, float] = field(default_factory=dict)
+    costs: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=COST_SCHEMA))
 
     @property
     def base_rate_log_loss(self) -> float:
@@ -76,6 +80,7 @@ class Evaluation:
                 "threshold": self.threshold,
                 "classes": self.classes.to_dicts(),
                 **({"constant": self.constant} if self.constant else {}),
+                **({"costs": self.costs.to_dicts()} if self.costs.height else {}),
             }
         )
 
@@ -93,6 +98,7 @@ class Evaluation:
             threshold=told["threshold"],
             classes=pl.DataFrame(told.get("classes", []), schema=CLASS_SCHEMA),
             constant=told.get("constant", {}),
+            costs=pl.DataFrame(told.get("costs", []), schema=COST_SCHEMA),
         )
 
 
@@ -109,6 +115,7 @@ def evaluate(
     min_slice_rows: int = 100,
     values: bool = False,
     interval: Interval | None = None,
+    costs: CostMatrix | None = None,
 ) -> Evaluation:
     """Judge scores of labelled rows: the whole, and each slice of `frame`.
 
@@ -126,16 +133,25 @@ def evaluate(
         min_slice_rows: Values with fewer rows are judged together.
         values: Whether labels and scores are the values of a regression.
         interval: Of a regression: the interval around each value.
+        costs: Of classes: what answers cost.
 
     Raises:
         DataError: Labels or scores are not what they must be, or there are none.
     """
-    rows = scored(y, p, threshold, values=values, interval=interval)
+    rows = scored(y, p, threshold, values=values, interval=interval, costs=costs)
     binary = isinstance(rows, Scored)
     return Evaluation(
         metrics=bootstrap(rows, seed=seed, resamples=resamples),
         slices=evaluate_slices(
-            frame, y, p, threshold, slices, min_slice_rows, values=values, interval=interval
+            frame,
+            y,
+            p,
+            threshold,
+            slices,
+            min_slice_rows,
+            values=values,
+            interval=interval,
+            costs=costs,
         ),
         rows=len(rows.y),
         positives=int(rows.y.sum()) if binary else None,
@@ -144,4 +160,5 @@ def evaluate(
         if isinstance(rows, ScoredClasses)
         else pl.DataFrame(schema=CLASS_SCHEMA),
         constant=constant_errors(rows.y) if values else {},
+        costs=table_of_costs(rows, classes, seed=seed, resamples=resamples),
     )

@@ -17,9 +17,14 @@ from ai_assets.lifecycle.evaluation import binary, classes, values
 from ai_assets.lifecycle.evaluation.binary import Scored, scored_binary
 from ai_assets.lifecycle.evaluation.classes import ScoredClasses, scored_classes
 from ai_assets.lifecycle.evaluation.counted import CALIBRATION_BINS, Floats
-from ai_assets.lifecycle.evaluation.names import OF_INTERVALS, metric_name
+from ai_assets.lifecycle.evaluation.names import OF_COSTS, OF_INTERVALS, metric_name
 from ai_assets.lifecycle.evaluation.values import ScoredValues, scored_values
+from ai_assets.lifecycle.schema.decision import CostMatrix
 from ai_assets.lifecycle.schema.interval import Interval
+
+RARE = 0.1
+"""A smaller share of positives is told by precision and recall before all else."""
+FIRST_OF_RARE = ("pr_auc", "precision", "recall", "f1")
 
 AnyScored = Scored | ScoredClasses | ScoredValues
 
@@ -31,6 +36,7 @@ def scored(
     *,
     values: bool = False,
     interval: Interval | None = None,
+    costs: CostMatrix | None = None,
 ) -> AnyScored:
     """Check labels [n] and scores: P(positive) [n] or [n, 1], or of K > 1 classes each [n, K].
 
@@ -40,6 +46,7 @@ def scored(
         threshold: A row is predicted positive when its score is at least this.
         values: Whether both are numbers of a regression.
         interval: Of a regression: the interval around each number.
+        costs: Of classes: what answers cost.
 
     Raises:
         DataError: Shapes differ, there are no rows, a label is not 0 or 1 (of classes: the number
@@ -49,8 +56,8 @@ def scored(
     if values:
         return scored_values(y, given, interval)
     if given.ndim == 2 and given.shape[1] > 1:
-        return scored_classes(y, given)
-    return scored_binary(y, given, threshold)
+        return scored_classes(y, given, costs)
+    return scored_binary(y, given, threshold, costs)
 
 
 def scored_for(metric: str, y: ArrayLike, p: ArrayLike, threshold: float = 0.5) -> AnyScored:
@@ -240,6 +247,17 @@ METRICS: dict[str, Metric] = {
             classes.calibration_error,
         ),
         Metric(
+            "cost",
+            "Cost",
+            "Mean cost of an answer, in the unit of the declared costs; a gain is below 0.",
+            False,
+            "undefined: no costs are declared",
+            binary.cost,
+            classes.cost,
+            ceiling=np.inf,
+            floor=-np.inf,
+        ),
+        Metric(
             "rmse",
             "RMSE",
             "Root of the mean squared error, in the unit of the target; 0 is perfect.",
@@ -315,11 +333,27 @@ METRICS: dict[str, Metric] = {
 def metrics_of(rows: AnyScored) -> tuple[str, ...]:
     """Names of the metrics that such rows can be judged by."""
     if isinstance(rows, ScoredValues):
-        some = OF_INTERVALS if rows.interval is None else ()
-        return tuple(n for n, m in METRICS.items() if m.of_values is not None and n not in some)
+        no_interval = OF_INTERVALS if rows.interval is None else ()
+        return tuple(
+            n for n, m in METRICS.items() if m.of_values is not None and n not in no_interval
+        )
+    no_costs = OF_COSTS if rows.costs is None else ()
     if isinstance(rows, Scored):
-        return tuple(name for name, metric in METRICS.items() if metric.of_scores is not None)
-    return tuple(name for name, metric in METRICS.items() if metric.of_classes is not None)
+        names = tuple(
+            n for n, m in METRICS.items() if m.of_scores is not None and n not in no_costs
+        )
+        return of_rare(names) if rows.y.mean() < RARE else names
+    return tuple(n for n, m in METRICS.items() if m.of_classes is not None and n not in no_costs)
+
+
+def of_rare(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names in another order: what tells of a rare class first.
+
+    Where nearly all rows are negative, ROC-AUC and accuracy are high for models that find hardly a
+    positive (Saito and Rehmsmeier 2015, "The precision-recall plot is more informative").
+    """
+    first = tuple(name for name in FIRST_OF_RARE if name in names)
+    return first + tuple(name for name in names if name not in first)
 
 
 def get_metric(name: str) -> Metric:

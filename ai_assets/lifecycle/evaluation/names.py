@@ -4,6 +4,8 @@ from ai_assets.lifecycle.errors import DeclarationError, must_be
 
 OF_INTERVALS = ("coverage", "interval_width", "pinball_loss")
 """Metrics that a regression has only where an interval is declared."""
+OF_COSTS = ("cost",)
+"""Metrics that classes have only where costs are declared."""
 OF_VALUES = ("rmse", "mae", "mape", "r2", *OF_INTERVALS)
 """Metrics of predicted numbers; all others are of classes."""
 
@@ -20,6 +22,7 @@ METRIC_NAMES = (
     "weighted_f1",
     "top_3_accuracy",
     "calibration_error",
+    *OF_COSTS,
     *OF_VALUES,
 )
 

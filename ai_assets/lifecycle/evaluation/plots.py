@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from ai_assets.lifecycle.evaluation.binary import scored_binary
 from ai_assets.lifecycle.evaluation.classes import scored_classes
 from ai_assets.lifecycle.evaluation.metrics import metric_value
+from ai_assets.lifecycle.schema.decision import CostMatrix
 
 BLUE, ORANGE, GREEN, PINK, SKY, RED = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00",
@@ -131,15 +132,18 @@ def confidence(y: ArrayLike, p: ArrayLike) -> bytes:
     return calibration(rows.hit, rows.p.max(axis=1))
 
 
-def confusion_of_classes(y: ArrayLike, p: ArrayLike, classes: Sequence[str]) -> bytes:
+def confusion_of_classes(
+    y: ArrayLike, p: ArrayLike, classes: Sequence[str], costs: CostMatrix | None = None
+) -> bytes:
     """Shares of each class's rows by answer; beyond 20 classes those that are mistaken most often.
 
     Args:
         y: Numbers of the classes [n].
         p: Probabilities [n, K].
         classes: Their names, K.
+        costs: What answers cost, where they follow from that.
     """
-    rows = scored_classes(y, np.asarray(p, dtype=np.float64))
+    rows = scored_classes(y, np.asarray(p, dtype=np.float64), costs)
     counts = rows.actual.T @ rows.answered
     wrong = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
     some = np.sort(np.argsort(-wrong, kind="stable")[:_MOST_BARS])

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from ai_assets.lifecycle.errors import DataError, DeclarationError, must_be
 from ai_assets.lifecycle.evaluation.binary import Scored
 from ai_assets.lifecycle.evaluation.metrics import AnyScored, get_metric, scored, values_of
+from ai_assets.lifecycle.schema.decision import CostMatrix
 from ai_assets.lifecycle.schema.interval import Interval
 
 MAIN_METRICS = ("roc_auc", "pr_auc", "log_loss", "brier", "calibration_error")
@@ -35,6 +36,7 @@ def evaluate_slices(
     *,
     values: bool = False,
     interval: Interval | None = None,
+    costs: CostMatrix | None = None,
 ) -> pl.DataFrame:
     """Judge each value of each slice column by itself.
 
@@ -50,6 +52,7 @@ def evaluate_slices(
         metrics: Names of the metrics; by default the main ones of such scores.
         values: Whether labels and scores are the values of a regression.
         interval: Of a regression: the interval around each value.
+        costs: Of classes: what answers cost.
 
     Returns:
         `slice`, `value`, `rows`, `positives`, then per metric its value and
@@ -65,6 +68,7 @@ def evaluate_slices(
     labels, scores = np.asarray(y, dtype=np.float64).ravel(), np.asarray(p, dtype=np.float64)
     if metrics is None:
         metrics = _main_metrics(scores, values, interval)
+        metrics += ("cost",) if costs is not None else ()
     for name in metrics:
         get_metric(name)
     if len(labels) != frame.height:
@@ -72,7 +76,7 @@ def evaluate_slices(
     schema = _schema(metrics)
     if not columns:
         return pl.DataFrame(schema=schema)
-    judge = partial(scored, threshold=threshold, values=values, interval=interval)
+    judge = partial(scored, threshold=threshold, values=values, interval=interval, costs=costs)
     whole = values_of(judge(labels, scores), metrics)
     rows = [
         _row(name, value, judge(labels[where], scores[where]), whole, min_rows)

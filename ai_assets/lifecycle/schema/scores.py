@@ -37,11 +37,6 @@ def scores_in(column: pl.Series) -> "np.ndarray":
     return column.cast(pl.Array(pl.Float64, width)).to_numpy().reshape(len(column), width)
 
 
-def confidence(scores: "np.ndarray") -> "np.ndarray":
-    """One number [n] a row: P(positive), or of several classes [n, K] that of the answer."""
-    return scores if scores.ndim == 1 else scores.max(axis=1)
-
-
 def squeezed(predicted: "np.ndarray") -> "np.ndarray":
     """Predictions [n, K] as metrics take them: [n] where there is one column."""
     return predicted[:, 0] if predicted.shape[1] == 1 else predicted

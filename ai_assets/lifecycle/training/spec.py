@@ -9,6 +9,7 @@ from ai_assets.lifecycle.errors import DeclarationError, must_be
 from ai_assets.lifecycle.learners import ALL_FAMILIES, ALLOWED_OF, FAMILIES, get_family
 from ai_assets.lifecycle.schema.durations import Duration
 from ai_assets.lifecycle.schema.tables import Section
+from ai_assets.lifecycle.training.costs import AnyCosts, a_cost
 from ai_assets.lifecycle.training.names import METRICS_OF_TASK, metric_names
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -141,6 +142,14 @@ class Training(Section):
         description="balanced: each class weighs the same in training, whatever its number of "
         "rows. Probabilities are then too high for rare classes until they are calibrated.",
     )
+    costs: AnyCosts | None = Field(
+        None,
+        description="What wrong answers cost, in any one unit. Of a binary task `missed` and "
+        "`false_alarm`, and what a `hit` gains: the threshold follows from them. Of several "
+        "classes, by the class that is right, what each other answer costs, as `{fault: {fine: "
+        "20}}`, 1 where nothing is said: the answer is that of the least expected cost. Such "
+        "answers want probabilities: see `calibration`.",
+    )
     calibration: Literal["none", "sigmoid", "isotonic"] = Field(
         "none",
         description="Correction of probabilities, learned on validation. isotonic wants thousands "
@@ -185,6 +194,14 @@ class Training(Section):
                 raise ValueError(must_be("family", ALL_FAMILIES, name))
         if len(set(given)) < len(given):
             raise ValueError(f"families must be named once each, but got {given}.")
+        return given
+
+    @field_validator("costs")
+    @classmethod
+    def _costs_of_classes(cls, given: Any) -> Any:
+        if isinstance(given, dict):
+            for cost in (cost for answers in given.values() for cost in answers.values()):
+                a_cost(cost)
         return given
 
     @field_validator("parameters")

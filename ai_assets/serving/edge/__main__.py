@@ -76,6 +76,7 @@ def about(bundle: Bundle) -> dict[str, Any]:
         "task": bundle.decision.task,
         "threshold": bundle.decision.asked_threshold,
         "classes": list(bundle.decision.classes),
+        "costs": bundle.decision.costs if bundle.decision.task == "multiclass" else None,
         "white": next((white for white in whites if white), WHITE),
     }
 

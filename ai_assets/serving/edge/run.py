@@ -40,7 +40,8 @@ def main(folder: Path, given: str) -> None:
             print(json.dumps({"value": float(p[0])}))
             continue
         one = len(p) == 1  # the positive class of two
-        best = int(p[0] >= about["threshold"]) if one else int(p.argmax())
+        by = (-p if about.get("costs") is None else p @ np.array(about["costs"])).argmin()
+        best = int(p[0] >= about["threshold"]) if one else int(by)
         answer = {"label": about["classes"][best], "probability": float(p[0] if one else p[best])}
         print(json.dumps(answer, ensure_ascii=False))
 

@@ -181,6 +181,10 @@ HOLDS = Guard(
     "intervals_hold",
     "As many outcomes of test rows lie in their intervals as declared, or chance is why not.",
 )
+CHEAPER = Guard(
+    "cheaper_than_one_answer",
+    "The answers to test rows cost less than one and the same answer to all of them.",
+)
 WITHSTANDS = Guard(
     "withstands_corruption",
     "Accuracy under corruptions and under an adversary is at least as declared; without a limit "
@@ -216,6 +220,8 @@ def evaluation_stage(product: Product) -> Stage:
     guards = [better_than(product)]
     if product.declaration.label.interval is not None:
         guards.append(HOLDS)
+    if product.declaration.training.costs is not None:
+        guards.append(CHEAPER)
     settings = ",".join(product.declaration.slices)
     code = ["evaluation"]
     if (fairness := product.declaration.fairness) is not None:
