@@ -6,9 +6,15 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
-from ai_assets.lifecycle.compression.candidates import Measurement, build_candidates, measure
+from ai_assets.lifecycle.compression.candidates import (
+    ORIGINAL,
+    Measurement,
+    build_candidates,
+    measure,
+)
 from ai_assets.lifecycle.compression.choose import Choice, choose
 from ai_assets.lifecycle.compression.onnx_session import open_session, run_session
 from ai_assets.lifecycle.compression.parity import budget_ok, onnx_parity_ok
@@ -26,7 +32,7 @@ from ai_assets.lifecycle.training.threshold import Threshold, choose_threshold
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.learning import BUDGET, PARITY
-from ai_assets.stages.model import load_models
+from ai_assets.stages.model import crossed_predictions, load_models
 from ai_assets.stages.training_data import (
     TrainingData,
     load_training_data,
@@ -51,14 +57,16 @@ def compress(run: StageRun) -> Outcome:
         found_of[candidate.name] = _measure(run, candidate, judged, data)
         return budget_ok(found_of[candidate.name], spec)[0]
 
-    recipes = _candidates(run, judged, data, "train", enough=enough)
+    # Students would be chosen by the very rows that they learned from.
+    only = ORIGINAL if data.crossed else None
+    recipes = _candidates(run, judged, data, "train", only=only, enough=enough)
     measured = [found_of.get(c.name) or _measure(run, c, judged, data) for c in recipes]
     choice = choose(measured, spec)
     run.say(choice.reason)
     kept = {c.name: c for c in recipes}[choice.name]
     found = {m.name: m for m in measured}[choice.name]
     shipped, compared = kept, found
-    if run.product.declaration.training.refit == "full":
+    if run.product.declaration.training.refit == "full" and not data.crossed:
         whole = ("train", "validation", "test")
         (shipped,) = _candidates(run, served, data, *whole, only=choice.name)
         compared = replace(
@@ -161,20 +169,31 @@ def decide(
     A student answers a little differently from the winner, so the winner's calibration is not its.
     """
     declared = run.product.declaration
-    validation = data.split("validation")
-    scores = run_session(open_session(judged.onnx), validation.x)
-    calibration = fit_calibration(declared.training.calibration, scores, validation.y)
+    y, scores = _held_out_scores(run, judged, data)
+    calibration = fit_calibration(declared.training.calibration, scores, y)
     label, answers = declared.label, declared.answers
-    declared_costs = declared.training.costs
-    costs = None if declared_costs is None else matrix_of(declared_costs, answers)
+    costs = matrix_of(declared.training.costs, answers)
     if label.task != "binary":
         share = label.interval
-        beside = None if share is None else fit_interval(validation.y, scores[:, 0], share)
+        beside = None if share is None else fit_interval(y, scores[:, 0], share)
         decision = Decision(label.task, classes=answers, interval=beside, costs=costs)
         return calibration, decision, None
-    threshold = choose_threshold(validation.y, calibration.apply(scores)[:, 0], costs)
+    threshold = choose_threshold(y, calibration.apply(scores)[:, 0], costs)
     decision = Decision(label.task, label.positive, threshold.value, answers, costs=costs)
     return calibration, decision, threshold
+
+
+def _held_out_scores(
+    run: StageRun, judged: Candidate, data: TrainingData
+) -> tuple[np.ndarray, np.ndarray]:
+    """Outcomes [n] and scores [n, K] of rows that what is judged did not learn from.
+
+    Of crossed rows those of one repeat, so that each row counts once.
+    """
+    if data.crossed:
+        return data.whole.y, crossed_predictions(run, "model")[0]
+    validation = data.split("validation")
+    return validation.y, run_session(open_session(judged.onnx), validation.x)
 
 
 def parity(judged: Candidate, shipped: Candidate, data: TrainingData) -> Finding:

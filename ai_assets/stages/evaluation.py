@@ -12,6 +12,7 @@ from ai_assets.lifecycle.evaluation import plots, plots_of_values
 from ai_assets.lifecycle.evaluation.evaluate import Evaluation, evaluate
 from ai_assets.lifecycle.evaluation.graph_gradient import graph_gradient
 from ai_assets.lifecycle.evaluation.metrics import RARE, get_metric
+from ai_assets.lifecycle.evaluation.repeated import evaluate_repeats
 from ai_assets.lifecycle.evaluation.values import scored_values
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.calibration import Calibration
@@ -19,6 +20,7 @@ from ai_assets.lifecycle.schema.decision import Decision
 from ai_assets.lifecycle.schema.interval import Interval
 from ai_assets.lifecycle.schema.scores import squeezed
 from ai_assets.lifecycle.training.conformal import coverage_words
+from ai_assets.lifecycle.training.crossing import FOLDS
 from ai_assets.serving.bundle import Bundle
 from ai_assets.serving.scoring import Scorer
 from ai_assets.stages import shown
@@ -28,6 +30,7 @@ from ai_assets.stages.evaluation_items import ItemFindings, ItemScorer, item_fin
 from ai_assets.stages.fairness import FILE as FAIRNESS
 from ai_assets.stages.fairness import FairnessFindings, fairness_findings
 from ai_assets.stages.learnable import learned_partitions
+from ai_assets.stages.model import crossed_predictions
 from ai_assets.stages.training_data import (
     TrainingData,
     artifact,
@@ -36,6 +39,7 @@ from ai_assets.stages.training_data import (
     save_folder,
     write_json,
 )
+from ai_assets.stages.training_set import shared_ids
 
 
 def evaluate_served(run: StageRun) -> Outcome:
@@ -43,24 +47,12 @@ def evaluate_served(run: StageRun) -> Outcome:
     data = load_training_data(run)
     decision = decision_of(run)
     y, p = scores_of_test_rows(run, data)
-    evaluation = evaluate(
-        slice_columns(run, data),
-        y,
-        p,
-        decision.threshold,
-        run.product.declaration.slices,
-        seed=run.product.declaration.training.seed,
-        classes=decision.classes,
-        values=decision.task == "regression",
-        interval=decision.interval,
-        costs=decision.costs,
-    )
+    evaluation = _evaluated(run, data, decision)
     of_items = _of_items(run, data, decision, p)
     fair = fairness_findings(run, data, decision, y, p)
     version = save_folder(
         run, "evaluation", lambda folder: _write(folder, evaluation, of_items, fair)
     )
-    refit = run.product.declaration.training.refit
     return Outcome(
         version,
         {
@@ -71,13 +63,15 @@ def evaluate_served(run: StageRun) -> Outcome:
             **fair.shown,
             **shown.numbers(evaluation.values()),
             "rows": evaluation.rows,
-            "judged": "the twin of the served model that did not see the test rows"
-            if refit == "full"
-            else "what is served",
+            "judged": _judged_words(run, evaluation),
         },
         {
             better_than(run.product).name: better_than_constant(run, evaluation),
-            **interval_finding(run.product, y, p, decision.interval),
+            **(
+                interval_not_judged(decision.interval)
+                if data.crossed
+                else interval_finding(run.product, y, p, decision.interval)
+            ),
             **cost_finding(run.product, evaluation),
             **of_items.checks,
             **fair.checks,
@@ -94,10 +88,73 @@ def decision_of(run: StageRun) -> Decision:
 def scores_of_test_rows(run: StageRun, data: TrainingData) -> tuple[np.ndarray, np.ndarray]:
     """Labels [n] and calibrated scores of the test rows, by the graph that is judged.
 
-    Scores are P(positive) [n], of several classes [n, K], or the values of a regression [n].
+    Scores are P(positive) [n], of several classes [n, K], or the values of a regression [n]. Of
+    crossed rows they are those of one repeat, by models that did not learn from the row.
     """
+    if data.crossed:
+        return data.whole.y, crossed_scores(run)[0]
     test = data.split("test")
     return test.y, judged(run)(test.x)
+
+
+def crossed_scores(run: StageRun) -> np.ndarray:
+    """Calibrated scores [R, n] or [R, n, K] of all rows, where cross-validation judges."""
+    folder = artifact(run, "compressed_model")
+    calibration = Calibration.from_json((folder / "calibration.json").read_text(encoding="utf-8"))
+    repeats = crossed_predictions(run, "model")
+    return np.array([squeezed(calibration.apply(predicted)) for predicted in repeats])
+
+
+def _evaluated(run: StageRun, data: TrainingData, decision: Decision) -> Evaluation:
+    declared = run.product.declaration
+    frame, seed = slice_columns(run, data), declared.training.seed
+    if data.crossed:
+        blocks = shared_ids(data.rows).to_numpy()
+        return evaluate_repeats(
+            frame,
+            data.whole.y,
+            crossed_scores(run),
+            decision,
+            declared.slices,
+            seed=seed,
+            words=_crossed_words(run, len(blocks)),
+            blocks=blocks,
+        )
+    y, p = scores_of_test_rows(run, data)
+    return evaluate(
+        frame,
+        y,
+        p,
+        decision.threshold,
+        declared.slices,
+        seed=seed,
+        classes=decision.classes,
+        values=decision.task == "regression",
+        interval=decision.interval,
+        costs=decision.costs,
+    )
+
+
+def _crossed_words(run: StageRun, rows: int) -> str:
+    declared = run.product.declaration
+    split, values = declared.training.split, declared.label.task == "regression"
+    chosen = "Family, parameters and interval" if values else "Family, parameters and threshold"
+    return (
+        f"{rows:,} rows are too few to set some aside for a judgement (training.split.least_test "
+        f"is {split.least_test}), so every figure comes from {split.repeats} × {FOLDS}-fold "
+        "cross-validation: each row was answered by models that had not learned from it. Intervals "
+        f"are 95 %, from drawing rows and repeats. {chosen} were chosen on these rows too, so the "
+        "figures are somewhat too good. What is served learned from all rows and is itself not "
+        "judged: outcomes that arrive will do that."
+    )
+
+
+def _judged_words(run: StageRun, evaluation: Evaluation) -> str:
+    if evaluation.judged:
+        return evaluation.judged
+    if run.product.declaration.training.refit == "full":
+        return "the twin of the served model that did not see the test rows"
+    return "what is served"
 
 
 def judged(run: StageRun) -> Callable[[np.ndarray], np.ndarray]:
@@ -161,6 +218,17 @@ def interval_finding(
     passed, words = coverage_words(inside, len(y), interval)
     told = {"coverage": inside / len(y), "declared": interval.coverage}
     return {HOLDS.name: Finding(passed, words, told)}
+
+
+def interval_not_judged(interval: Interval | None) -> dict[str, Finding]:
+    """Where no rows are set aside, nothing says yet whether the interval keeps its promise."""
+    if interval is None:
+        return {}
+    words = (
+        f"Not judged: {interval}, which are all there are. The performance of partitions or rows "
+        "to come will tell."
+    )
+    return {HOLDS.name: Finding(False, words, warn=True)}
 
 
 def cost_finding(product: Product, evaluation: Evaluation) -> dict[str, Finding]:

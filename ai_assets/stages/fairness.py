@@ -22,16 +22,20 @@ from ai_assets.lifecycle.learners.base import Dataset, Model
 from ai_assets.lifecycle.learners.blend import BlendModel
 from ai_assets.lifecycle.schema.decision import Decision
 from ai_assets.lifecycle.schema.scores import squeezed
+from ai_assets.lifecycle.training.blending import pool_of
 from ai_assets.lifecycle.training.calibration import fit_calibration
+from ai_assets.lifecycle.training.costs import matrix_of
+from ai_assets.lifecycle.training.crossing import cross_fit
 from ai_assets.lifecycle.training.fitting import fit_model
 from ai_assets.lifecycle.training.threshold import choose_threshold
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, StageRun
 from ai_assets.stages.declared.learning import FAIR
 from ai_assets.stages.learnable import learned_partitions
-from ai_assets.stages.model import load_models
+from ai_assets.stages.model import crossed_predictions, load_models
 from ai_assets.stages.protected import protected_columns
 from ai_assets.stages.training_data import TrainingData, artifact, read_json
+from ai_assets.stages.training_set import shared_ids
 
 FILE = "fairness.json"
 
@@ -88,9 +92,13 @@ def measured_mitigation(run: StageRun, data: TrainingData, frame: pl.DataFrame) 
     spec, training = declared.fairness, declared.training
     assert spec is not None, "only of products that declare it"
     run.say(f"learning once more without {spec.mitigation}, to measure it")
-    ours, other = (
-        _answers(run, data, model) for model in (load_models(run)[0], _without(run, data))
-    )
+    if data.crossed:
+        ours = _cut(run, data.whole.y, crossed_predictions(run, "model")[0])
+        other = _cut(run, data.whole.y, _crossed_without(run, data))
+    else:
+        ours, other = (
+            _answers(run, data, model) for model in (load_models(run)[0], _without(run, data))
+        )
     compared = compare_answers(frame, ours, other, spec, seed=training.seed)
     criterion = spec.metric.replace("_", " ")
     measure = pl.format("largest difference of {}, {}", "column", pl.lit(criterion))
@@ -129,6 +137,29 @@ def _without(run: StageRun, data: TrainingData) -> Model:
     return BlendModel(declared.label.task, members, list(weights.values()))
 
 
+def _crossed_without(run: StageRun, data: TrainingData) -> np.ndarray:
+    """What such models say, [n, 1], of rows that they did not learn from: folds as the winner's."""
+    declared = run.product.declaration
+    once = declared.training.split.model_copy(update={"repeats": 1})
+    training = declared.training.model_copy(update={"split": once})
+    params = read_json(artifact(run, "tuning"), "params.json")
+    weights = read_json(artifact(run, "model"), "winner.json")["weights"]
+    rows, ids, task = _alike(data.whole), shared_ids(data.rows).to_numpy(), declared.label.task
+    members = {
+        name: cross_fit(name, rows, ids, params[name], training=training, task=task).predicted[0]
+        for name in weights
+    }
+    return pool_of(members, weights, task)
+
+
+def _cut(run: StageRun, y: np.ndarray, scores: np.ndarray) -> Answers:
+    """Answers by scores [n, 1] of held-out rows, calibrated and cut on the same rows."""
+    declared = run.product.declaration
+    p = squeezed(fit_calibration(declared.training.calibration, scores, y).apply(scores))
+    costs = matrix_of(declared.training.costs, declared.answers)
+    return Answers.of(y, p, choose_threshold(y, p, costs).value)
+
+
 def _alike(data: Dataset) -> Dataset:
     return Dataset(data.x, data.y, data.weight, data.encoding, data.classes)
 
@@ -137,9 +168,10 @@ def _answers(run: StageRun, data: TrainingData, model: Model) -> Answers:
     """The model's answers to the test rows, calibrated and cut on validation rows."""
     validation, test = data.split("validation"), data.split("test")
     scores = model.predict(validation.x)
-    method = run.product.declaration.training.calibration
-    calibration = fit_calibration(method, scores, validation.y)
-    threshold = choose_threshold(validation.y, squeezed(calibration.apply(scores)))
+    declared = run.product.declaration
+    calibration = fit_calibration(declared.training.calibration, scores, validation.y)
+    costs = matrix_of(declared.training.costs, declared.answers)
+    threshold = choose_threshold(validation.y, squeezed(calibration.apply(scores)), costs)
     p = squeezed(calibration.apply(model.predict(test.x)))
     return Answers.of(test.y, p, threshold.value)
 

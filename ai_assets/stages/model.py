@@ -5,14 +5,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.evaluation import plots
-from ai_assets.lifecycle.learners.base import Model, read_arrays
+from ai_assets.lifecycle.learners.base import Model, read_arrays, write_arrays
 from ai_assets.lifecycle.learners.blend import BlendModel
+from ai_assets.lifecycle.training.blending import pool_of
 from ai_assets.lifecycle.training.calibration import fit_calibration
 from ai_assets.lifecycle.training.compete import Competition, compete
-from ai_assets.lifecycle.training.fitting import fit_model, load_model, refit_model
+from ai_assets.lifecycle.training.crossing import FOLDS, Crossed, cross_fit
+from ai_assets.lifecycle.training.fitting import (
+    fit_family_again,
+    fit_model,
+    load_model,
+    refit_model,
+)
 from ai_assets.lifecycle.training.metrics import metric_value
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Outcome, StageRun
@@ -25,8 +33,10 @@ from ai_assets.stages.training_data import (
     save_folder,
     write_json,
 )
+from ai_assets.stages.training_set import shared_ids
 from ai_assets.stages.tuning import HELD_OUT
 
+CROSSED_FILE = "crossed.npz"
 _STEPS_BETWEEN_WORDS = 100
 _SECONDS_BETWEEN_WORDS = 5
 
@@ -49,26 +59,29 @@ def fit_family(run: StageRun, family: str) -> Outcome:
                 told = time.monotonic()
                 run.say(f"{family}: step {step}, loss on validation {value:.5f}")
 
-        validation = data.split("validation")
-        model = fit_model(
-            family,
-            data.split("train"),
-            validation,
-            params,
-            training=training,
-            task=task,
-            on_step=say,
-            checkpoint=run.lake.unfinished(run.name(f"model/{family}"), run.partition),
-        )
-        scores = model.predict(validation.x)
+        if data.crossed:
+            model, y, scores, crossed = _fit_crossed(run, data, family, params)
+        else:
+            validation, crossed = data.split("validation"), None
+            model = fit_model(
+                family,
+                data.split("train"),
+                validation,
+                params,
+                training=training,
+                task=task,
+                on_step=say,
+                checkpoint=run.lake.unfinished(run.name(f"model/{family}"), run.partition),
+            )
+            y, scores = validation.y, model.predict(validation.x)
         # Families compete as they would be served: calibrated.
-        calibrated = fit_calibration(training.calibration, scores, validation.y).apply(scores)
+        calibrated = fit_calibration(training.calibration, scores, y).apply(scores)
         metric = training.metric_for(task)
-        values = {metric: metric_value(metric, task, validation.y, calibrated)}
+        values = {metric: metric_value(metric, task, y, calibrated)}
         tracked.log_params({"family": family, **params})
         tracked.log_curve(model.curve)
         tracked.log_metrics({f"validation_{k}": v for k, v in values.items()})
-    version = save_folder(run, f"model/{family}", model.save)
+    version = save_folder(run, f"model/{family}", partial(_write_family, model, crossed))
     return Outcome(
         version,
         {
@@ -82,6 +95,32 @@ def fit_family(run: StageRun, family: str) -> Outcome:
     )
 
 
+def _fit_crossed(
+    run: StageRun, data: TrainingData, family: str, params: dict[str, Any]
+) -> tuple[Model, np.ndarray, np.ndarray, Crossed]:
+    """The family on all rows, and outcomes and predictions of all repeats by its cross-fits."""
+    training, task = run.product.declaration.training, run.product.declaration.label.task
+
+    def say(done: int, fits: int) -> None:
+        if done % FOLDS == 0:
+            run.say(f"{family}: {done} of {fits} cross-fits")
+
+    ids = shared_ids(data.rows).to_numpy()
+    crossed = cross_fit(family, data.whole, ids, params, training=training, task=task, on_fold=say)
+    model = fit_family_again(
+        family, data.whole, params, crossed.iterations, training=training, task=task
+    )
+    repeats, _, outputs = crossed.predicted.shape
+    y = np.tile(data.whole.y, repeats)
+    return model, y, crossed.predicted.reshape(-1, outputs), crossed
+
+
+def _write_family(model: Model, crossed: Crossed | None, folder: Path) -> None:
+    model.save(folder)
+    if crossed is not None:
+        write_arrays(folder / CROSSED_FILE, {"predicted": crossed.predicted})
+
+
 def choose_model(run: StageRun) -> Outcome:
     """Take what does best on the rows that tuning's folds held out; refit it where declared.
 
@@ -89,7 +128,7 @@ def choose_model(run: StageRun) -> Outcome:
     """
     data = load_training_data(run)
     training, task = run.product.declaration.training, run.product.declaration.label.task
-    held_out = read_arrays(artifact(run, "tuning") / HELD_OUT)
+    held_out, blocks = _held_out(run, data)
     result = compete(
         held_out.pop("y"),
         held_out,
@@ -98,11 +137,13 @@ def choose_model(run: StageRun) -> Outcome:
         seed=training.seed,
         calibration=training.calibration,
         blend=training.blend,
+        blocks=blocks,
     )
     run.say(result.why)
     judged = _winner(run, result)
     served = _refit(run, data, judged)
-    version = save_folder(run, "model", partial(_write_winner, judged, served, result))
+    crossed = crossed_winner(run, result) if data.crossed else None
+    version = save_folder(run, "model", partial(_write_winner, judged, served, result, crossed))
     return Outcome(
         version,
         {
@@ -110,9 +151,40 @@ def choose_model(run: StageRun) -> Outcome:
             "weights": ", ".join(f"{name} {share:.2f}" for name, share in result.weights.items()),
             "why": result.why,
             "families": shown.table(result.table),
-            "refit": _refit_words(training.refit),
+            "refit": _refit_words("crossed" if data.crossed else training.refit),
             "importances": _image(plots.importances(served.importances()), "importances"),
         },
+    )
+
+
+def _held_out(run: StageRun, data: TrainingData) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """Outcomes, as `y`, and each family's predictions of rows that it did not learn from, with the
+    row (or group) that each is of where rows were judged several times."""
+    if not data.crossed:
+        return read_arrays(artifact(run, "tuning") / HELD_OUT), None
+    families = run.product.declaration.training.families
+    predicted = {name: crossed_predictions(run, f"model/{name}") for name in families}
+    repeats = len(predicted[families[0]])
+    flat = {name: p.reshape(-1, p.shape[2]) for name, p in predicted.items()}
+    blocks = np.tile(shared_ids(data.rows).to_numpy(), repeats)
+    return {"y": np.tile(data.whole.y, repeats)} | flat, blocks
+
+
+def crossed_predictions(run: StageRun, asset: str) -> np.ndarray:
+    """Predictions [R, n, K] of all rows by cross-fits of a family, or of the winner (`model`)."""
+    return read_arrays(artifact(run, asset) / CROSSED_FILE)["predicted"]
+
+
+def crossed_winner(run: StageRun, result: Competition) -> np.ndarray:
+    """Predictions [R, n, K] of the winner, who may be a blend."""
+    task = run.product.declaration.label.task
+    members = {name: crossed_predictions(run, f"model/{name}") for name in result.weights}
+    repeats = len(next(iter(members.values())))
+    return np.array(
+        [
+            pool_of({name: p[at] for name, p in members.items()}, result.weights, task)
+            for at in range(repeats)
+        ]
     )
 
 
@@ -138,7 +210,8 @@ def _winner(run: StageRun, result: Competition) -> Model:
 
 def _refit(run: StageRun, data: TrainingData, judged: Model) -> Model:
     training, task = run.product.declaration.training, run.product.declaration.label.task
-    if training.refit == "none":
+    # Where rows were crossed, the families have learned from all rows as it is.
+    if training.refit == "none" or data.crossed:
         return judged
     run.say("refitting the winner on all rows of the window")
     params = read_json(artifact(run, "tuning"), "params.json")
@@ -146,6 +219,11 @@ def _refit(run: StageRun, data: TrainingData, judged: Model) -> Model:
 
 
 def _refit_words(refit: str) -> str:
+    if refit == "crossed":
+        return (
+            "what is served learned from all rows; cross-validation judges how it was made, so the "
+            "served model itself is not judged"
+        )
     if refit == "none":
         return "none: what is served is what is judged"
     return (
@@ -158,8 +236,11 @@ def _write_winner(
     judged: Model,
     served: Model,
     result: Competition,
+    crossed: np.ndarray | None,
     folder: Path,
 ) -> None:
+    if crossed is not None:
+        write_arrays(folder / CROSSED_FILE, {"predicted": crossed})
     judged.save(folder / "judged")
     served.save(folder / "served")
     write_json(folder, "importances.json", served.importances())

@@ -14,7 +14,7 @@ from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.learners.base import Dataset
 from ai_assets.lifecycle.training.whole import PROTECTED
 from ai_assets.stages.binding import StageRun, digest
-from ai_assets.stages.training_set import ROW_COLUMNS
+from ai_assets.stages.training_set import CROSSED, ROW_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,20 @@ class TrainingData:
         """The rows of the given splits, as matrices."""
         return self.whole.take(self.mask(*names))
 
+    @property
+    def crossed(self) -> bool:
+        """Whether no rows are set aside: each plays every part, and cross-validation judges."""
+        return self.rows["split"][0] == CROSSED
+
     def mask(self, *names: str) -> np.ndarray:
+        """Which rows are of the given splits, [n]."""
+        if self.crossed:
+            return np.ones(self.rows.height, dtype=bool)
         return self.rows["split"].is_in(list(names)).to_numpy()
 
     def frame(self, *names: str) -> pl.DataFrame:
         """The rows of the given splits, as features with `_row_id`, label and times."""
-        return self.rows.filter(pl.col("split").is_in(list(names)))
+        return self.rows.filter(pl.Series(self.mask(*names)))
 
     def features(self, *names: str) -> pl.DataFrame:
         """Only the features of the given splits."""

@@ -10,6 +10,7 @@ from ai_assets.lifecycle.cleaning.identity import row_hashes, row_ids
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.partitions import missing_partitions
+from ai_assets.lifecycle.training.crossing import FOLDS, too_few_to_set_aside
 from ai_assets.lifecycle.training.split import copies_together, split_rows
 from ai_assets.lifecycle.training.whole import PROTECTED
 from ai_assets.stages import shown
@@ -20,6 +21,8 @@ from ai_assets.stages.protected import with_protected
 
 ROW_COLUMNS = ("_row_id", "_group", PROTECTED, "event_time", "known_at", "label", "split")
 SPLITS = ("train", "validation", "test")
+CROSSED = "crossed"
+"""What rows are where they are too few to be set apart."""
 _LABEL = pl.col("label")
 _OF_SPLITS: dict[str, tuple[pl.Expr, ...]] = {
     "binary": (_LABEL.mean().alias("positive_rate"),),
@@ -38,9 +41,12 @@ def gather(run: StageRun) -> Outcome:
     """Join, split and write the training rows; fit the encoding on the rows to train on."""
     window = learnable(run)
     rows = split_training_rows(run, labelled_features(run, window))
-    _check_split_labels(rows, run)
+    if is_crossed(rows):
+        _check_crossed_labels(rows, run)
+    else:
+        _check_split_labels(rows, run)
     written = run.lake.replace(run.name("training_set"), rows, run.partition)
-    train = rows.filter(pl.col("split") == "train")
+    train = rows.filter(pl.col("split").is_in(["train", CROSSED]))
     encoding = Encoding.fit(
         train.drop(ROW_COLUMNS, strict=False), run.product.request_table.columns
     )
@@ -51,7 +57,7 @@ def gather(run: StageRun) -> Outcome:
     summary = rows.group_by("split").agg(
         pl.len().alias("rows"), *_OF_SPLITS[run.product.declaration.label.task]
     )
-    order = pl.col("split").replace_strict({name: i for i, name in enumerate(SPLITS)})
+    order = pl.col("split").replace_strict({name: i for i, name in enumerate((*SPLITS, CROSSED))})
     return Outcome(
         written.digest,
         {
@@ -139,6 +145,28 @@ def _check_split_labels(rows: pl.DataFrame, run: StageRun) -> None:
     _check_every_class(rows, run)
 
 
+def _check_crossed_labels(rows: pl.DataFrame, run: StageRun) -> None:
+    """Each fold's model must know every class: two rows of each, not of one group, are needed."""
+    ids = shared_ids(rows)
+    if (units := ids.n_unique()) < 2 * FOLDS:
+        raise DataError(
+            f"{_where(run)} needs at least {2 * FOLDS} labelled rows (or groups of rows) for a "
+            f"cross-validation of {FOLDS} folds, but got {units}."
+        )
+    declared = run.product.declaration
+    if declared.label.task == "regression":
+        return
+    units_of = dict(rows.group_by("label").agg(pl.col(ids.name).n_unique()).iter_rows())
+    words = declared.answers
+    few = [word for number, word in enumerate(words) if units_of.get(number, 0) < 2]
+    if few:
+        raise DataError(
+            f"{_where(run)} needs at least two labelled rows (or groups of rows) of each class, "
+            f"but of {', '.join(map(repr, few[:10]))} there are fewer: whatever learned from the "
+            "only one could not be judged by it."
+        )
+
+
 def _check_every_class(rows: pl.DataFrame, run: StageRun) -> None:
     """A class that no row to train on has would never be answered."""
     declared = run.product.declaration
@@ -167,10 +195,19 @@ def _where(run: StageRun) -> str:
 
 def split_training_rows(run: StageRun, rows: pl.DataFrame) -> pl.DataFrame:
     """Say of each row whether it is to train on, to validate with or to test on."""
-    split = run.product.declaration.training.split
+    declared = run.product.declaration
+    split = declared.training.split
+    alone = run.product.partitions is None and declared.kind == "tabular"
+    if alone and too_few_to_set_aside(rows.height, split):
+        return rows.with_columns(pl.lit(CROSSED).alias("split"))
     times = rows["event_time"].to_numpy() if run.product.partitions is not None else None
     names = split_rows(times, shared_ids(rows).to_numpy(), split.validation, split.test)
     return rows.with_columns(pl.Series("split", names, dtype=pl.String))
+
+
+def is_crossed(rows: pl.DataFrame) -> bool:
+    """Whether no row is set aside."""
+    return bool((rows["split"] == CROSSED).all())
 
 
 def shared_ids(rows: pl.DataFrame) -> pl.Series:
@@ -183,6 +220,8 @@ def splits_apart(rows: pl.DataFrame, *, by_time: bool) -> Finding:
     repeated = rows.height - rows["_row_id"].n_unique()
     if repeated:
         return Finding(False, f"{repeated:,} rows occur more than once.")
+    if is_crossed(rows):
+        return Finding(True, f"{rows.height:,} rows, too few to set some aside: all teach.")
     if absent := [name for name in SPLITS if name not in rows["split"].to_list()]:
         return Finding(False, f"There are no rows in {', '.join(absent)}.")
     if by_time and _overlap(rows):

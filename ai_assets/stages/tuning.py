@@ -115,6 +115,7 @@ def tune_family(run: StageRun, data: TrainingData, family: str) -> Study:
             training=declared.training,
             task=declared.label.task,
             row_ids=row_ids,
+            dealt=data.crossed,
             on_trial=report,
         )
         tracked.log_params(study.params)

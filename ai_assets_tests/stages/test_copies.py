@@ -8,7 +8,7 @@ from small_product import World, finding
 
 from ai_assets.scaffold import main
 
-CONTENTS, COPIES = 300, 3
+CONTENTS, COPIES = 500, 3
 ASSETS = ("raw/cases", "cleaned/cases", "rejected/cases", "labels", "features", "training_set")
 
 
@@ -34,5 +34,5 @@ def test_a_row_and_its_copies_share_a_part_whatever_became_of_them(tmp_path: Pat
     assert parts["label"].max() == 2  # copies of one case that ended differently
     assert finding(run, "each_row_in_one_split") == (
         True,
-        f"{CONTENTS * COPIES} rows, each in one split, by hash of their {CONTENTS} groups.",
+        f"{CONTENTS * COPIES:,} rows, each in one split, by hash of their {CONTENTS} groups.",
     )

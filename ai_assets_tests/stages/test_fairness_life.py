@@ -41,7 +41,9 @@ def hired(folder: Path, *, biased: bool) -> None:
     ).write_csv(folder / "people.csv")
 
 
-def write(folder: Path, *, biased: bool, **fairness: Any) -> Path:
+def write(
+    folder: Path, *, biased: bool, split: dict[str, Any] | None = None, **fairness: Any
+) -> Path:
     declared = {
         "description": "Is this person hired?",
         "request": "people",
@@ -63,7 +65,7 @@ def write(folder: Path, *, biased: bool, **fairness: Any) -> Path:
         "training": {
             "families": ["linear"],
             "tune": {"trials": 1, "folds": 1},
-            "split": {"test": 0.3},
+            "split": {"test": 0.3} if split is None else split,
             "threads": 1,
         },
         "fairness": {"columns": ["team"], "metric": "demographic_parity", **fairness},
@@ -76,8 +78,8 @@ def write(folder: Path, *, biased: bool, **fairness: Any) -> Path:
     return folder
 
 
-def lived(folder: Path, *, biased: bool, **fairness: Any) -> World:
-    world = World.of(write(folder / "hiring", biased=biased, **fairness), folder / "home")
+def lived(folder: Path, *, biased: bool, **declared: Any) -> World:
+    world = World.of(write(folder / "hiring", biased=biased, **declared), folder / "home")
     world.runs["life"] = world.run(*LIFE, raises=False)
     return world
 
@@ -132,6 +134,19 @@ def test_reweighing_brings_the_bias_down_and_its_price_is_told(
     assert difference["with"] == pytest.approx(told(mitigated)["differences"]["team"])
     assert loss["measure"] == "Log loss" and loss["low"] > 0
     assert loss["with"] == pytest.approx(mitigated.metadata("evaluation")["log_loss"], abs=1e-4)
+
+
+def test_where_cross_validation_judges_so_it_does_of_the_mitigation(tmp_path: Path) -> None:
+    split = {"least_test": 2 * ROWS, "repeats": 1}
+    world = lived(tmp_path, biased=True, split=split, mitigation="reweighing")
+    changes = told(world)["card"]["What reweighing changes"]
+    difference, loss = (dict(zip(changes["columns"], row, strict=True)) for row in changes["rows"])
+
+    assert set(world.rows("training_set")["split"]) == {"crossed"}
+    assert difference["high"] < -0.05 and difference["without"] > 0.2
+    assert difference["with"] == pytest.approx(told(world)["differences"]["team"])
+    assert loss["with"] == pytest.approx(world.metadata("evaluation")["log_loss"], abs=1e-9)
+    assert loss["low"] > 0
 
 
 def test_without_a_bias_nothing_is_found_and_nothing_is_changed(unbiased: World) -> None:

@@ -8,8 +8,9 @@ import pytest
 import yaml
 from small_product import World, finding
 
+from ai_assets.stages.evaluation import crossed_scores, decision_of, scores_of
 from ai_assets.stages.model_card import read_evaluation
-from ai_assets.stages.training_data import artifact, read_json
+from ai_assets.stages.training_data import artifact, load_training_data, read_json
 
 MEASURED = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")
 PATIENTS = 442
@@ -27,10 +28,11 @@ DECLARED: dict[str, Any] = {
             },
         }
     },
-    "label": {"sql": "progression", "task": "regression"},
+    "label": {"sql": "progression", "task": "regression", "interval": 0.9},
     "training": {
         "families": ["linear", "lightgbm", "mlp"],
         "tune": {"trials": 1, "folds": 1},
+        "split": {"repeats": 2},
         "threads": 1,
     },
     "slices": ["sex"],
@@ -71,6 +73,33 @@ def test_the_model_is_as_good_as_others_found(world: World) -> None:
     assert 65 < found.constant["rmse"] < 90
     assert finding(world.runs["life"], "better_than_the_mean")[0]
     assert finding(world.runs["life"], "within_limits") == (True, "Passed: all 2 limits are met.")
+
+
+def test_few_rows_are_judged_by_cross_validation(world: World) -> None:
+    # A seventh of 442 patients would be 66 test rows.
+    step = world.step("evaluation")
+    repeats = crossed_scores(step)
+    y = load_training_data(step).whole.y
+    found = read_evaluation(world.step("model_card"))
+    assert (repeats.shape, found.rows) == ((2, PATIENTS), PATIENTS)
+    each = [float(np.sqrt(((p - y) ** 2).mean())) for p in repeats]
+    assert found.metrics["rmse"].value == pytest.approx(np.mean(each))
+    assert "442 rows are too few" in found.judged and "parameters and interval" in found.judged
+
+
+def test_an_interval_of_all_rows_there_are_is_not_said_to_hold(world: World) -> None:
+    step = world.step("evaluation")
+    interval = decision_of(step).interval
+    assert interval is not None and interval.rows == PATIENTS
+    errors = np.abs(crossed_scores(step)[0] - load_training_data(step).whole.y)
+    assert interval.half_width == pytest.approx(np.sort(errors)[interval.rank - 1])
+    # In-sample errors would have made it narrower.
+    rows = load_training_data(step)
+    bundle = world.tools.bundles.load(world.tools.ledger.history(world.product.name)["stable"][0])
+    seen = np.abs(scores_of(bundle, rows.features()) - rows.whole.y)
+    assert np.sort(seen)[interval.rank - 1] < interval.half_width
+    passed, words = finding(world.runs["life"], "intervals_hold")
+    assert not passed and words.startswith("Not judged: 90% of outcomes within")
 
 
 def test_every_check_of_the_life_passes(world: World) -> None:

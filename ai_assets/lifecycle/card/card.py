@@ -164,21 +164,30 @@ def _training(inputs: CardInputs) -> str:
 
 def _performance(inputs: CardInputs) -> str:
     found = inputs.evaluation
-    if found.constant:
-        what = "which nothing else used. The value itself is the answer."
-    elif found.positives is None or found.threshold is None:
-        what = f"of {found.classes.height} classes, which nothing else used. The "
-        what += "likeliest class is the answer." if found.costs.is_empty() else "answer is that of "
-        what += "" if found.costs.is_empty() else "the least expected cost."
-    else:
-        what = f"{found.positives:,} positive ({found.positives / found.rows:.1%}), which nothing "
-        what += f"else used. A row is answered positive from a score of {found.threshold:.3g} on."
-    intro = f"On {found.rows:,} test rows, {what} Intervals are 95 %, from resampling rows."
     rows = [_metric_row(name, estimate) for name, estimate in found.metrics.items()]
-    curves = ("pr", "roc") if "pr_auc" in list(found.metrics)[:1] else ("roc", "pr")
+    curves = ("pr", "roc") if next(iter(found.metrics), "") == "pr_auc" else ("roc", "pr")
     pictures = (_picture(inputs, name) for name in (*curves, "predicted"))
     classes = _table(found.classes.to_dicts())
-    return _join(intro, _table(rows), _costs(found), classes, *pictures)
+    return _join(found.judged, _rows_judged(found), _table(rows), _costs(found), classes, *pictures)
+
+
+def _rows_judged(found: Evaluation) -> str:
+    """On which rows, and what the answer to one is."""
+    if found.constant:
+        of, answer = "", "The value itself is the answer."
+    elif found.positives is None or found.threshold is None:
+        of = f", of {found.classes.height} classes"
+        by = "The likeliest class is the answer."
+        answer = by if found.costs.is_empty() else "The answer is that of the least expected cost."
+    else:
+        of = f", {found.positives:,} positive ({found.positives / found.rows:.1%})"
+        answer = f"A row is answered positive from a score of {found.threshold:.3g} on."
+    if found.judged:
+        return f"On {found.rows:,} rows{of}. {answer}"
+    return (
+        f"On {found.rows:,} test rows{of}, which nothing else used. {answer} Intervals are 95 %, "
+        "from resampling rows."
+    )
 
 
 def _costs(found: Evaluation) -> str:
@@ -222,7 +231,8 @@ def _slices(inputs: CardInputs) -> str:
 
 def _calibration(inputs: CardInputs) -> str:
     error = inputs.evaluation.metrics.get("calibration_error")
-    said = f"Calibration error on test rows: {error}." if error is not None else ""
+    where = "rows" if inputs.evaluation.judged else "test rows"
+    said = f"Calibration error on {where}: {error}." if error is not None else ""
     how = "" if inputs.calibration in ("", "none") else f"Calibrated: {inputs.calibration}."
     return _join(how, said, _picture(inputs, "calibration"))
 

@@ -95,7 +95,7 @@ def bootstrap(
     check_resampling(resamples, level)
     names = metrics_of(rows) if names is None else names
     values = values_of(rows, names)
-    drawn = _resampled(rows, names, seed, resamples, blocks)
+    drawn = resampled(rows, names, seed, resamples, blocks)
     return {name: estimate_of(get_metric(name), values[name], drawn[name], level) for name in names}
 
 
@@ -122,7 +122,7 @@ def paired_difference(
     values = [values_of(rows, (metric,))[metric] for rows in pair]
     if values[0] is None or values[1] is None:
         return Estimate(None, words=get_metric(metric).undefined)
-    drawn = [_resampled(rows, (metric,), seed, resamples, blocks)[metric] for rows in pair]
+    drawn = [resampled(rows, (metric,), seed, resamples, blocks)[metric] for rows in pair]
     value = values[0] - values[1]
     low, high = interval(value, drawn[0] - drawn[1], level)
     return Estimate(value, low, high)
@@ -136,7 +136,7 @@ def check_resampling(resamples: int, level: float) -> None:
         raise DeclarationError(must_be("level", "between 0 and 1", level))
 
 
-def _resampled(
+def resampled(
     rows: AnyScored,
     names: tuple[str, ...],
     seed: int,

@@ -51,13 +51,11 @@ def table_of_costs(
     each = [rows.cost]
     each += [costs_of(labels, np.full(len(labels), at), rows.costs) for at in range(len(names))]
     matrix = np.column_stack([*each, *(cost - rows.cost for cost in each[1:])])
-    drawn = np.concatenate(
-        [
-            counts[:, rows.order] @ matrix / counts.sum(axis=1, keepdims=True)
-            for counts in resample_counts(len(labels), resamples, seed)
-        ]
-    )
-    means, ends = matrix.mean(axis=0), _ends(drawn, level)
+    drawn = [
+        counts[:, rows.order] @ matrix / counts.sum(axis=1, keepdims=True)
+        for counts in resample_counts(len(labels), resamples, seed)
+    ]
+    means, ends = matrix.mean(axis=0), _ends(drawn, matrix.shape[1], level)
     ways = [AS_SERVED, *(f"always {name}" for name in names)]
     found: list[list[object]] = []
     for at, way in enumerate(ways):
@@ -67,7 +65,11 @@ def table_of_costs(
     return pl.DataFrame(found, schema=COST_SCHEMA, orient="row")
 
 
-def _ends(drawn: Floats, level: float) -> list[list[float]]:
-    """Lower and upper end of each column of resampled means [B, m]."""
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return np.column_stack([low, high]).tolist()
+def _ends(drawn: Sequence[Floats], columns: int, level: float) -> list[list[float | None]]:
+    """Lower and upper end of each column of resampled means, in pieces [b, m]; None without any."""
+    if not drawn:
+        return [[None, None]] * columns
+    low, high = np.quantile(
+        np.concatenate(drawn), [(1 - level) / 2, (1 + level) / 2], axis=0
+    ).tolist()
+    return [[lowest, highest] for lowest, highest in zip(low, high, strict=True)]

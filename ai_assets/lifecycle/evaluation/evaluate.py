@@ -36,6 +36,7 @@ class Evaluation:
         classes: The table of `table_of_classes`; no rows but of several classes.
         constant: Of a regression the errors of the best constant answer, by metric; else empty.
         costs: The table of `table_of_costs`; no rows where no costs are declared.
+        judged: How rows were judged where none were set aside for it, in words; else empty.
     """
 
     metrics: dict[str, Estimate]
@@ -46,6 +47,7 @@ class Evaluation:
     classes: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CLASS_SCHEMA))
     constant: dict[str, float] = field(default_factory=dict)
     costs: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=COST_SCHEMA))
+    judged: str = ""
 
     @property
     def base_rate_log_loss(self) -> float:
@@ -81,6 +83,7 @@ class Evaluation:
                 "classes": self.classes.to_dicts(),
                 **({"constant": self.constant} if self.constant else {}),
                 **({"costs": self.costs.to_dicts()} if self.costs.height else {}),
+                **({"judged": self.judged} if self.judged else {}),
             }
         )
 
@@ -99,6 +102,7 @@ class Evaluation:
             classes=pl.DataFrame(told.get("classes", []), schema=CLASS_SCHEMA),
             constant=told.get("constant", {}),
             costs=pl.DataFrame(told.get("costs", []), schema=COST_SCHEMA),
+            judged=told.get("judged", ""),
         )
 
 

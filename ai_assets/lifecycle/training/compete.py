@@ -44,6 +44,7 @@ def compete(
     seed: int,
     calibration: Method = "none",
     blend: bool = False,
+    blocks: np.ndarray | None = None,
 ) -> Competition:
     """Compare families by a metric, each paired with the winner by a bootstrap of rows.
 
@@ -58,6 +59,8 @@ def compete(
         seed: of the resampling.
         calibration: how the winner will be calibrated.
         blend: whether a blend takes part.
+        blocks: the block of each row [n], of which whole ones are drawn: of rows that were judged
+            several times, the row.
 
     Raises:
         DataError: no family was given, or the metric does not exist for these rows.
@@ -80,7 +83,7 @@ def compete(
     ranked = sorted(values, key=lambda name: sign(metric) * values[name])
 
     def against(name: str, best: str) -> dict[str, Any]:
-        low, high = difference_interval(y, answers[name], answers[best], metric, seed)
+        low, high = difference_interval(y, answers[name], answers[best], metric, seed, blocks)
         row = {"family": name, "value": values[name], "difference": values[name] - values[best]}
         return row | {"low": low, "high": high, "clear": low > 0 or high < 0}
 
@@ -96,7 +99,8 @@ def compete(
     schema = {"family": pl.String, "value": pl.Float64, "difference": pl.Float64}
     schema |= {"low": pl.Float64, "high": pl.Float64, "clear": pl.Boolean}
     table = pl.DataFrame(rows, schema=schema)
-    return Competition(table, winner, weights[winner], _why(table, metric, winner, len(y)))
+    rows_held_out = len(y) if blocks is None else len(np.unique(blocks))
+    return Competition(table, winner, weights[winner], _why(table, metric, winner, rows_held_out))
 
 
 def _why(table: pl.DataFrame, metric: str, winner: str, rows: int) -> str:

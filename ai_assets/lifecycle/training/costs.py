@@ -67,8 +67,11 @@ def class_problems(costs: ClassCosts, classes: tuple[str, ...]) -> list[str]:
     return found
 
 
-def matrix_of(costs: TwoCosts | ClassCosts, classes: tuple[str, ...]) -> CostMatrix:
-    """Cost by label and answer, in the order of the classes; what is not declared costs 1."""
+def matrix_of(costs: TwoCosts | ClassCosts | None, classes: tuple[str, ...]) -> CostMatrix | None:
+    """Cost by label and answer, in the order of the classes, 1 where nothing is said of a pair;
+    None where no costs are declared."""
+    if costs is None:
+        return None
     if isinstance(costs, TwoCosts):
         return costs.matrix()
     return tuple(

@@ -136,10 +136,30 @@ def refit_model(
             refit_model(m, everything, params, training=training, task=task) for m in model.members
         ]
         return BlendModel(task, members, model.weights)
-    return declared_family(model.family, training).fit(
-        learnable(everything, model.family, training, task),
+    return fit_family_again(
+        model.family,
+        everything,
+        params[model.family],
+        model.iterations,
+        training=training,
+        task=task,
+    )
+
+
+def fit_family_again(
+    family: str,
+    everything: Dataset,
+    params: dict[str, Any],
+    iterations: int,
+    *,
+    training: Training,
+    task: Task,
+) -> Model:
+    """Fit a family on all rows, for as many iterations as others took on some of them."""
+    return declared_family(family, training).fit(
+        learnable(everything, family, training, task),
         None,
-        params[model.family] | {"iterations": model.iterations},
+        params | {"iterations": iterations},
         task=task,
         seed=training.seed,
         threads=training.threads,

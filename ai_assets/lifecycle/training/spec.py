@@ -30,6 +30,16 @@ class Split(Section):
         0.15,
         description="Share, or time, for evaluation and gate, used for nothing else.",
     )
+    least_test: int = Field(
+        200,
+        ge=0,
+        description="Of a table without partitions: where fewer test rows would be set aside, "
+        "none are; every row then teaches, and repeated cross-validation judges. Of 200 rows an "
+        "accuracy of 0.9 is known to 4 points, of 10 to 19. 0: test rows are always set aside.",
+    )
+    repeats: int = Field(
+        5, ge=1, le=100, description="How many times such a cross-validation of 5 folds is done."
+    )
     group: list[str] = Field(
         default_factory=list,
         description="Columns of the request whose rows belong together, such as translations of "

@@ -75,6 +75,7 @@ def tune(
     training: Training,
     task: Task,
     row_ids: np.ndarray | None = None,
+    dealt: bool = False,
     seed: int | None = None,
     threads: int | None = None,
     on_trial: Callable[[int, float | None], None] | None = None,
@@ -94,6 +95,7 @@ def tune(
         training: the product's declaration.
         task: what is predicted.
         row_ids: int64 [n], for folds and samples without times; default: their positions.
+        dealt: whether each fold is to have its share of each class; only without times.
         seed: default: the declared one.
         threads: default: the declared number.
         on_trial: called as (trial, value) after each; None for one given up within its fold.
@@ -109,7 +111,10 @@ def tune(
     )
     ids = np.arange(len(train)) if row_ids is None else row_ids
     kept = tuning_rows(times, ids, training.tune.max_rows)
-    folds = make_folds(None if times is None else times[kept], ids[kept], training.tune.folds)
+    labels = train.y[kept] if dealt and task != "regression" else None
+    folds = make_folds(
+        None if times is None else times[kept], ids[kept], training.tune.folds, labels
+    )
     metric = training.metric_for(task)
     days = days_of(None if times is None else times[kept])
     judge = _Judge(family, train.take(kept), folds, training, task, metric, started, days)
