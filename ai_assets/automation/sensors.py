@@ -24,7 +24,9 @@ def product_sensors(
     product: Product, assets: list[dg.AssetsDefinition]
 ) -> list[dg.SensorDefinition]:
     """The sensors of one product."""
-    return [retraining_sensor(product, assets), canary_sensor(product)]
+    landing = any(table.source.landing for table in product.declaration.tables.values())
+    files = [landing_sensor(product)] if landing else []
+    return [retraining_sensor(product, assets), canary_sensor(product), *files]
 
 
 def retraining_sensor(product: Product, assets: list[dg.AssetsDefinition]) -> dg.SensorDefinition:
@@ -78,5 +80,29 @@ def canary_sensor(product: Product) -> dg.SensorDefinition:
         from ai_assets.automation.canary import tick
 
         return tick(context, product, datetime.now(UTC))
+
+    return sensor
+
+
+def landing_sensor(product: Product) -> dg.SensorDefinition:
+    """The sensor of one product: each complete file in a landing folder has its table read once."""
+    tables = product.declaration.tables.items()
+    raw = [
+        dg.AssetKey(product.asset(f"raw/{name}").key)
+        for name, table in tables
+        if table.source.landing
+    ]
+
+    @dg.sensor(
+        name=f"{product.name}_landing",
+        target=dg.AssetSelection.assets(*raw),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=tick_seconds(),
+        description="Has a table read when a new file has landed in its folder and is complete.",
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        from ai_assets.automation.landing import tick
+
+        return tick(context, product)
 
     return sensor

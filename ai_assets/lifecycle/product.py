@@ -148,6 +148,12 @@ class TabularDeclaration(Section):
                 "training.split.group is for products without partitions, whose parts time does "
                 f"not keep apart, but got {self.training.split.group}."
             )
+        for name, table in self.tables.items():
+            if self.partitions is not None and table.time is not None and table.source.landing:
+                raise ValueError(
+                    f"tables.{name}.source.landing is for tables without partitions: a file that "
+                    f"lands is the whole table, but '{name}' is cut by its time '{table.time}'."
+                )
         if self.partitions is not None and self.tables[self.request].time is None:
             raise ValueError(
                 f"tables.{self.request}.time must name the event time, since the product has "

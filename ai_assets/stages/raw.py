@@ -1,17 +1,20 @@
 """raw/<table>: the source's rows, as the source has them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 
 from ai_assets.lifecycle.cleaning import ColumnsError, check_columns
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.lifecycle.sources import read_source
+from ai_assets.lifecycle.sources.landing import Landed, check_unchanged
 from ai_assets.stages import shown
 from ai_assets.stages.anomalies import changed_rows, ordered
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.broken_source import tell_broken_source, tell_read_source
 from ai_assets.stages.declared.data import HAS_ROWS
+from ai_assets.stages.landing import files_of, naming_files, told_of
 
 
 def copy_sources(runs: Sequence[StageRun], name: str, table: Table) -> list[Outcome]:
@@ -21,35 +24,47 @@ def copy_sources(runs: Sequence[StageRun], name: str, table: Table) -> list[Outc
     found = []
     stored = lake.replacing(product.asset(f"raw/{name}"), keys)
     for run, key in zip(runs, keys, strict=True):
-        rows, injected = source_rows(run, name, table)
+        files = files_of(product, name, table)
+        rows, injected = source_rows(run, name, table, files)
         try:
             check_columns(rows, table, name)
         except ColumnsError as error:
             tell_broken_source(run, name, error.problems)
-            raise
+            # from None: whoever tells of a failure looks for its first cause, which names no file
+            raise naming_files(error, files) from None
         tell_read_source(run, name)
         kept = rows.select(pl.exclude(*table.ignore)) if table.ignore else rows
         stored.add(key, kept)
-        found.append((kept.collect_schema(), injected))
+        told = told_of(files)
+        check_unchanged(files)
+        found.append((kept.collect_schema(), injected | told))
     written = stored.commit()
     return [
         Outcome(
             written[key].digest,
-            {**shown.rows_and_columns(schema, written[key].rows), **injected},
+            {**shown.rows_and_columns(schema, written[key].rows), **more},
             {HAS_ROWS.name: has_rows(name, run.partition, written[key].rows)},
         )
-        for run, key, (schema, injected) in zip(runs, keys, found, strict=True)
+        for run, key, (schema, more) in zip(runs, keys, found, strict=True)
     ]
 
 
-def source_rows(run: StageRun, name: str, table: Table) -> tuple[pl.LazyFrame, dict[str, str]]:
-    """The partition's rows, changed by the ordered anomaly if any, and what to say of that."""
+def source_rows(
+    run: StageRun, name: str, table: Table, files: tuple[Landed, ...]
+) -> tuple[pl.LazyFrame, dict[str, Any]]:
+    """The partition's rows, changed by the ordered anomaly if any, and what to say of that.
+
+    Of a landing folder they are those of the files.
+    """
     span = run.span if run.product.is_partitioned(name) else None
     anomaly = ordered()
     if anomaly is not None and span is not None and anomaly.applies_to(run.partition):
         return changed_rows(run, name, anomaly).lazy(), {"injected": anomaly.name}
     folder = run.product.folder
-    return read_source(table.source, span, table=table, folder=folder, partition=run.partition), {}
+    rows = read_source(
+        table.source, span, table=table, folder=folder, partition=run.partition, landed=files
+    )
+    return rows, {}
 
 
 def has_rows(name: str, partition: str | None, rows: int) -> Finding:

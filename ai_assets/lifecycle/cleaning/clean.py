@@ -19,6 +19,7 @@ from ai_assets.lifecycle.cleaning.rules import (
     is_cast,
     raw_name,
     table_rules,
+    text_of,
 )
 from ai_assets.lifecycle.features.types import TYPES
 from ai_assets.lifecycle.schema.files import UNREAD
@@ -206,17 +207,7 @@ class _Sieve:
 
 def as_text(frame: pl.DataFrame) -> pl.DataFrame:
     """Every column as text; nested values as JSON."""
-    return frame.select(_text(name, kind) for name, kind in frame.schema.items())
-
-
-def _text(name: str, kind: pl.DataType) -> pl.Expr:
-    value = pl.col(name)
-    if kind.is_nested():
-        encoded = pl.struct(value).struct.json_encode()
-        return pl.when(value.is_not_null()).then(encoded).alias(name)
-    if kind == pl.Binary:
-        return value.bin.encode("hex")
-    return value.cast(pl.String, strict=False)
+    return frame.select(text_of(name, kind) for name, kind in frame.schema.items())
 
 
 def _raw(name: str, kind: pl.DataType) -> pl.Expr:

@@ -78,6 +78,17 @@ def cast(name: str, given: pl.DataType, wanted: str) -> pl.Expr:
     return _from_native(value, given, wanted).alias(name)
 
 
+def text_of(name: str, given: pl.DataType) -> pl.Expr:
+    """A column as text, which `cast` reads back; nested values as JSON, bytes as hexadecimal."""
+    value = pl.col(name)
+    if given.is_nested():
+        encoded = pl.struct(value).struct.json_encode()
+        return pl.when(value.is_not_null()).then(encoded).alias(name)
+    if given == pl.Binary:
+        return value.bin.encode("hex")
+    return value.cast(pl.String, strict=False)
+
+
 def _normal(given: pl.Series) -> pl.Series:
     """Texts in one form; what holds nothing is missing."""
     return pl.Series(

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ai_assets.lifecycle.errors import did_you_mean
+from ai_assets.lifecycle.schema.durations import Duration, parse_duration
 
 ColumnType = Literal["string", "int64", "float64", "bool", "datetime", "date", "image", "text"]
 ITEMS = ("image", "text")
@@ -124,6 +125,34 @@ class HttpSource(Section):
     timeout: float = Field(60.0, description="Limit for connecting and for each read, in seconds.")
 
 
+class Landing(Section):
+    """A folder in which whole files arrive: CSV, Parquet or NDJSON, by the ending of their name.
+
+    A sensor looks into it and has the table read once a file. Files are never moved or removed.
+    """
+
+    folder: str | None = Field(
+        None,
+        description="Path of the folder. Environment variables are expanded. Default: "
+        "`landing/<product>/<table>` of the state folder.",
+    )
+    rows: Literal["newest", "all"] = Field(
+        "newest",
+        description="newest: the file with the newest content is the whole table, a snapshot. all: "
+        "the rows of all files, oldest first; with `duplicates: last` newer rows replace older.",
+    )
+    settled: Duration = Field(
+        default_factory=lambda: parse_duration("10 seconds"),
+        description="A file is complete when it has not changed for so long. Whoever writes more "
+        "slowly writes to a name that begins with a dot or ends in .part, and renames it.",
+    )
+    first: str | None = Field(
+        None,
+        description="`module.function` that gives the rows until a file has landed, as "
+        "source.python does.",
+    )
+
+
 class Source(Section):
     """Where a table's rows come from: exactly one of the kinds, plus how to read it.
 
@@ -142,6 +171,9 @@ class Source(Section):
         description="Path of a folder of files, an item each, its subfolders included: pictures "
         "(PNG, JPEG, BMP, GIF, TIFF, WebP) for the column of type image, else .txt for that of "
         "type text. Each row also has the column `path`.",
+    )
+    landing: Landing | None = Field(
+        None, description="A folder in which new files arrive; only of tables without partitions."
     )
     python: str | None = Field(
         None,
@@ -197,7 +229,7 @@ class Source(Section):
         return self.kinds_given()[0]
 
 
-SOURCE_KINDS = ("csv", "parquet", "ndjson", "delta", "sql", "http", "folder", "python")
+SOURCE_KINDS = ("csv", "parquet", "ndjson", "delta", "sql", "http", "folder", "landing", "python")
 
 
 class Table(Section):

@@ -21,14 +21,22 @@ def read_python(request: Request) -> pl.LazyFrame:
     Raises:
         DataError: there is no such module or function, it raises, or returns no polars frame.
     """
-    name = request.source.python or ""
+    return rows_of_function(request.source.python or "", request, "python")
+
+
+def rows_of_function(name: str, request: Request, field: str) -> pl.LazyFrame:
+    """What the function that `source.<field>` names returns.
+
+    Raises:
+        DataError: there is no such module or function, it raises, or returns no polars frame.
+    """
     function = load_function(name, request.folder)
     span = request.span
     try:
         rows = function(span.start, span.end) if span else function(None, None)
     except Exception as error:
         raise DataError(
-            f"source.python '{name}' must return a polars frame, but raised "
+            f"source.{field} '{name}' must return a polars frame, but raised "
             f"{type(error).__name__}: {error}"
         ) from error
     if isinstance(rows, pl.DataFrame):
@@ -36,7 +44,7 @@ def read_python(request: Request) -> pl.LazyFrame:
     if isinstance(rows, pl.LazyFrame):
         return rows
     raise DataError(
-        f"source.python '{name}' must return a polars DataFrame or LazyFrame, but got "
+        f"source.{field} '{name}' must return a polars DataFrame or LazyFrame, but got "
         f"{type(rows).__name__}."
     )
 

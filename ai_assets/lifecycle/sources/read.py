@@ -13,6 +13,7 @@ from ai_assets.lifecycle.sources.delta import read_delta
 from ai_assets.lifecycle.sources.files import read_csv, read_ndjson, read_parquet
 from ai_assets.lifecycle.sources.folder import read_folder
 from ai_assets.lifecycle.sources.http import read_http
+from ai_assets.lifecycle.sources.landing import Landed, read_landing
 from ai_assets.lifecycle.sources.python import read_python
 from ai_assets.lifecycle.sources.request import Request
 from ai_assets.lifecycle.sources.sql import read_sql
@@ -25,6 +26,7 @@ READERS: Mapping[str, Callable[[Request], pl.LazyFrame]] = {
     "sql": read_sql,
     "http": read_http,
     "folder": read_folder,
+    "landing": read_landing,
     "python": read_python,
 }
 
@@ -36,6 +38,7 @@ def read_source(
     table: Table,
     folder: Path,
     partition: str | None = None,
+    landed: tuple[Landed, ...] = (),
 ) -> pl.LazyFrame:
     """The rows of a stretch of time, as the source has them.
 
@@ -51,11 +54,12 @@ def read_source(
         table: the declaration; its `time` names the column to filter by.
         folder: the product's folder, to which relative paths belong.
         partition: the partition's key, for templates.
+        landed: of a landing folder: the files that were taken.
 
     Raises:
         DataError: the source is missing, damaged or refuses; says which, where and what would do.
     """
-    rows = READERS[source.kind](Request(source, table, folder, span, partition))
+    rows = READERS[source.kind](Request(source, table, folder, span, partition, landed))
     rows = _without_null_types(rows, table)
     return rows if span is None or table.time is None else _within(rows, table.time, span)
 

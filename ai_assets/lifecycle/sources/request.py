@@ -7,10 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
+from typing import TYPE_CHECKING
 
 from ai_assets.lifecycle.errors import DataError, did_you_mean
 from ai_assets.lifecycle.partitions import Span
 from ai_assets.lifecycle.schema.tables import Source, Table
+
+if TYPE_CHECKING:
+    from ai_assets.lifecycle.sources.landing import Landed
 
 _FIELDS = ("partition", "start", "end")
 _VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
@@ -20,13 +24,17 @@ _SECRET_QUERY = re.compile(r"(?i)((?:token|key|secret|password|signature|sig)=)[
 
 @dataclass(frozen=True)
 class Request:
-    """Which rows to read: a source, the stretch of time and its key, and the product's folder."""
+    """Which rows to read: a source, the stretch of time and its key, and the product's folder.
+
+    Of a landing folder also the files that were taken.
+    """
 
     source: Source
     table: Table
     folder: Path
     span: Span | None
     partition: str | None
+    landed: "tuple[Landed, ...]" = ()
 
     def filled(self, template: str, field: str) -> str:
         """The template with environment variables and the partition filled in.

@@ -23,4 +23,4 @@ def customers(start: datetime | None, end: datetime | None) -> pl.DataFrame:
     with lzma.open(Path(found.origin).parent / FILE) as opened:
         table = pd.read_pickle(opened)
     columns = {str(name): values.tolist() for name, values in table.items()}
-    return pl.DataFrame(columns, nan_to_null=True).rename({"rownames": "customer"})
+    return pl.DataFrame(columns).rename({"rownames": "customer"})

@@ -7,7 +7,7 @@ from ai_assets.stages.binding import Guard, Stage, Upstream
 from ai_assets.stages.work import work
 
 HAS_ROWS = Guard("has_rows", "The source gave at least one row.")
-_KINDS = {"python": "python", "sql": "sql", "http": "http", "delta": "deltalake"}
+_KINDS = {"delta": "deltalake", "landing": "file"}
 
 
 def raw_stage(product: Product, name: str, table: Table) -> Stage:
