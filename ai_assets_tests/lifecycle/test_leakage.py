@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -7,6 +7,7 @@ import pytest
 from ai_assets.lifecycle.features.history import open_history
 from ai_assets.lifecycle.features.leakage import (
     _changed_after,
+    _others,
     asked_at_cuts,
     leaking_features,
     leaks_in,
@@ -99,3 +100,25 @@ def test_of_rows_that_come_later_some_go_and_some_change():
     known = pl.col("known_at") <= HOURS[7]
     assert changed.filter(known).equals(rows.filter(known))
     assert changed.height == 8 + 20 and (changed.filter(~known)["temp"] != 0).all()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pl.Series("c", [None, datetime(2024, 1, 1, tzinfo=UTC), None], pl.Datetime("us", "UTC")),
+        pl.Series("c", [None, date(2024, 1, 1), None], pl.Date),
+        pl.Series("c", [None, 1, 2], pl.Int64),
+        pl.Series("c", [None, True, False], pl.Boolean),
+        pl.Series("c", [None, "a", "b"], pl.String),
+    ],
+    ids=lambda values: str(values.dtype),
+)
+def test_late_values_of_every_type_become_others_gaps_included(values: pl.Series):
+    where = pl.Series([True, True, False])
+
+    other = _others(values, where, np.random.default_rng(0))
+
+    assert other.dtype == values.dtype
+    assert other.null_count() == (1 if values[2] is None else 0)
+    assert other[0] is not None and other[1] != values[1]
+    assert other[2] == values[2] or values[2] is None

@@ -269,11 +269,8 @@ def _others(values: pl.Series, where: pl.Series, rng: np.random.Generator) -> pl
         other = values.fill_null(0) + noise
     elif dtype.is_temporal():
         step = pl.Series(rng.integers(1, 30, rows) * 86_400_000_000).cast(pl.Duration("us"))
-        other = (
-            (values.fill_null(strategy="forward").fill_null(datetime(2000, 1, 1)) + step)
-            if values.null_count() < rows
-            else values
-        )
+        known = values.fill_null(strategy="forward").fill_null(strategy="backward")
+        other = known + step if values.null_count() < rows else values
     else:
         other = pl.Series([f"other {n}" for n in rng.integers(0, 50, rows)], dtype=pl.String)
     chosen = pl.when(where).then(other.cast(dtype)).otherwise(values)

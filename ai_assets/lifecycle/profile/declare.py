@@ -10,6 +10,7 @@ from ai_assets.lifecycle.profile.facts import Facts, facts_of
 from ai_assets.lifecycle.profile.guess import Known, guess
 from ai_assets.lifecycle.profile.items import AskedItems, propose_items
 from ai_assets.lifecycle.profile.keys import find_key, find_time
+from ai_assets.lifecycle.profile.leaking import share_later
 from ai_assets.lifecycle.profile.places import Place, read_sample
 from ai_assets.lifecycle.profile.plans import Plan, plan
 from ai_assets.lifecycle.profile.queries import feature_query
@@ -144,8 +145,25 @@ def _known(
         )
     key, reason = list(asked.key), "as asked"
     if not key:
-        key, reason = find_key(sample, columns, facts, wanted)
-    return Known(key, reason, time, wanted, target.task, list(target.allowed))
+        in_time = {n: c for n, c in columns.items() if not _is_late(c, columns, time)}
+        key, reason = find_key(sample, in_time, facts, wanted)
+    return Known(
+        key,
+        reason,
+        time,
+        wanted,
+        target.task,
+        list(target.allowed),
+        columns[time].values if time is not None else None,
+    )
+
+
+def _is_late(column: Typed, columns: dict[str, Typed], time: str | None) -> bool:
+    """Whether a column is known only after its row's moment: nobody can name a row by it."""
+    if column.type not in ("date", "datetime"):
+        return False
+    moments = columns[time].values if time is not None else None
+    return share_later(column.values, moments) is not None
 
 
 def _spans(planned: Plan) -> bool:

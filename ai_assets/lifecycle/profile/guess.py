@@ -10,11 +10,12 @@ from ai_assets.lifecycle.profile.bounds import bounds
 from ai_assets.lifecycle.profile.column_types import Typed
 from ai_assets.lifecycle.profile.facts import MOST_ALLOWED, Facts
 from ai_assets.lifecycle.profile.keys import is_counter, is_row_number, looks_like_id
-from ai_assets.lifecycle.profile.leaking import too_good
+from ai_assets.lifecycle.profile.leaking import share_later, told_by_gaps, too_good
 from ai_assets.lifecycle.profile.personal import suspected
+from ai_assets.lifecycle.profile.sql_words import quoted
 from ai_assets.lifecycle.schema.tables import ColumnType
 
-Use = Literal["key", "time", "target", "feature", "personal", "left out", "item", "beside"]
+Use = Literal["key", "time", "target", "feature", "personal", "left out", "item", "beside", "late"]
 _SENSITIVE = re.compile(
     r"(.*[_\s.-])?(gender|sex|female|male|race|ethnicity|religion|nationality|marital(_?status)?|"
     r"disability|senior(_?citizen)?|geschlecht)$"
@@ -57,7 +58,11 @@ class Guess:
 
 @dataclass(frozen=True)
 class Known:
-    """What was found of the file before its columns are judged one by one."""
+    """What was found of the file before its columns are judged one by one.
+
+    Attributes:
+        moments: values of the column `time` [n]; None of a table without.
+    """
 
     key: list[str]
     key_reason: str
@@ -65,6 +70,7 @@ class Known:
     target: str
     task: str
     allowed: list[Any]
+    moments: pl.Series | None = None
 
 
 def guess(name: str, column: Typed, facts: Facts | None, known: Known, target: pl.Series) -> Guess:
@@ -101,10 +107,14 @@ def guess(name: str, column: Typed, facts: Facts | None, known: Known, target: p
         return Guess(name, "personal", declared, words)
     if reason := _useless(name, column, facts):
         return Guess(name, "left out", {}, reason)
-    there = target.is_not_null()
-    if leak := too_good(column.values.filter(there), target.filter(there), known.task):
-        return Guess(name, "left out", {}, f"too good to be true: {leak}")
+    if leak := _leak(column.values, target, known.task):
+        return Guess(name, "left out", {}, leak)
     declared |= _contract(name, column, facts)
+    later = share_later(column.values, known.moments) if _is_moment(column) else None
+    if later is not None:
+        declared.pop("example", None)
+        words = f"later than {known.time} in {later:.1%} of the rows: known then, not before"
+        return Guess(name, "late", {**declared, "known_at": quoted(name)}, words)
     sensitive = facts.distinct <= MOST_GROUPS and _is_sensitive(name)
     if sensitive:
         declared["sensitive"] = True
@@ -113,6 +123,21 @@ def guess(name: str, column: Typed, facts: Facts | None, known: Known, target: p
         missing = f"{max(share, 0.001):.1%} missing" if share < 1 else ""
         odd = "; ".join(filter(None, (missing, odd)))
     return Guess(name, "feature", declared, odd, sensitive, learned=True)
+
+
+def _is_moment(column: Typed) -> bool:
+    return column.type in ("date", "datetime")
+
+
+def _leak(values: pl.Series, target: pl.Series, task: str) -> str:
+    """Why a column cannot have been known before the target was; empty of honest ones."""
+    there = target.is_not_null()
+    values, target = values.filter(there), target.filter(there)
+    if found := too_good(values, target, task):
+        return f"too good to be true: {found}"
+    if found := told_by_gaps(values, target, task):
+        return f"known after the target: {found}"
+    return ""
 
 
 def _useless(name: str, column: Typed, facts: Facts) -> str:

@@ -1,13 +1,23 @@
-"""Columns that are too good to be true: one alone tells the target almost without a mistake."""
+"""Columns that were not known when the target was asked for: too good to be true, or too late."""
+
+import re
 
 import numpy as np
 import polars as pl
+
+from ai_assets.lifecycle.schema.label import word_of
 
 MOST_ROWS = 50_000
 _TOO_GOOD = 0.995
 _BINS = 64
 _FEWEST = 30
 """Held-out rows, and rows of a class, below which nothing is said: luck does as much."""
+_FEWEST_OTHERS = 10
+_PLANNED = re.compile(
+    r"due|deadline|plan|promis|expect|schedul|agreed|valid|expir|until|renewal|maturity|term"
+)
+"""Names of moments that lie ahead and are known before: what is agreed, not what happens."""
+_MOST_LATER = 0.05
 
 
 def codes_of(values: pl.Series) -> np.ndarray:
@@ -86,3 +96,48 @@ def _same_number(values: pl.Series, target: pl.Series) -> str | None:
     if r is None or not abs(r) >= 0.999:
         return None
     return f"its order is that of {target.name} (rank correlation {r:.4f})"
+
+
+def told_by_gaps(values: pl.Series, target: pl.Series, task: str) -> str | None:
+    """Why a column's gaps tell the target: it is filled, or missing, for one class alone.
+
+    As a reason for leaving, which is noted when somebody has left. Unlike `too_good` it finds one
+    that is noted for some of them only.
+
+    Args:
+        values: the column [n].
+        target: the target [n] without nulls; of a regression numbers, whose most frequent value,
+            such as 0, is one class and all others another.
+        task: binary, multiclass or regression.
+    """
+    gaps = values.is_null()
+    if task == "regression":
+        common = target.mode().sort()[0]
+        said = f"{word_of(common)}"
+        target = (target == common).replace_strict({True: said, False: f"not {said}"})
+    for where, rows in (("filled", ~gaps), ("missing", gaps)):
+        some = target.filter(rows)
+        if len(some) < _FEWEST or len(some) == len(target):
+            continue
+        (one, count) = some.value_counts(sort=True).row(0)
+        others = float((target != one).mean() or 0.0)
+        # By chance so many of the rows would be of other classes.
+        if count >= _TOO_GOOD * len(some) and others * len(some) >= _FEWEST_OTHERS:
+            return f"{where} only where {target.name} is {word_of(one)}"
+    return None
+
+
+def share_later(values: pl.Series, moments: pl.Series | None) -> float | None:
+    """The share of a column's dates or moments that lie after their row's own moment, 0 to 1.
+
+    None of a column that is known at its row's moment: one that lies behind it but for a few rows,
+    or is named as what is agreed on before, such as a due date.
+    """
+    if moments is None or _PLANNED.search(values.name.lower()):
+        return None
+    both = pl.DataFrame({"value": values, "moment": moments}).drop_nulls()
+    moment = pl.col("moment")
+    if pl.Date in (values.dtype, moments.dtype):
+        both, moment = both.with_columns(pl.col("value").cast(pl.Date)), moment.cast(pl.Date)
+    later = both.select((pl.col("value") > moment).mean()).item() or 0.0
+    return float(later) if later > _MOST_LATER else None
