@@ -35,8 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
             given.text,
         )
         files = propose(asked)
-        if (folder / "defs.yaml").is_file() and not given.write:
-            return _propose(folder, files)
+        if (folder / "defs.yaml").is_file():
+            return _renew(folder, files, write_it=given.write)
         write(folder, files)
     except UserError as error:
         print(error, file=sys.stderr)
@@ -45,12 +45,21 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _propose(folder: Path, files: dict[str, str]) -> int:
-    proposed = change(folder, files)
-    if not proposed:
+def _renew(folder: Path, proposed: dict[str, str], *, write_it: bool) -> int:
+    """Show, or write, what the data changed in a product; what a person changed in it stays."""
+    found = change(folder, proposed)
+    if write_it:
+        write(folder, found.files, proposed)
+        print(f"Wrote {', '.join(found.files)} to {folder}.")
+    elif not found.diff and not found.kept:
         print(f"{folder} is as the data says; nothing to change.")
+    else:
+        print(found.diff, end="")
+    for ours, data in found.kept:
+        said = f"the data says: {data.strip()}" if data else "the data has it no more"
+        print(f"Kept as you have it: {ours.strip() or '(taken out)'}\n  {said}", file=sys.stderr)
+    if write_it or not (found.diff or found.kept):
         return 0
-    print(proposed, end="")
     print(f"{folder} was left as it is. To write this: --write", file=sys.stderr)
     return 1
 
@@ -81,7 +90,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--text", help="of --kind text the column of the texts; default: guessed")
     parser.add_argument("--key", nargs="+", help="columns that identify a row; default: guessed")
     parser.add_argument("--time", help="column of a row's moment; '' is none; default: guessed")
-    parser.add_argument("--write", action="store_true", help="replace a product that is there")
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="write what is proposed for a product that is there; your changes stay",
+    )
     parser.add_argument(
         "--products", type=Path, default=FOLDER, help="folder of the products; default: %(default)s"
     )
