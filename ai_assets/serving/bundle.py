@@ -231,8 +231,9 @@ def _plan(files: Mapping[str, bytes]) -> Plan | None:
     quick = content.pop("quick")
     if quick and set(quick) != {field.name for field in fields(LookupQuery)}:
         return None
+    passed = tuple((column, name) for column, name in content.pop("passed"))
     parts: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
-    return Plan(**parts, quick=LookupQuery.from_dict(quick) if quick else None)
+    return Plan(**parts, quick=LookupQuery.from_dict(quick) if quick else None, passed=passed)
 
 
 def _digest(content: bytes) -> str:

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 from ai_assets.lifecycle.errors import DeclarationError
 from ai_assets.lifecycle.features.lookups import REQUEST, LookupQuery, take_lookups
+from ai_assets.lifecycle.features.passed_query import passed_columns
 
 
 @dataclass(frozen=True)
@@ -16,12 +17,14 @@ class Plan:
         statements: what makes those tables, in order.
         rest: the query over `request` that is left.
         quick: the same with its lookups taken out, where it has some.
+        passed: columns of the request and their names in the result, where it does nothing else.
     """
 
     names: tuple[str, ...]
     statements: tuple[str, ...]
     rest: str
     quick: LookupQuery | None = None
+    passed: tuple[tuple[str, str], ...] = ()
 
 
 @lru_cache(maxsize=32)
@@ -37,7 +40,7 @@ def hoist(sql: str) -> Plan:
     live = {REQUEST}
     with_ = tree.args.get("with_") or tree.args.get("with")
     if with_ is None:
-        return Plan((), (), sql, take_lookups(tree, live))
+        return Plan((), (), sql, take_lookups(tree, live), passed_columns(tree))
     if with_.args.get("recursive"):
         return Plan((), (), sql)
     names, statements = [], []

@@ -15,6 +15,7 @@ from ai_assets.lifecycle.features.join_query import JoinStatement
 from ai_assets.lifecycle.features.lookup_index import NoIndexError
 from ai_assets.lifecycle.features.lookup_query import LookupStatement
 from ai_assets.lifecycle.features.moments import Frame, RequestMoments, with_moments
+from ai_assets.lifecycle.features.passed_query import PassedStatement
 from ai_assets.lifecycle.features.query import ROW_ID, in_request_order
 from ai_assets.lifecycle.features.sql_errors import check_one_select, explained
 from ai_assets.lifecycle.schema.tables import Table
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ai_assets.lifecycle.features.encoding import Encoding
 
     R = TypeVar("R")
+    Statement = LookupStatement | PassedStatement | JoinStatement
 
 
 @dataclass
@@ -42,9 +44,9 @@ class _Snapshot:
 
     connection: "duckdb.DuckDBPyConnection"
     lock: threading.Lock
-    statements: "list[LookupStatement | JoinStatement]"
+    statements: "list[Statement]"
     schema: pl.Schema | None = None
-    ready: "LookupStatement | JoinStatement | None" = None
+    ready: "Statement | None" = None
 
 
 class PreparedQuery:
@@ -124,7 +126,7 @@ class PreparedQuery:
         self,
         request: pl.DataFrame,
         schema: pl.Schema,
-        ask: "Callable[[LookupStatement | JoinStatement], R]",
+        ask: "Callable[[Statement], R]",
     ) -> "R":
         """What a statement says, prepared for requests of the schema."""
         snapshot = self._snapshot
@@ -182,20 +184,18 @@ def _same(known: pl.Schema | None, schema: pl.Schema) -> bool:
     return known is schema or known == schema
 
 
-def _statements(
-    connection: "duckdb.DuckDBPyConnection", plan: Plan
-) -> "list[LookupStatement | JoinStatement]":
-    """Lookups if the query and its tables allow them; joins in any case."""
+def _statements(connection: "duckdb.DuckDBPyConnection", plan: Plan) -> "list[Statement]":
+    """Lookups, or nothing at all, if the query and its tables allow it; joins in any case."""
     joins = JoinStatement(connection, plan.rest)
+    if plan.passed:
+        return [PassedStatement(plan.passed, joins), joins]
     try:
         return [LookupStatement(connection, plan.quick), joins] if plan.quick else [joins]
     except NoIndexError:
         return [joins]
 
 
-def _prepared(
-    statements: "list[LookupStatement | JoinStatement]", request: pl.DataFrame
-) -> "LookupStatement | JoinStatement":
+def _prepared(statements: "list[Statement]", request: pl.DataFrame) -> "Statement":
     """The first statement that takes requests of this schema."""
     import duckdb
 
