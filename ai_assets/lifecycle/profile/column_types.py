@@ -46,7 +46,9 @@ def typed(column: pl.Series, *, words: bool = True) -> Typed:
     if kind == pl.Boolean:
         native = "bool"
     elif kind.is_integer():
-        native = "int64"
+        # What is too large for int64 is a name made of digits, such as a hash.
+        fits = column.cast(pl.Int64, strict=False).null_count() == column.null_count()
+        native = "int64" if fits else "string"
     elif kind.is_numeric():
         native = "float64"
     elif kind == pl.Date:

@@ -20,7 +20,7 @@ class Facts:
 
     Attributes:
         missing: how many rows have no value.
-        low: smallest value of a number or moment, as high the largest; None of others.
+        low: smallest finite value of a number or moment, as high the largest; None of others.
         words: of a text of few values all of them, sorted; empty of others.
         distinct: how many values there are among the rows that were looked at.
     """
@@ -44,16 +44,17 @@ def facts_of(sample: Sample, columns: dict[str, Typed]) -> dict[str, Facts]:
         value = pl.col(name)
         asked.append(value.null_count().alias(f"missing:{name}"))
         if column.type not in ("string", "bool"):
-            asked += [value.min().alias(f"low:{name}"), value.max().alias(f"high:{name}")]
+            told = value.filter(value.is_finite()) if column.type == "float64" else value
+            asked += [told.min().alias(f"low:{name}"), told.max().alias(f"high:{name}")]
         elif column.type == "string" and distinct[name] <= MOST_ALLOWED:
             asked.append(value.drop_nulls().unique().implode().alias(f"words:{name}"))
-    told = frame.select(asked).collect(engine="streaming").row(0, named=True)
+    found = frame.select(asked).collect(engine="streaming").row(0, named=True)
     return {
         name: Facts(
-            max(0, told[f"missing:{name}"] - column.odd),
-            told.get(f"low:{name}"),
-            told.get(f"high:{name}"),
-            tuple(sorted(told.get(f"words:{name}") or ())),
+            max(0, found[f"missing:{name}"] - column.odd),
+            found.get(f"low:{name}"),
+            found.get(f"high:{name}"),
+            tuple(sorted(found.get(f"words:{name}") or ())),
             distinct[name],
         )
         for name, column in known.items()

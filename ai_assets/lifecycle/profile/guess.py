@@ -20,6 +20,9 @@ _SENSITIVE = re.compile(
     r"(.*[_\s.-])?(gender|sex|female|male|race|ethnicity|religion|nationality|marital(_?status)?|"
     r"disability|senior(_?citizen)?|geschlecht)$"
 )
+_ENDLESS = 0.002
+_FAR_OUT = 1e15
+"""Numbers that large are codes or mistakes: a range of them keeps nothing out."""
 _OWN_VALUES = 0.9
 _SHARED = 0.5
 _FEW_ROWS = 20
@@ -145,6 +148,9 @@ def _useless(name: str, column: Typed, facts: Facts) -> str:
     there = column.values.drop_nulls()
     if there.is_empty():
         return "always missing"
+    endless = int(there.is_infinite().sum()) if there.dtype.is_float() else 0
+    if endless > _ENDLESS * len(there):
+        return f"{endless:,} of its values are infinite, and such rows would be rejected"
     alone = facts.distinct == 1 and len(facts.words) < 2 and facts.low == facts.high
     if alone and (there.len() == column.values.len() or column.type != "string"):
         return f"always {there[0]}"
@@ -172,7 +178,7 @@ def _contract(name: str, column: Typed, facts: Facts) -> dict[str, Any]:
         whole = column.type == "int64"
         if whole and (facts.low, facts.high) == (0, 1):
             found["allowed"] = [0, 1]
-        else:
+        elif max(abs(facts.low), abs(facts.high)) < _FAR_OUT:
             low, high = bounds(float(facts.low), float(facts.high), whole=whole, name=name)
             found |= {"min": low, "max": high}
     if column.type == "string" and facts.words and _are_all(there):

@@ -71,6 +71,8 @@ def target_of(name: str, column: Typed) -> Target:
         )
     if there.is_empty():
         raise DataError(f"The target '{name}' must have values, but all of them are missing.")
+    if there.dtype.is_float() and (endless := int(there.is_infinite().sum())):
+        raise DataError(f"The target '{name}' must be finite, but {endless:,} values are infinite.")
     counts = there.value_counts(sort=True)
     values, times = counts[name].to_list(), counts["count"].to_list()
     if len(values) == 1:

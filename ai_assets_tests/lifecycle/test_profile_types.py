@@ -1,0 +1,91 @@
+"""Whatever types and values a file has, what is declared of it keeps its rows, or says why not."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+
+from ai_assets.lifecycle.cleaning import clean
+from ai_assets.lifecycle.errors import DataError
+from ai_assets.lifecycle.product import TabularDeclaration
+from ai_assets.lifecycle.profile.declare import Asked, propose
+from ai_assets.lifecycle.sources import read_source
+
+ROWS = 120
+FIRST = datetime(2024, 1, 1)
+
+
+def frame(name: str, values: list[Any], kind: Any) -> pl.DataFrame:
+    """A column of a type beside one to learn from and a target."""
+    column = pl.Series(name, values, kind)
+    plain = {"size": [i % 17 for i in range(ROWS)], "late": [i % 3 == 0 for i in range(ROWS)]}
+    return pl.DataFrame({name: column, **plain})
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "says"),
+    [
+        ([2**64 - 1 - i * 7 for i in range(ROWS)], pl.UInt64, "key: [c]"),
+        ([1e308 if i % 2 else -1e308 for i in range(ROWS)], pl.Float64, "c: {type: float64"),
+        ([float("inf") if i % 9 == 0 else i / 7 for i in range(ROWS)], pl.Float64, "are infinite"),
+        ([float("nan") if i % 9 == 0 else i / 7 for i in range(ROWS)], pl.Float64, "missing"),
+        ([Decimal(i) / 100 for i in range(ROWS)], pl.Decimal(20, 2), "c: {type: float64"),
+        ([date(1, 1, 1) + timedelta(days=i * 9_000) for i in range(ROWS)], pl.Date, "type: date"),
+        ([FIRST + timedelta(hours=i) for i in range(ROWS)], pl.Datetime("ns"), "type: datetime"),
+        ([FIRST.replace(tzinfo=UTC)] * ROWS, pl.Datetime("us", "UTC"), "- c   # always 2024-01-01"),
+        ([timedelta(seconds=i) for i in range(ROWS)], pl.Duration, "no kind of value"),
+        (
+            [["a", "b", None, "b", "a"][i % 5] for i in range(ROWS)],
+            pl.Categorical,
+            "allowed: [a, b]",
+        ),
+        ([b"x"] * ROWS, pl.Binary, "no kind of value that a column can hold: Binary"),
+        ([None] * ROWS, pl.Null, "- c   # always missing"),
+        ([["", " ", "#", "null", "- x", ": y"][i % 6] for i in range(ROWS)], pl.String, '"#"'),
+    ],
+    ids=lambda given: str(given)[:24] if not isinstance(given, list) else "",
+)
+@pytest.mark.parametrize("name", ["c"])
+def test_every_type_is_declared_so_that_its_rows_stay(
+    tmp_path: Path, name: str, values: list[Any], kind: Any, says: str
+) -> None:
+    frame(name, values, kind).write_parquet(tmp_path / "rows.parquet")
+
+    text = propose(Asked(tmp_path / "rows.parquet", "late"))["defs.yaml"]
+
+    assert says in text
+    table = TabularDeclaration.model_validate(yaml.safe_load(text)["attributes"]).tables["rows"]
+    kept = clean(read_source(table.source, None, table=table, folder=tmp_path), table).counts
+    assert (kept.cleaned, kept.rejected) == (ROWS, 0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a:b", "a#b", "{{x}}", "年", "- x", "yes", "1.5", "a\nb", "$HOME", "&x", '"q"', "it's", "@"],
+)
+def test_every_name_is_one_that_yaml_and_sql_read_back(tmp_path: Path, name: str) -> None:
+    values = [i * 5 % 31 for i in range(ROWS)]
+    frame(name, values, pl.Int64).write_parquet(tmp_path / "rows.parquet")
+
+    files = propose(Asked(tmp_path / "rows.parquet", "late"))
+
+    attributes = yaml.safe_load(files["defs.yaml"])["attributes"]
+    assert list(attributes["tables"]["rows"]["columns"]) == [name, "size", "late"]
+    import duckdb
+
+    with duckdb.connect() as connection:
+        given = frame(name, values, pl.Int64).with_row_index("_row_id")
+        connection.register("request", given.to_arrow())
+        assert pl.DataFrame(connection.sql(files["features.sql"])).columns[1] == name
+
+
+def test_a_target_without_end_is_refused(tmp_path: Path) -> None:
+    values = [float("inf") if i == 5 else i / 7 for i in range(ROWS)]
+    frame("price", values, pl.Float64).write_parquet(tmp_path / "rows.parquet")
+
+    with pytest.raises(DataError, match="'price' must be finite, but 1 values are infinite"):
+        propose(Asked(tmp_path / "rows.parquet", "price"))
