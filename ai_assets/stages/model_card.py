@@ -65,7 +65,7 @@ def card_inputs(run: StageRun) -> CardInputs:
         calibration=calibration.method,
         compression={k: v for k, v in chosen.items() if k not in ("candidates", "reason")},
         features=card_features(run),
-        personal=_columns(run.product, "personal"),
+        personal=_personal(run.product),
         sensitive=_sensitive(run.product),
         intended_use=declared.card.intended_use,
         out_of_scope=declared.card.out_of_scope,
@@ -107,6 +107,18 @@ def card_features(run: StageRun) -> tuple[CardFeature, ...]:
         CardFeature(name, share, tuple(f"{t}.{c}" for t, c in lineage.get(name, ())))
         for name, share in sorted(importances.items(), key=lambda item: -item[1])
     )
+
+
+def _personal(product: Product) -> tuple[str, ...]:
+    """Columns of personal data, with how it is treated where it is."""
+    tables = product.declaration.tables.items()
+    treated = {
+        f"{name}.{column}": f"{name}.{column} ({spec.personal})"
+        for name, table in tables
+        for column, spec in table.plain.items()
+    }
+    marked = {name: name for name in _columns(product, "personal")}
+    return tuple((marked | treated).values())
 
 
 def _sensitive(product: Product) -> tuple[str, ...]:

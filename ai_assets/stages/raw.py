@@ -6,9 +6,11 @@ from typing import Any
 import polars as pl
 
 from ai_assets.lifecycle.cleaning import ColumnsError, check_columns
+from ai_assets.lifecycle.cleaning.personal import treat
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.lifecycle.sources import read_source
 from ai_assets.lifecycle.sources.landing import Landed, check_unchanged
+from ai_assets.resources.pseudonyms import pseudonym_key
 from ai_assets.stages import shown
 from ai_assets.stages.anomalies import changed_rows, ordered
 from ai_assets.stages.binding import Finding, Outcome, StageRun
@@ -33,11 +35,13 @@ def copy_sources(runs: Sequence[StageRun], name: str, table: Table) -> list[Outc
             # from None: whoever tells of a failure looks for its first cause, which names no file
             raise naming_files(error, files) from None
         tell_read_source(run, name)
+        if table.plain:
+            rows = treat(rows, table, pseudonym_key())
         kept = rows.select(pl.exclude(*table.ignore)) if table.ignore else rows
         stored.add(key, kept)
         told = told_of(files)
         check_unchanged(files)
-        found.append((kept.collect_schema(), injected | told))
+        found.append((kept.collect_schema(), injected | told | treatments(table)))
     written = stored.commit()
     return [
         Outcome(
@@ -47,6 +51,12 @@ def copy_sources(runs: Sequence[StageRun], name: str, table: Table) -> list[Outc
         )
         for run, key, (schema, more) in zip(runs, keys, found, strict=True)
     ]
+
+
+def treatments(table: Table) -> dict[str, str]:
+    """How each personal column was treated, for people."""
+    said = ", ".join(f"{name}: {column.personal}" for name, column in table.plain.items())
+    return {"personal": said} if said else {}
 
 
 def source_rows(

@@ -8,10 +8,12 @@ import pytest
 import ai_assets.products
 from ai_assets.lifecycle.cleaning import check_columns, clean
 from ai_assets.lifecycle.cleaning.clean import Cleaned
+from ai_assets.lifecycle.cleaning.personal import pseudonym, treat
 from ai_assets.lifecycle.features.query import run_features
 from ai_assets.lifecycle.product import Product, read_product
 from ai_assets.lifecycle.sources import read_source
 
+KEY = b"a key of sixteen"
 GROUPS = ("female", "senior_citizen")
 
 
@@ -28,7 +30,8 @@ def raw(product: Product) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def cleaned(product: Product, raw: pl.DataFrame) -> Cleaned:
-    return clean(raw.lazy(), product.request_table)
+    table = product.request_table
+    return clean(treat(raw.lazy(), table, KEY), table)
 
 
 def test_the_package_gives_every_customer_once(product: Product, raw: pl.DataFrame) -> None:
@@ -66,10 +69,16 @@ def test_gender_and_seniority_reach_no_feature(product: Product, cleaned: Cleane
 
     assert not set(GROUPS) & set(made.columns)
     assert made.sort("_row_id").equals(of_others.sort("_row_id"))
-    third = rows.filter(pl.col("customer") == 3)["_row_id"].item()
+    third = rows.filter(pl.col("customer") == pseudonym("3", KEY))["_row_id"].item()
     row = made.filter(pl.col("_row_id") == third).row(0, named=True)
     assert row["price_rise"] == pytest.approx(53.85 * 2 / 108.15)
     assert row["added_services"] == 2
+
+
+def test_the_number_of_a_customer_is_kept_as_a_pseudonym(cleaned: Cleaned) -> None:
+    numbers = cleaned.good.collect()["customer"]
+
+    assert numbers.to_list() == [pseudonym(str(n), KEY) for n in range(1, 7044)]
 
 
 def test_callers_are_not_asked_for_what_the_model_is_judged_by(product: Product) -> None:

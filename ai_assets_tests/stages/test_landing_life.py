@@ -24,16 +24,16 @@ DECLARED: dict[str, Any] = {
             "columns": {
                 "number": {"type": "int64", "example": 1},
                 "fee": {"type": "float64", "example": 20.0},
-                "left": {"type": "bool", "known_at": "NULL"},
+                "gone": {"type": "bool", "known_at": "NULL"},
             },
         }
     },
-    "label": {"sql": "left"},
+    "label": {"sql": "gone"},
 }
 FIRST = """\
 import polars as pl
 def first(start, end):
-    return pl.DataFrame({"number": [1, 2], "fee": [10.0, 20.0], "left": [True, False]})
+    return pl.DataFrame({"number": [1, 2], "fee": [10.0, 20.0], "gone": [True, False]})
 """
 
 
@@ -59,7 +59,7 @@ class Place:
         file = self.landing / name
         numbers = range(1, rows + 1)
         pl.DataFrame(
-            {"number": numbers, "fee": [10.5] * rows, "left": [n % 2 == 0 for n in numbers]}
+            {"number": numbers, "fee": [10.5] * rows, "gone": [n % 2 == 0 for n in numbers]}
         ).write_csv(file)
         return file
 
@@ -162,7 +162,7 @@ def test_an_unreadable_file_is_named_once_stays_and_a_sound_one_goes_on(place: P
     place.put("may.csv", 5)
     place.raw()
     broken = place.landing / "june.csv"
-    broken.write_bytes(b"number,fee,left\n1,2.0\n3\n4,5.0,true,9\n")
+    broken.write_bytes(b"number,fee,gone\n1,2.0\n3\n4,5.0,true,9\n")
 
     asked = place.tick().run_requests
     failed = place.raw()
@@ -179,7 +179,7 @@ def test_an_unreadable_file_is_named_once_stays_and_a_sound_one_goes_on(place: P
 
 def test_a_file_with_other_columns_is_named(place: Place) -> None:
     place.landing.mkdir(parents=True)
-    (place.landing / "may.csv").write_text("number,fees,left\n1,2.0,true\n")
+    (place.landing / "may.csv").write_text("number,fees,gone\n1,2.0,true\n")
 
     words = failure(place.raw())
 

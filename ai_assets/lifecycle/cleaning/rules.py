@@ -10,6 +10,7 @@ from ai_assets.lifecycle.features.images import canonical
 from ai_assets.lifecycle.features.tokens import normal_text
 from ai_assets.lifecycle.features.types import TYPES
 from ai_assets.lifecycle.schema.files import REASONS, UNREAD
+from ai_assets.lifecycle.schema.personal import MASKED, PSEUDONYM
 from ai_assets.lifecycle.schema.tables import Column, Table
 
 _INSTANT = (
@@ -35,12 +36,14 @@ def raw_name(name: str) -> str:
 
 def cast_columns(schema: pl.Schema, table: Table) -> list[pl.Expr]:
     """Expressions over the raw columns that give the declared types; null where impossible."""
-    return [
-        cast_image(name, column)
-        if column.type == "image"
-        else cast(name, schema[name], column.type)
-        for name, column in table.columns.items()
-    ]
+    return [as_declared(name, schema[name], column) for name, column in table.columns.items()]
+
+
+def as_declared(name: str, given: pl.DataType, column: Column) -> pl.Expr:
+    """A raw column as the declared type; null where a value cannot be one."""
+    if column.type == "image":
+        return cast_image(name, column)
+    return cast(name, given, column.type)
 
 
 def is_cast(column: Column, given: pl.DataType) -> bool:
@@ -152,7 +155,10 @@ def _limit_rules(name: str, column: Column) -> list[Rule]:
     if column.pattern is not None:
         whole = rf"\A(?:{column.pattern})\z"
         text = value if is_text else value.cast(pl.String)
-        rules.append(Rule(f"{name} does not match {column.pattern}", ~text.str.contains(whole)))
+        words = f"{name} does not match {column.pattern}"
+        if column.pattern in (PSEUDONYM, MASKED):
+            words = f"{name} broke its contract before it was treated"
+        rules.append(Rule(words, ~text.str.contains(whole)))
     return rules
 
 

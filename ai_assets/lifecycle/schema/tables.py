@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ai_assets.lifecycle.errors import did_you_mean
 from ai_assets.lifecycle.schema.durations import Duration, parse_duration
+from ai_assets.lifecycle.schema.personal import with_treated_columns
 
 ColumnType = Literal["string", "int64", "float64", "bool", "datetime", "date", "image", "text"]
 ITEMS = ("image", "text")
@@ -63,7 +64,19 @@ class Column(Section):
         description="What the server does with a text it never saw in training: score it as "
         "'other', or refuse the row.",
     )
-    personal: bool = Field(False, description="Personal data: never shown, logged or exported.")
+    personal: bool | Literal["drop", "hash", "mask", "generalize"] = Field(
+        False,
+        description="true: personal data, never shown, logged or exported. A treatment is applied "
+        "before anything is kept, in `raw` already: drop leaves the column out; hash puts a "
+        "pseudonym in place of each value (HMAC-SHA256 under a key of this installation), equal "
+        "for equal values, so that rows can be joined, and what callers send; mask leaves the last "
+        "characters; generalize makes it coarser, see `to`.",
+    )
+    to: int | float | Literal["year", "month"] | None = Field(
+        None,
+        description="Of `personal: generalize`: the step that numbers are rounded down to, how "
+        "many characters a text keeps, or year or month of a date.",
+    )
     sensitive: bool = Field(False, description="A group for which fairness is measured.")
     size: tuple[int, int] | None = Field(
         None, description="Of an image: [height, width] in pixels that models see."
@@ -247,6 +260,11 @@ class Table(Section):
         "product is; without it the table is a static lookup.",
     )
     columns: dict[str, Column] = Field(description="The contract: every column, in order.")
+    plain: dict[str, Column] = Field(
+        default_factory=dict,
+        description="Not to be declared: the contract of personal columns before treatment, which "
+        "is taken from `columns`.",
+    )
     ignore: list[str] = Field(
         default_factory=list, description="Columns of the source that are known and left out."
     )
@@ -262,6 +280,11 @@ class Table(Section):
     max_rejected: float = Field(
         0.01, ge=0, le=1, description="Largest tolerated share of rejected rows before blocking."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _personal_columns_are_treated(cls, given: Any) -> Any:
+        return with_treated_columns(given) if isinstance(given, dict) else given
 
     @model_validator(mode="before")
     @classmethod

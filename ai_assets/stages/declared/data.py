@@ -21,9 +21,14 @@ def raw_stage(product: Product, name: str, table: Table) -> Stage:
         guards=[HAS_ROWS],
         partitioned=product.is_partitioned(name),
         ranges=True,
-        code=("sources",),
-        settings=table.source.model_dump_json() + ",".join(table.ignore),
+        code=("sources", *(["cleaning/personal"] if table.plain else [])),
+        settings=table.source.model_dump_json() + ",".join(table.ignore) + _treatments(table),
     )
+
+
+def _treatments(table: Table) -> str:
+    """How personal columns are treated; empty where none is."""
+    return "".join(name + column.model_dump_json() for name, column in table.plain.items())
 
 
 ACCOUNTED = Guard(

@@ -1,0 +1,179 @@
+"""Personal data through a whole life: no file of the state holds a plain value."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+from fastapi.testclient import TestClient
+from small_product import World
+
+from ai_assets.lifecycle.cleaning.personal import pseudonym
+from ai_assets.resources.pseudonyms import pseudonym_key
+from ai_assets.serving.app import create_app
+from ai_assets.serving.settings import Settings
+
+ROWS = 1_500
+LIFE = (
+    "raw/people", "raw/calls", "cleaned/people", "cleaned/calls", "rejected/people", "labels",
+    "features", "training_set", "tuning", "model/linear", "model", "compressed_model",
+    "evaluation", "model_card", "bundle", "gate", "release", "predictions", "drift",
+    "performance", "drift_report", "verdict",
+)  # fmt: skip
+SQL = """\
+SELECT r._row_id, r.age, r.area, r.fee, c.calls
+FROM request AS r LEFT JOIN calls AS c ON c.number = r.number
+"""
+DECLARED: dict[str, Any] = {
+    "description": "Will this person leave?",
+    "request": "people",
+    "tables": {
+        "people": {
+            "source": {"csv": "people.csv"},
+            "key": ["number"],
+            "columns": {
+                "number": {"type": "int64", "min": 1, "personal": "hash", "example": 1},
+                "mail": {"type": "string", "personal": "drop"},
+                "phone": {"type": "string", "personal": "mask", "pattern": r"\+\d{12}",
+                          "known_at": "NULL"},
+                "age": {"type": "int64", "personal": "generalize", "to": 10, "example": 40},
+                "area": {"type": "string", "personal": "generalize", "to": 1, "example": "1"},
+                "fee": {"type": "float64", "example": 20.0},
+                "gone": {"type": "bool", "known_at": "NULL"},
+            },
+        },
+        "calls": {
+            "source": {"csv": "calls.csv"},
+            "key": ["number"],
+            "columns": {
+                "number": {"type": "int64", "personal": "hash"}, "calls": {"type": "int64"},
+            },
+        },
+    },
+    "label": {"sql": "gone"},
+    "training": {"families": ["linear"], "tune": {"trials": 1, "folds": 1}, "threads": 1},
+}  # fmt: skip
+NUMBERS = [830_000_007 + 7919 * i for i in range(ROWS)]
+
+
+def write(folder: Path) -> Path:
+    folder.mkdir()
+    content = {"type": "ai_assets.components.TabularProduct", "attributes": DECLARED}
+    (folder / "defs.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    (folder / "features.sql").write_text(SQL, encoding="utf-8")
+    luck = np.random.default_rng(2)
+    fee, calls = luck.uniform(5, 60, ROWS).round(2), luck.integers(0, 9, ROWS)
+    people = pl.DataFrame(
+        {
+            "number": [str(number) for number in NUMBERS],
+            "mail": [f"quill{i}@example.org" for i in range(ROWS)],
+            "phone": [f"+4930{55_000_000 + 31 * i}" for i in range(ROWS)],
+            "age": [str(n) for n in luck.integers(18, 90, ROWS)],
+            "area": [f"{n}9QX7" for n in luck.integers(1, 9, ROWS)],
+            "fee": fee,
+            "gone": 0.1 * (fee - 30) + (calls - 4) + luck.logistic(0, 1, ROWS) > 0,
+        }
+    )
+    broken = people.head(2).with_columns(
+        number=pl.Series(["Wilhelmina", NUMBERS[0]], strict=False, dtype=pl.String),
+        phone=pl.Series(["+493055000001", "Zaunkoenigweg"]),
+    )
+    pl.concat([people, broken]).write_csv(folder / "people.csv")
+    pl.DataFrame({"number": NUMBERS, "calls": calls}).write_csv(folder / "calls.csv")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("personal")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AI_ASSETS_HOME", str(folder / "home"))
+        patch.delenv("AI_ASSETS_PSEUDONYM_KEY", raising=False)
+        world = World.of(write(folder / "leaving"), folder / "home")
+        world.runs["life"] = world.run(*LIFE)
+        yield world
+
+
+def plain_values() -> list[str]:
+    """What stood in the source: some of each column, and all that broke the contract."""
+    some = range(0, ROWS, 50)
+    return [
+        "Wilhelmina", "Zaunkoenigweg", *(str(NUMBERS[i]) for i in some),
+        *(f"quill{i}@example.org" for i in some), *(f"+4930{55_000_000 + 31 * i}" for i in some),
+        *(f"{n}9QX7" for n in range(1, 9)),
+    ]  # fmt: skip
+
+
+def holding(home: Path, values: list[str]) -> set[str]:
+    """The files below a folder that hold one of the values; tables are read, for compression."""
+    found = set()
+    files = [file for file in sorted(home.rglob("*")) if file.is_file()]
+    assert {".parquet", ".json", ".onnx", ".db"} <= {file.suffix for file in files}
+    for file in files:
+        text = file.read_bytes().decode("latin-1")
+        if file.suffix == ".parquet":
+            frame = pl.read_parquet(file, hive_partitioning=False)
+            flat = frame.select(pl.exclude(pl.List, pl.Struct, pl.Binary))
+            text += flat.cast(pl.String).write_csv()
+        found |= {f"{value} in {file.relative_to(home)}" for value in values if value in text}
+    return found
+
+
+def test_no_file_of_the_state_holds_a_plain_value(world: World) -> None:
+    assert holding(world.home, plain_values()) == set()
+
+
+def test_the_search_finds_what_is_kept(world: World) -> None:
+    kept = pseudonym(str(NUMBERS[0]), pseudonym_key())
+
+    assert any(path.endswith(".parquet") for path in holding(world.home, [kept]))
+
+
+def test_broken_rows_are_rejected_with_their_rule(world: World) -> None:
+    rejected = world.rows("rejected/people")
+
+    assert sorted(rejected["_rule"]) == [
+        "number broke its contract before it was treated",
+        "phone broke its contract before it was treated",
+    ]
+    assert world.rows("cleaned/people").height == ROWS
+
+
+def test_tables_are_joined_by_pseudonyms(world: World) -> None:
+    features = world.rows("features")
+    people, calls = world.rows("cleaned/people"), world.rows("cleaned/calls")
+
+    assert features["calls"].null_count() == 0
+    assert people["number"].sort().equals(calls["number"].sort())
+    assert set(features["age"]) == {10, 20, 30, 40, 50, 60, 70, 80}
+    assert set(features["area"]) == {str(n) for n in range(1, 9)}
+
+
+def test_raw_and_the_card_say_how_each_column_is_treated(world: World) -> None:
+    said = world.metadata("raw/people")["personal"]
+    card = world.metadata("model_card")["card"]
+
+    assert said == "number: hash, mail: drop, phone: mask, age: generalize, area: generalize"
+    assert "people.number (hash)" in card and "people.mail (drop)" in card
+
+
+def test_callers_send_the_pseudonym_and_a_plain_value_is_refused_unrepeated(world: World) -> None:
+    (stable,) = world.tools.ledger.history("leaving")["stable"]
+    settings = Settings(lake=str(world.home / "lake"), access="open")
+    app = create_app(world.tools.bundles.payload(stable), settings)
+    row = {"age": 40, "area": "3", "fee": 21.5}
+    with TestClient(app, client=("127.0.0.1", 50000), headers={"Host": "localhost"}) as client:
+        name = pseudonym(str(NUMBERS[50]), pseudonym_key())
+        answered = client.post("/predict", json=row | {"number": name})
+        refused = client.post("/predict", json=row | {"number": str(NUMBERS[50])})
+        page = client.get("/openapi.json").text
+
+    assert answered.status_code == 200
+    assert refused.status_code == 400 and "number" in refused.text
+    assert str(NUMBERS[50]) not in refused.text
+    assert "0" * 32 in page
+    assert holding(world.home, plain_values()) == set()
+    assert any("served" in path for path in holding(world.home, [name]))
