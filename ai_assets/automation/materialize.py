@@ -78,13 +78,16 @@ def _run(
     defs: dg.Definitions, instance: dg.DagsterInstance, step: Step, keys: list[dg.AssetKey]
 ) -> bool:
     run_id = str(uuid.uuid4())
+    # Dagster refuses a partition for assets without any, where products are cut differently.
+    graph = defs.resolve_asset_graph()
+    is_cut = any(graph.get(key).partitions_def is not None for key in keys)
     with _progress(instance, run_id):
         result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=instance,
             run_id=run_id,
             asset_selection=keys,
             tags=step.tags,
-            partition_key=None if step.is_range else step.first,
+            partition_key=step.first if is_cut and not step.is_range else None,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             raise_on_error=False,
         )

@@ -81,3 +81,26 @@ def test_a_failure_is_told_in_its_own_words(instance, capsys) -> None:
 
     assert "raw: " in (out := capsys.readouterr().out)
     assert "the source is gone" in out
+
+
+def test_an_asset_without_partitions_is_made_beside_products_that_are_cut_differently(
+    instance, capsys
+) -> None:
+    weeks = dg.WeeklyPartitionsDefinition("2026-01-04")
+
+    @dg.asset(group_name="q", partitions_def=weeks)
+    def others() -> None: ...
+
+    @dg.asset(group_name="p", tags={"stage": "online"})
+    def newest() -> dg.MaterializeResult:
+        return dg.MaterializeResult(data_version=dg.DataVersion("newest"))
+
+    defs = dg.Definitions.merge(
+        definitions("one"), dg.Definitions([others, newest], executor=dg.in_process_executor)
+    )
+    online = Step("the latest rows", "p", ("online",), "2013-02-01", "2013-02-01")
+
+    assert materialize(defs, instance, online)
+
+    assert "✓ newest" in capsys.readouterr().out
+    assert unfresh(defs, instance, online) == []
