@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
-from ai_assets.lifecycle.errors import DataError, MissingPartitionsError
+from ai_assets.lifecycle.errors import DataError, MissingPartitionsError, must_be
 from ai_assets.lifecycle.naming import AssetName
 from ai_assets.resources import artifacts
 from ai_assets.resources.artifacts import ArtifactVersion
+from ai_assets.serving.online import lake_root
+from ai_assets.serving.place import state_root
 
 if TYPE_CHECKING:
     import polars as pl
@@ -40,20 +42,20 @@ class TableVersion:
     digest: str
 
 
-def default_root() -> str:
-    """`$AI_ASSETS_HOME/lake`, or `.state/lake` below the working directory."""
-    return str(Path(os.environ.get("AI_ASSETS_HOME", ".state"), "lake"))
-
-
 class Lake(dg.ConfigurableResource):
     """Tables and artifacts of all products, by asset name and partition key."""
 
-    root: str = Field(default_factory=default_root, description="Folder or URL of the lake.")
+    root: str = Field(
+        default_factory=lake_root,
+        description="Folder or URL of the lake; default: $AI_ASSETS_LAKE, or below the state root.",
+    )
     storage_options: dict[str, str] = Field(
         default_factory=dict, description="Credentials and endpoint of an object store."
     )
     artifact_root: str = Field(
-        default="", description="Local folder of the artifacts; default: the root."
+        default="",
+        description="Local folder of the artifacts; default: the root, or `lake` below the state "
+        "root where the root is a URL.",
     )
 
     def replace(
@@ -228,11 +230,9 @@ class Lake(dg.ConfigurableResource):
     def _artifact_base(self, name: AssetName) -> Path:
         root = self.artifact_root or self.root
         if _is_remote(root):
-            raise DataError(
-                "lake.artifact_root must be a local folder when the lake's root is a URL "
-                f"('{self.root}'), but got '{self.artifact_root}'. Set it to a folder that all "
-                "workers share."
-            )
+            if self.artifact_root:
+                raise DataError(must_be("lake.artifact_root", "a local folder", root))
+            root = str(state_root() / "lake")
         return Path(root).absolute() / name.product / "_artifacts" / name.asset
 
     def _table(self, name: AssetName, version: int | None) -> "DeltaTable":

@@ -293,7 +293,7 @@ def test_an_artifact_is_a_copy_found_by_its_partition(lake: Lake, tmp_path: Path
     with pytest.raises(MissingPartitionsError, match="no artifact for partition 2013-03-01"):
         lake.artifact(model, MAR)
     with pytest.raises(DataError, match="artifact_root must be a local folder"):
-        Lake(root="s3://bucket/lake").artifact(model, JAN)
+        Lake(root="s3://bucket/lake", artifact_root="s3://bucket/files").artifact(model, JAN)
 
 
 def test_an_artifact_saved_halfway_is_not_seen(
