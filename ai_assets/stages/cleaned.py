@@ -1,6 +1,9 @@
 """cleaned/<table>: rows that meet the contract; rejected/<table>: the others, with the rule."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import polars as pl
 
@@ -8,6 +11,8 @@ from ai_assets.lifecycle.ahead import one_ahead
 from ai_assets.lifecycle.cleaning import Cleaned, CleaningCounts, clean
 from ai_assets.lifecycle.cleaning.identity import Digest
 from ai_assets.lifecycle.cleaning.near import general
+from ai_assets.lifecycle.overview.columns import Overview, overview
+from ai_assets.lifecycle.overview.page import as_markdown, as_page
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.resources.lake import TableVersion
 from ai_assets.stages import shown
@@ -15,6 +20,7 @@ from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.data import ACCOUNTED, WITHIN_LIMIT
 
 MANY_ROWS = 200_000
+PAGE = "columns.html"
 
 
 def apply_contract(runs: Sequence[StageRun], name: str, table: Table) -> list[Outcome]:
@@ -37,10 +43,32 @@ def apply_contract(runs: Sequence[StageRun], name: str, table: Table) -> list[Ou
         bad.add(key, cleaned.rejected)
         seen.append((rows[key], cleaned.counts, cleaned.good.collect_schema()))
     written, rejected = good.commit(), bad.commit()
+    stored = lake.snapshot(product.asset(f"cleaned/{name}"))
     return [
-        _kept_to_contract(written[key], rejected[key].rows, *account, table.max_rejected)
-        for key, account in zip(keys, seen, strict=True)
+        _kept_to_contract(
+            written[key],
+            rejected[key].rows,
+            *account,
+            table.max_rejected,
+            looked_at(run, name, key, overview(stored.scan([key]), table)),
+        )
+        for run, key, account in zip(runs, keys, seen, strict=True)
     ]
+
+
+def looked_at(
+    run: StageRun, name: str, key: str | None, columns: Sequence[Overview]
+) -> dict[str, Any]:
+    """The page of the columns, as metadata: a table, and a file with a picture of each."""
+    asset = run.product.asset(f"cleaned/{name}")
+    where = f"{asset.path}, {key}" if run.product.is_partitioned(name) else asset.path
+    with TemporaryDirectory() as folder:
+        Path(folder, PAGE).write_text(as_page(where, columns), encoding="utf-8")
+        saved = run.lake.save_artifact(asset, key, Path(folder))
+    return {
+        "columns": shown.markdown(as_markdown(columns)),
+        "page": shown.path(saved.path / PAGE),
+    }
 
 
 def _kept_to_contract(
@@ -50,6 +78,7 @@ def _kept_to_contract(
     counts: CleaningCounts,
     schema: pl.Schema,
     max_rejected: float,
+    page: dict[str, Any],
 ) -> Outcome:
     return Outcome(
         written.digest,
@@ -60,6 +89,7 @@ def _kept_to_contract(
             "near_duplicates": counts.repeats,
             "rejected_share": counts.rejected / max(counts.raw, 1),
             "rules_broken": shown.table(rules_broken(counts)),
+            **page,
         },
         {
             ACCOUNTED.name: accounted(raw_rows, written.rows, rejected, counts.duplicates),

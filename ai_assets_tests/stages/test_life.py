@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -33,6 +34,23 @@ def test_every_raw_row_is_cleaned_rejected_or_a_duplicate(shared_world: World, m
     metadata = shared_world.metadata("cleaned/orders", month)
     assert (metadata["rejected"], metadata["duplicates"]) == (1, 1)
     assert metadata["dagster/row_count"] == GOOD_ROWS
+
+
+def test_the_page_of_a_cleaned_table_tells_of_each_column(shared_world: World) -> None:
+    orders = shared_world.rows("cleaned/orders", FEBRUARY)
+    metadata = shared_world.metadata("cleaned/orders", FEBRUARY)
+    page = Path(str(metadata["page"])).read_text(encoding="utf-8")
+
+    lines = str(metadata["columns"]).splitlines()
+    told = [line.split("`")[1] for line in lines[2:]]
+    assert told == ["number", "placed", "shop", "weight", "delay"]
+    (weight,) = [line for line in lines if line.startswith("| `weight` | float64 | 0 |")]
+    least, most = orders["weight"].min(), orders["weight"].max()
+    assert f"| {least:.4g} |" in weight and f"| {most:.4g} |" in weight
+    assert f"<h1>late_orders/cleaned/orders, {FEBRUARY}</h1>" in page
+    assert f"{GOOD_ROWS} rows, all of them read." in page
+    shops = shared_world.metadata("cleaned/shops")
+    assert "north (33%)" in str(shops["columns"])
 
 
 def test_labels_are_the_declared_sql_and_known_a_day_later(shared_world: World) -> None:

@@ -1,0 +1,205 @@
+"""Columns in numbers: missing, distinct, quantiles, commonest values, a histogram.
+
+All rows are read, as a stream: a table may be larger than memory. Of a large one, distinct values
+are estimated (HyperLogLog, up to a tenth off), and quantiles are those of rows drawn by `_row_id`,
+which is a hash, so that the same rows are drawn each time.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from ai_assets.lifecycle.schema.tables import Column, Table
+
+EXACT_ROWS = 200_000
+"""Tables of so many rows or fewer are counted exactly."""
+BARS = 20
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_MOST_SHOWN = 5
+# Of more distinct values than that none is common, and counting them would take memory.
+_MOST_COUNTED = 10_000
+_ROW = "_row_id"
+
+
+@dataclass(frozen=True)
+class Overview:
+    """One column, over all rows.
+
+    Attributes:
+        name: Its name.
+        type: As declared.
+        unit: Of its values; empty where none is declared.
+        rows: How many rows there are.
+        missing: How many of them have no value.
+        distinct: How many values there are; None where nobody counts them, as of pictures.
+        quantiles: Smallest value, those at `QUANTILES`, largest one; empty of words, of what is
+            personal, and where there is no value. Of a text: its length in characters.
+        bars: How many rows lie in each of `BARS` stretches of equal length from smallest to
+            largest value, or at each of fewer whole numbers; empty as above.
+        common: The commonest values of words and truth values, with their rows.
+        personal: Whether no value may be shown.
+        exact: Whether distinct values and quantiles are counted, not estimated.
+    """
+
+    name: str
+    type: str
+    unit: str
+    rows: int
+    missing: int
+    distinct: int | None
+    quantiles: tuple[Any, ...] = ()
+    bars: tuple[int, ...] = ()
+    common: tuple[tuple[str, int], ...] = ()
+    personal: bool = False
+    exact: bool = True
+
+    @property
+    def missing_share(self) -> float:
+        return self.missing / self.rows if self.rows else 0.0
+
+
+def overview(rows: pl.LazyFrame, table: Table, exact_rows: int = EXACT_ROWS) -> list[Overview]:
+    """The declared columns of cleaned rows, in the order of the declaration."""
+    there = rows.collect_schema()
+    columns = {name: column for name, column in table.columns.items() if name in there}
+    count = int(rows.select(pl.len()).collect(engine="streaming").item())
+    exact = count <= exact_rows
+    told = _counted(rows, columns, exact=exact)
+    ordered = {name: c for name, c in columns.items() if _has_order(c) and not c.personal}
+    spread = _quantiles(rows, ordered, count, exact_rows)
+    bars = _bars(rows, {name: spread[name] for name in ordered if spread[name]}, columns)
+    return [
+        Overview(
+            name,
+            column.type,
+            column.unit or "",
+            count,
+            told[f"missing:{name}"],
+            told.get(f"distinct:{name}"),
+            spread.get(name, ()),
+            bars.get(name, ()),
+            _common(rows, name, column, told.get(f"distinct:{name}")),
+            column.personal,
+            exact,
+        )
+        for name, column in columns.items()
+    ]
+
+
+def _counted(rows: pl.LazyFrame, columns: Mapping[str, Column], *, exact: bool) -> dict[str, Any]:
+    """Missing and distinct values of each column, in one pass over the rows."""
+    asked = []
+    for name, column in columns.items():
+        value = pl.col(name)
+        asked.append(value.null_count().alias(f"missing:{name}"))
+        if column.type != "image":
+            known = value.drop_nulls()
+            distinct = known.n_unique() if exact else known.approx_n_unique()
+            asked.append(distinct.alias(f"distinct:{name}"))
+    return rows.select(asked).collect(engine="streaming").row(0, named=True) if asked else {}
+
+
+def _has_order(column: Column) -> bool:
+    return column.type in ("int64", "float64", "datetime", "date", "text")
+
+
+def _value(name: str, column: Column) -> pl.Expr:
+    """What is measured of a column: the value, or how long a text is; finite."""
+    value = pl.col(name)
+    if column.type == "text":
+        return value.str.len_chars()
+    return value.filter(value.is_finite()) if column.type == "float64" else value
+
+
+def _quantiles(
+    rows: pl.LazyFrame, columns: Mapping[str, Column], count: int, exact_rows: int
+) -> dict[str, tuple[Any, ...]]:
+    """Smallest value, quantiles and largest one of each column; empty where there is no value."""
+    ends = rows.select(
+        pick(_value(name, column)).alias(f"{end}:{name}")
+        for name, column in columns.items()
+        for end, pick in (("low", pl.Expr.min), ("high", pl.Expr.max))
+    ).collect(engine="streaming")
+    drawn = rows
+    if count > exact_rows and _ROW in rows.collect_schema():
+        drawn = rows.filter(pl.col(_ROW).abs() % -(-count // exact_rows) == 0)
+    within = drawn.select(
+        _value(name, column).quantile(q, "nearest").alias(f"{q}:{name}")
+        for name, column in columns.items()
+        for q in QUANTILES
+    ).collect(engine="streaming")
+    low_high = ends.row(0, named=True) if ends.height else {}
+    told = within.row(0, named=True) if within.height else {}
+    found = {}
+    for name, column in columns.items():
+        inside = [told[f"{q}:{name}"] for q in QUANTILES]
+        whole = (low_high[f"low:{name}"], *inside, low_high[f"high:{name}"])
+        found[name] = () if None in whole else tuple(_shown(v, column) for v in whole)
+    return found
+
+
+def _shown(value: Any, column: Column) -> Any:
+    """polars gives quantiles of whole numbers as floats."""
+    return int(value) if column.type in ("int64", "text") else value
+
+
+def _bars(
+    rows: pl.LazyFrame,
+    spread: Mapping[str, tuple[Any, ...]],
+    columns: Mapping[str, Column],
+) -> dict[str, tuple[int, ...]]:
+    """How many rows of each column lie in each of `BARS` equal stretches, column by column."""
+    found = {}
+    for name, quantiles in spread.items():
+        low, high = _number(quantiles[0]), _number(quantiles[-1])
+        value = _as_number(_value(name, columns[name]), columns[name])
+        whole = columns[name].type in ("int64", "text") and high - low < BARS
+        many = int(high - low) + 1 if whole else BARS
+        width = 1.0 if whole else (high - low) / many or 1.0
+        bar = ((value - low) / width).floor().clip(0, many - 1).cast(pl.Int32)
+        counts = rows.select(bar.alias("bar")).drop_nulls().group_by("bar").len()
+        got = dict(counts.collect(engine="streaming").iter_rows())
+        found[name] = tuple(got.get(number, 0) for number in range(many))
+    return found
+
+
+def _as_number(value: pl.Expr, column: Column) -> pl.Expr:
+    if column.type == "datetime":
+        return value.dt.epoch("us").cast(pl.Float64) / 1e6
+    if column.type == "date":
+        return value.dt.epoch("d").cast(pl.Float64) * 86_400.0
+    return value.cast(pl.Float64)
+
+
+def _number(value: Any) -> float:
+    """As `_as_number`: seconds since 1970 of a moment or a day."""
+    if isinstance(value, datetime):
+        return value.timestamp()
+    if hasattr(value, "toordinal"):
+        return (value.toordinal() - datetime(1970, 1, 1).toordinal()) * 86_400.0
+    return float(value)
+
+
+def _common(
+    rows: pl.LazyFrame, name: str, column: Column, distinct: int | None
+) -> tuple[tuple[str, int], ...]:
+    """The commonest words; none where each row has its own."""
+    if column.personal or column.type not in ("string", "bool"):
+        return ()
+    if not distinct or distinct > _MOST_COUNTED:
+        return ()
+    counts = (
+        rows.select(pl.col(name).cast(pl.String))
+        .drop_nulls()
+        .group_by(name)
+        .len("rows")
+        .sort("rows", name, descending=[True, False])
+        .head(_MOST_SHOWN)
+        .collect(engine="streaming")
+    )
+    if counts.height and counts["rows"][0] == 1 and distinct > _MOST_SHOWN:
+        return ()
+    return tuple((str(value), int(n)) for value, n in counts.iter_rows())
