@@ -1,6 +1,8 @@
 """gate: whether a bundle may be released: within limits, better than the champion, compatible."""
 
+import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -8,6 +10,7 @@ import polars as pl
 from ai_assets.lifecycle.gate.champion import Comparison, compare, no_comparison
 from ai_assets.lifecycle.gate.compatible import incompatible
 from ai_assets.lifecycle.gate.limits import GateResult, GroupDifferences, judge
+from ai_assets.lifecycle.gate.page import versions_page
 from ai_assets.resources.ledger import Entry
 from ai_assets.serving.bundle import Bundle
 from ai_assets.stages import shown
@@ -31,6 +34,9 @@ from ai_assets.stages.training_data import (
     save_folder,
     write_json,
 )
+from ai_assets.stages.versions import versions_beside
+
+PAGE = "versions.html"
 
 
 def judge_bundle(run: StageRun) -> Outcome:
@@ -44,6 +50,7 @@ def judge_bundle(run: StageRun) -> Outcome:
     broken = changes_for_callers(run, entry, tag)
     challenging = entry is not None and bool(run.decision)
     passed = limits.passed and comparison.passed and not broken
+    versions = versions_beside(run, entry.stable if entry else None, tag)
     words = " ".join([limits.words, comparison.words, compatible(broken).words])
     content = {
         "passed": passed,
@@ -52,11 +59,21 @@ def judge_bundle(run: StageRun) -> Outcome:
         "champion": entry.stable if entry else None,
         "limits": limits.rows.to_dicts(),
         "comparison": comparison.rows.to_dicts(),
+        "metrics": comparison.metrics.to_dicts(),
         "incompatible": broken,
     }
-    version = save_folder(run, "gate", lambda folder: write_json(folder, "gate.json", content))
+    title = f"{run.product.name}: {tag} beside {entry.stable if entry else 'nothing'}"
+    page = versions_page(title, words, versions, comparison.metrics)
+
+    def write(folder: Path) -> None:
+        write_json(folder, "gate.json", content)
+        write_json(folder, "versions.json", versions.to_dicts())
+        (folder / PAGE).write_text(page, encoding="utf-8")
+
+    save_folder(run, "gate", write)
     return Outcome(
-        digest(version),
+        # How fast a row was when it was measured is shown, and makes no other gate of it.
+        digest(json.dumps(content, sort_keys=True)),
         {
             "passed": passed,
             "words": words,
@@ -64,6 +81,9 @@ def judge_bundle(run: StageRun) -> Outcome:
             "champion": entry.stable if entry else "none",
             "limits": shown.table(limits.rows),
             "comparison": shown.table(comparison.rows),
+            "page": shown.path(artifact(run, "gate") / PAGE),
+            "metrics": shown.table(comparison.metrics.drop("difference", "low", "high")),
+            "changed": shown.table(versions.filter("changed").drop("changed")),
             **shown.numbers(_difference(comparison)),
         },
         {
@@ -121,6 +141,7 @@ def compared(run: StageRun, entry: Entry | None, tag: str) -> Comparison:
         slices=slice_columns(run, data).filter(unseen),
         blocks=None if blocks is None else blocks[unseen],
         seed=run.product.declaration.training.seed,
+        task=run.product.declaration.label.task,
     )
 
 

@@ -40,6 +40,24 @@ def test_a_better_challenger_passes_and_its_numbers_are_those_of_the_metric() ->
     assert "on 2,000 rows" in found.words
 
 
+def test_every_metric_of_the_task_stands_beside_with_what_its_interval_says() -> None:
+    better = compare(Y, DULL, GOOD, Champion(), slices=NO_SLICES, blocks=None, seed=1).metrics
+    worse = compare(Y, GOOD, DULL, Champion(), slices=NO_SLICES, blocks=None, seed=1).metrics
+    alike = compare(Y, GOOD, GOOD, Champion(), slices=NO_SLICES, blocks=None, seed=1).metrics
+
+    auc = better.row(by_predicate=pl.col("metric") == "roc_auc", named=True)
+    values = [values_of(scored(Y, p), ("roc_auc",))["roc_auc"] for p in (DULL, GOOD)]
+    assert [auc["in_production"], auc["this"]] == values
+    assert auc["difference"] == pytest.approx(values[1] - values[0])
+    told = dict(better.select("metric", "says").iter_rows())
+    assert told | {"calibration_error": ""} == dict.fromkeys(told, "better") | {
+        "calibration_error": ""
+    }
+    assert worse.filter(pl.col("metric") == "roc_auc")["says"].item() == "worse"
+    assert set(alike["says"]) == {"as good"}
+    assert no_comparison("none").metrics.columns == better.columns
+
+
 def test_a_worse_challenger_fails_in_words() -> None:
     found = compare(Y, GOOD, DULL, Champion(), slices=NO_SLICES, blocks=None, seed=1)
 

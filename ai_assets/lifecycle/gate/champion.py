@@ -1,12 +1,13 @@
 """Challenger against champion: paired, on the same rows, which neither learned from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.evaluation.bootstrap import Estimate, paired_difference
 from ai_assets.lifecycle.evaluation.metrics import get_metric, metric_value
+from ai_assets.lifecycle.gate.beside import metrics_beside, nothing_beside
 from ai_assets.lifecycle.gate.spec import Champion, Rule
 
 _SCHEMA = {
@@ -39,11 +40,13 @@ class Comparison:
             `challenger`, `difference` (challenger minus champion), its interval `low` to `high`,
             `allowed`, `passed`.
         words: The outcome in a sentence.
+        metrics: Every metric of both on all test rows, as `metrics_beside` gives them.
     """
 
     passed: bool
     rows: pl.DataFrame
     words: str
+    metrics: pl.DataFrame = field(default_factory=nothing_beside)
 
 
 def no_comparison(words: str) -> Comparison:
@@ -60,6 +63,7 @@ def compare(
     slices: pl.DataFrame,
     blocks: np.ndarray | None,
     seed: int,
+    task: str = "binary",
 ) -> Comparison:
     """Compare two scores of the same rows by the declared metric.
 
@@ -75,6 +79,7 @@ def compare(
         slices: columns [n] to look within.
         blocks: the block (day) of each row [n]; rows of a day are alike.
         seed: of the bootstrap.
+        task: whose metrics are shown beside the one that decides.
     """
     everything = _row("all", y, champion, challenger, spec, blocks, seed, whole=True)
     rows = [everything]
@@ -92,7 +97,8 @@ def compare(
             )  # fmt: skip
     table = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
     failed = table.filter(~pl.col("passed"))["rows"].to_list()
-    return Comparison(not failed, table, _words(table, failed, spec))
+    beside = metrics_beside(y, champion, challenger, task, blocks=blocks, seed=seed)
+    return Comparison(not failed, table, _words(table, failed, spec), beside)
 
 
 def _row(
