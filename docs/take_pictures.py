@@ -2,7 +2,9 @@
 
 After `make run`, start `make dev`, then: `.venv/bin/python docs/take_pictures.py graph evaluation`
 (`--address http://127.0.0.1:3000` unless given). `operations` and `verdict` are of a replay: after
-`make replay`, with AI_ASSETS_HOME at the replay's state. Look at each picture before you commit it.
+`make replay`, with AI_ASSETS_HOME at the replay's state. `profile` and `versions` are of the
+product of docs/tutorial.md, the latter after its June was learned from too. Look at each picture
+before you commit it.
 """
 
 import argparse
@@ -14,6 +16,7 @@ from typing import Any
 from ai_assets.lifecycle.naming import AssetName
 from ai_assets.resources.lake import Lake
 
+TUTORIAL = "churn"
 PICTURES = Path(__file__).parent / "pictures"
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 PATIENCE = 90_000  # milliseconds: the first page loads the whole code location
@@ -75,6 +78,22 @@ def take_verdict(page: Any, address: str, to: Path) -> None:
     page.screenshot(path=to)
 
 
+def take_profile(page: Any, address: str, to: Path) -> None:
+    """The page of a table's columns, which the asset of its cleaned rows wrote."""
+    lake, table = Lake(), AssetName(TUTORIAL, "cleaned/customers")
+    page.set_viewport_size({"width": 1100, "height": 800})
+    page.goto((lake.artifact(table, lake.artifacts(table)[-1]) / "columns.html").as_uri())
+    page.screenshot(path=to, full_page=True)
+
+
+def take_versions(page: Any, address: str, to: Path) -> None:
+    """The page of the gate: a new version beside the one in production."""
+    lake, gate = Lake(), AssetName(TUTORIAL, "gate")
+    page.set_viewport_size({"width": 1100, "height": 800})
+    page.goto((lake.artifact(gate, lake.artifacts(gate)[-1]) / "versions.html").as_uri())
+    page.screenshot(path=to, full_page=True)
+
+
 def open_asset(page: Any, address: str, where: str, shows: str) -> None:
     """Open an asset's page and wait until it shows a text."""
     page.set_viewport_size({"width": 1500, "height": 1000})
@@ -88,6 +107,8 @@ TAKE: dict[str, Callable[[Any, str, Path], None]] = {
     "evaluation": take_evaluation,
     "operations": take_operations,
     "verdict": take_verdict,
+    "profile": take_profile,
+    "versions": take_versions,
 }
 
 

@@ -13,6 +13,8 @@ OTHERS = {
     "Dagster; for ever if unset.",
     "AI_ASSETS_SIGNING_KEY": "PEM file of the private key that signs bundles; `keys/signing.pem` "
     "below the state root if unset.",
+    "AI_ASSETS_PSEUDONYM_KEY": "The key of pseudonyms (`personal: hash`) itself; the file "
+    "`keys/pseudonyms.key` below the state root if unset.",
     "AI_ASSETS_PROVIDERS": "What a server computes a model on, the first that works: "
     "`tensorrt`, `cuda`, `cpu`.",
     "AI_ASSETS_TICK_SECONDS": "How often sensors look, in seconds.",

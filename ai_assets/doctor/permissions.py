@@ -48,6 +48,7 @@ def _secret_files(place: Place) -> Iterator[Path]:
         keys = keys_file()
     yield keys
     yield Path(place.settings.get("AI_ASSETS_SIGNING_KEY") or place.home / "keys" / "signing.pem")
+    yield place.home / "keys" / "pseudonyms.key"
     if key := place.settings.get("AI_ASSETS_TLS_KEY"):
         yield Path(key)
     for file in (place.project / DOTENV, place.project / "deploy" / DOTENV):

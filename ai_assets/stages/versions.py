@@ -35,7 +35,7 @@ def facts_of(run: StageRun, tag: str) -> dict[str, str]:
     """What there is to know of a bundle, in words, by what it is."""
     bundle, payload = run.tools.bundles.load(tag), run.tools.bundles.payload(tag)
     versions: dict[str, int] = bundle.manifest.get("created_from") or {}
-    features = list(bundle.encoding.names)
+    features, threshold = list(bundle.encoding.names), bundle.decision.asked_threshold
     return {
         "bundle": tag,
         "as of": bundle.partition or "the whole snapshot",
@@ -43,7 +43,7 @@ def facts_of(run: StageRun, tag: str) -> dict[str, str]:
         **_made(run, bundle),
         "features": f"{len(features)}: {', '.join(features[:_FEW])}"
         + (f" and {len(features) - _FEW} more" if len(features) > _FEW else ""),
-        "threshold": f"{bundle.decision.threshold:.4g}",
+        **({"threshold": f"{threshold:.4g}"} if threshold is not None else {}),
         "model": f"{len(bundle.model):,} bytes",
         **{f"version of {name}": str(version) for name, version in sorted(versions.items())},
         "declaration": str(bundle.manifest.get("code_version", ""))[:12],

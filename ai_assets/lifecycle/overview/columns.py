@@ -82,7 +82,7 @@ def overview(rows: pl.LazyFrame, table: Table, exact_rows: int = EXACT_ROWS) -> 
             spread.get(name, ()),
             bars.get(name, ()),
             _common(rows, name, column, told.get(f"distinct:{name}")),
-            column.personal,
+            bool(column.personal),
             exact,
         )
         for name, column in columns.items()
