@@ -2,6 +2,7 @@
 
 import numpy as np
 import polars as pl
+import pytest
 
 from ai_assets.lifecycle.gate.beside import metrics_beside, nothing_beside
 from ai_assets.lifecycle.gate.page import versions_page
@@ -49,3 +50,15 @@ def test_metrics_of_numbers_know_which_way_is_better() -> None:
     assert found["metric"].to_list() == ["rmse", "mae", "r2"]
     assert found["says"].to_list() == ["better"] * 3
     assert found["difference"][0] < 0 < found["difference"][2]
+
+
+def test_metrics_of_several_classes_stand_beside_too() -> None:
+    luck = np.random.default_rng(3)
+    y = luck.integers(0, 3, 300).astype(float)
+    sure = np.eye(3)[y.astype(int)] * 0.7 + 0.1
+
+    found = metrics_beside(y, np.full((300, 3), 1 / 3), sure, "multiclass", blocks=None, seed=1)
+
+    assert found["metric"].to_list() == ["log_loss", "accuracy", "macro_f1"]
+    assert found["says"].to_list() == ["better"] * 3
+    assert found["this"].to_list() == pytest.approx([-np.log(0.8), 1.0, 1.0])
