@@ -16,6 +16,7 @@ MOST_CELLS = 2**18
 """Of all tables: 1 MB. What does not fit is asked category by category."""
 BLOCK_COSTS = 16
 """What looking up one more block of a row costs, in columns."""
+_BITS = 64
 
 
 @dataclass(frozen=True)
@@ -62,16 +63,6 @@ class Chain:
     inner: list[int]
     outer: list[int]
 
-    def end(self, members: int) -> list[int] | None:
-        """The end that a set, no smaller than those within, can continue at less growth."""
-        inner, outer = self.inner[-1] if self.inner else 0, self.outer[-1] if self.outer else 0
-        ends = []
-        if not inner & ~members and not outer & members:
-            ends.append((-inner.bit_count(), self.inner))
-        if not outer & ~members and not inner & members:
-            ends.append((-outer.bit_count(), self.outer))
-        return min(ends, key=lambda found: found[0])[1] if ends else None
-
     def ranks(self, rows: int) -> np.ndarray:
         """float32 [rows]: each category's rank; what is in no set lies between inner and outer."""
         found = np.full(rows, len(self.inner), dtype=np.float32)
@@ -92,14 +83,32 @@ class Chain:
 
 
 def chained(feature: int, sets: set[int]) -> list[Chain]:
-    """All sets of a feature in few chains: each goes where the chain grows least by it."""
+    """All sets of a feature in few chains: each goes where the chain grows least by it.
+
+    A set can continue the inner sets of a chain if it holds the largest of them and shares nothing
+    with the outer ones, and the outer sets likewise. All chains are asked at once: trees over
+    hundreds of categories bring thousands of sets.
+    """
     chains: list[Chain] = []
+    words = max((members.bit_length() for members in sets), default=0) // _BITS + 1
+    inner, outer = (np.zeros((len(sets), words), dtype=np.uint64) for _ in range(2))
+    # Categories of the largest inner and the largest outer set.
+    sizes = np.zeros((2, len(sets)), dtype=np.int64)
     for members in sorted(sets, key=lambda s: (s.bit_count(), s)):
-        ends = [end for chain in chains if (end := chain.end(members)) is not None]
-        if ends:
-            max(ends, key=lambda end: end[-1].bit_count() if end else 0).append(members)
-        else:
-            chains.append(Chain(feature, [members], []))
+        given = np.frombuffer(members.to_bytes(words * _BITS // 8, "little"), dtype="<u8")
+        known = len(chains)
+        within, beside = inner[:known], outer[:known]
+        fits_inner = ~((within & ~given) | (beside & given)).any(axis=1)
+        fits_outer = ~((beside & ~given) | (within & given)).any(axis=1)
+        held = np.where([fits_inner, fits_outer], sizes[:, :known], -1)
+        best = held.max(axis=0)
+        place = int(best.argmax()) if known and best.max() >= 0 else known
+        is_outer = place < known and held[1, place] > held[0, place]
+        if place == known:
+            chains.append(Chain(feature, [], []))
+        (chains[place].outer if is_outer else chains[place].inner).append(members)
+        (outer if is_outer else inner)[place] = given
+        sizes[int(is_outer), place] = members.bit_count()
     return chains
 
 
