@@ -3,6 +3,7 @@
 Where the source does not know what a row came to, callers may have told it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,6 +23,7 @@ def label_rows(
     classes: Sequence[str] = (),
     *,
     values: bool = False,
+    counts: bool = False,
 ) -> pl.DataFrame:
     """Label request rows.
 
@@ -33,6 +35,7 @@ def label_rows(
         arrives_after: how long after the event the outcome is known.
         classes: words of several classes; none of another task.
         values: whether the label is the number of a regression.
+        counts: whether that is a count, which is never below 0.
 
     Returns:
         `_row_id`, `label` (float64: 0 or 1, the number of the class, or the value; null if there is
@@ -40,23 +43,25 @@ def label_rows(
 
     Raises:
         DeclarationError: DuckDB refuses the expression, or it gives something other than 0 and 1,
-            than the classes, or than finite numbers.
+            than the classes, than finite numbers, or than counts.
     """
     labels = _evaluated(rows, sql, time, as_number=not classes)
     labels = labels.with_columns(_numbered(labels["label"], sql, classes) if classes else [])
     if not classes:
-        _check_numbers(labels["label"], sql, values)
+        _check_numbers(labels["label"], sql, values, 0.0 if counts else -math.inf)
     if time is None:
         return labels
     utc = pl.col("event_time").cast(pl.Datetime("us", "UTC"))
     return labels.with_columns(utc, known_at=utc + arrives_after)
 
 
-def _check_numbers(given: pl.Series, sql: str, values: bool) -> None:
+def _check_numbers(given: pl.Series, sql: str, values: bool, least: float) -> None:
     known = given.drop_nulls()
-    strange = known.filter(~(known.is_finite() if values else known.is_in([0.0, 1.0])))
+    fine = known.is_finite() & (known >= least) if values else known.is_in([0.0, 1.0])
+    strange = known.filter(~fine)
     if strange.len():
-        allowed = "finite numbers or null" if values else "true, false, 0, 1 or null"
+        numbers = "finite numbers or null" if math.isinf(least) else "numbers from 0 on, or null"
+        allowed = numbers if values else "true, false, 0, 1 or null"
         raise DeclarationError(f"label.sql must give {allowed}, but {sql!r} gave {strange[0]}.")
 
 

@@ -4,7 +4,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ai_assets.lifecycle.errors import must_be
-from ai_assets.lifecycle.evaluation.names import METRIC_NAMES, OF_COSTS, OF_INTERVALS, OF_VALUES
+from ai_assets.lifecycle.evaluation.names import (
+    METRIC_NAMES,
+    OF_COSTS,
+    OF_COUNTS,
+    OF_INTERVALS,
+    OF_VALUES,
+)
 from ai_assets.lifecycle.training.costs import TwoCosts, class_problems
 from ai_assets.lifecycle.training.names import METRICS_OF_TASK
 
@@ -22,6 +28,8 @@ def unsuited(declared: "TabularDeclaration") -> Iterator[str]:
     if declared.label.task == "regression":
         yield from _of_classes(declared)
     yield from _costs(declared)
+    if declared.label.learned == "count" and declared.kind != "tabular":
+        yield "label.objective poisson is for products of kind 'tabular'."
 
 
 def _costs(declared: "TabularDeclaration") -> Iterator[str]:
@@ -45,6 +53,8 @@ def _metrics(declared: "TabularDeclaration") -> Iterator[str]:
     allowed = [name for name in METRIC_NAMES if (name in OF_VALUES) == values]
     if label.interval is None:
         allowed = [name for name in allowed if name not in OF_INTERVALS]
+    if label.learned != "count":
+        allowed = [name for name in allowed if name not in OF_COUNTS]
     if declared.training.costs is None:
         allowed = [name for name in allowed if name not in OF_COSTS]
     limits = [gate, *([gate.slices] if gate.slices else [])]
@@ -57,9 +67,9 @@ def _metrics(declared: "TabularDeclaration") -> Iterator[str]:
             f"gate.champion.metric of a {label.task} task", compared, gate.champion.metric
         )
     metric = declared.training.metric
-    if values and metric is not None and metric not in METRICS_OF_TASK[label.task]:
+    if values and metric is not None and metric not in METRICS_OF_TASK[label.learned]:
         yield must_be(
-            f"training.metric of a {label.task} task", METRICS_OF_TASK[label.task], metric
+            f"training.metric of a {label.task} task", METRICS_OF_TASK[label.learned], metric
         )
 
 

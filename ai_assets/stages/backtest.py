@@ -177,7 +177,7 @@ def learned_from(before: StageRun, keys: list[str]) -> Learned:
         read_json(artifact(before, "model"), "winner.json")["weights"],
         read_json(artifact(before, "tuning"), "params.json"),
         declared.training,
-        declared.label.task,
+        declared.label.learned,
         len(declared.answers),
     )
 

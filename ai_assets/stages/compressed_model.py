@@ -114,7 +114,7 @@ def _table(measured: list[Measurement], made: list[Candidate]) -> pl.DataFrame:
 
 def _pareto(run: StageRun, measured: list[Measurement], choice: Choice) -> bytes:
     declared = run.product.declaration
-    return pareto(measured, declared.training.metric_for(declared.label.task), choice.name)
+    return pareto(measured, declared.training.metric_for(declared.label.learned), choice.name)
 
 
 def content_version(
@@ -139,7 +139,7 @@ def _candidates(
         data.split(*splits),
         data.split("validation"),
         declared.compression,
-        declared.label.task,
+        declared.label.learned,
         declared.training.seed,
         declared.training.threads,
         declared.training.device,
@@ -154,8 +154,8 @@ def _measure(run: StageRun, candidate: Candidate, parent: Model, data: TrainingD
         candidate,
         validation,
         parent.predict(validation.x),
-        metric=declared.training.metric_for(declared.label.task),
-        task=declared.label.task,
+        metric=declared.training.metric_for(declared.label.learned),
+        task=declared.label.learned,
     )
 
 
@@ -174,8 +174,8 @@ def decide(
     label, answers = declared.label, declared.answers
     costs = matrix_of(declared.training.costs, answers)
     if label.task != "binary":
-        share = label.interval
-        beside = None if share is None else fit_interval(y, scores[:, 0], share)
+        share, floor = label.interval, 0.0 if label.learned == "count" else None
+        beside = None if share is None else fit_interval(y, scores[:, 0], share, floor)
         decision = Decision(label.task, classes=answers, interval=beside, costs=costs)
         return calibration, decision, None
     threshold = choose_threshold(y, calibration.apply(scores)[:, 0], costs)

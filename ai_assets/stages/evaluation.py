@@ -119,6 +119,7 @@ def _evaluated(run: StageRun, data: TrainingData, decision: Decision) -> Evaluat
             seed=seed,
             words=_crossed_words(run, len(blocks)),
             blocks=blocks,
+            counts=declared.label.learned == "count",
         )
     y, p = scores_of_test_rows(run, data)
     return evaluate(
@@ -132,6 +133,7 @@ def _evaluated(run: StageRun, data: TrainingData, decision: Decision) -> Evaluat
         values=decision.task == "regression",
         interval=decision.interval,
         costs=decision.costs,
+        counts=declared.label.learned == "count",
     )
 
 
@@ -250,7 +252,7 @@ def better_than_constant(run: StageRun, evaluation: Evaluation) -> Finding:
     """Whether the model is better than one and the same answer to everything."""
     declared = run.product.declaration
     if declared.label.task == "regression":
-        return better_than_mean(evaluation, declared.training.metric_for("regression"))
+        return better_than_mean(evaluation, declared.training.metric_for(declared.label.learned))
     return better_than_base_rate(evaluation)
 
 
@@ -311,7 +313,7 @@ _DRAWN: dict[str, Callable[[np.ndarray, np.ndarray, Decision], dict[str, bytes]]
     "multiclass": _of_several,
     "regression": _of_values,
 }
-_CONSTANTS = {"rmse": "the mean", "mae": "the median"}
+_CONSTANTS = {"rmse": "the mean", "poisson_deviance": "the mean", "mae": "the median"}
 
 
 def _write(

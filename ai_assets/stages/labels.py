@@ -31,6 +31,7 @@ def compute_labels(run: StageRun) -> Outcome:
         declared.label.arrives_after,
         declared.classes,
         values=declared.label.task == "regression",
+        counts=declared.label.learned == "count",
     )
     labels, from_callers = _with_told(run, labels)
     written = run.lake.replace(run.name("labels"), labels, run.partition)

@@ -45,7 +45,7 @@ def fit_family(run: StageRun, family: str) -> Outcome:
     """Fit one family, calibrate it on validation rows and keep both."""
     data = load_training_data(run)
     declared = run.product.declaration
-    training, task = declared.training, declared.label.task
+    training, task = declared.training, declared.label.learned
     params = read_json(artifact(run, "tuning"), "params.json")[family]
     name = f"model/{family}/{run.partition or 'all'}"
     tags = run_tags(run, f"model/{family}", data)
@@ -99,7 +99,7 @@ def _fit_crossed(
     run: StageRun, data: TrainingData, family: str, params: dict[str, Any]
 ) -> tuple[Model, np.ndarray, np.ndarray, Crossed]:
     """The family on all rows, and outcomes and predictions of all repeats by its cross-fits."""
-    training, task = run.product.declaration.training, run.product.declaration.label.task
+    training, task = run.product.declaration.training, run.product.declaration.label.learned
 
     def say(done: int, fits: int) -> None:
         if done % FOLDS == 0:
@@ -127,7 +127,7 @@ def choose_model(run: StageRun) -> Outcome:
     Those rows reach further ahead than validation, which has also said when to stop the fits.
     """
     data = load_training_data(run)
-    training, task = run.product.declaration.training, run.product.declaration.label.task
+    training, task = run.product.declaration.training, run.product.declaration.label.learned
     held_out, blocks = _held_out(run, data)
     result = compete(
         held_out.pop("y"),
@@ -177,7 +177,7 @@ def crossed_predictions(run: StageRun, asset: str) -> np.ndarray:
 
 def crossed_winner(run: StageRun, result: Competition) -> np.ndarray:
     """Predictions [R, n, K] of the winner, who may be a blend."""
-    task = run.product.declaration.label.task
+    task = run.product.declaration.label.learned
     members = {name: crossed_predictions(run, f"model/{name}") for name in result.weights}
     repeats = len(next(iter(members.values())))
     return np.array(
@@ -205,11 +205,11 @@ def _winner(run: StageRun, result: Competition) -> Model:
     ]
     if len(members) == 1:
         return members[0]
-    return BlendModel(declared.label.task, members, list(result.weights.values()))
+    return BlendModel(declared.label.learned, members, list(result.weights.values()))
 
 
 def _refit(run: StageRun, data: TrainingData, judged: Model) -> Model:
-    training, task = run.product.declaration.training, run.product.declaration.label.task
+    training, task = run.product.declaration.training, run.product.declaration.label.learned
     # Where rows were crossed, the families have learned from all rows as it is.
     if training.refit == "none" or data.crossed:
         return judged

@@ -56,7 +56,7 @@ def card_inputs(run: StageRun) -> CardInputs:
         owners=tuple(declared.owners),
         family=f"{winner['family']}, served as {chosen['name']} ({chosen['family']})",
         families=[{name: row[name] for name in _FAMILY_COLUMNS} for row in winner["families"]],
-        metric=declared.training.metric_for(declared.label.task),
+        metric=declared.training.metric_for(declared.label.learned),
         window=", ".join(learned_partitions(run) or ["all rows"]),
         rows=dict(rows.sort("split").iter_rows()),
         data_versions=data_versions(run),

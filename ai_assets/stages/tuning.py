@@ -105,7 +105,7 @@ def tune_family(run: StageRun, data: TrainingData, family: str) -> Study:
             if value is None:
                 return
             tracked.log_metrics(
-                {declared.training.metric_for(declared.label.task): value}, step=trial
+                {declared.training.metric_for(declared.label.learned): value}, step=trial
             )
 
         study = tune(
@@ -113,7 +113,7 @@ def tune_family(run: StageRun, data: TrainingData, family: str) -> Study:
             data.whole.take(mask),
             times,
             training=declared.training,
-            task=declared.label.task,
+            task=declared.label.learned,
             row_ids=row_ids,
             dealt=data.crossed,
             on_trial=report,

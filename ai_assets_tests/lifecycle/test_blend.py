@@ -41,7 +41,7 @@ def test_pooled_probabilities_are_the_mean_of_logits_and_pooled_values_of_values
     assert many[0, 1] == many[0, 2] == pytest.approx(0.2 / (0.5 + 2 * 0.2))
 
 
-@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression", "count"])
 def test_the_graph_answers_like_the_members_together(task):
     model, x = blend(task), odd_rows()
     given, expected = run_session(open_session(model.to_onnx()), x), model.predict(x)

@@ -33,6 +33,8 @@ def make_data(task: str = "binary", rows: int = 1500, seed: int = 0) -> Dataset:
         y = random.random(rows) < 1 / (1 + np.exp(-score))
     elif task == "multiclass":
         y = np.digitize(score + random.normal(size=rows), [-1, 1])
+    elif task == "count":
+        y = random.poisson(np.exp(score / 2))
     else:
         y = 100 + 20 * score
     columns = [EncodedColumn(f"n{i}", "numeric") for i in range(3)]
@@ -65,7 +67,7 @@ def odd_rows() -> np.ndarray:
     return x
 
 
-@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression", "count"])
 @pytest.mark.parametrize("family", TABULAR)
 def test_the_graph_answers_like_the_model_on_odd_rows_in_any_batch_size(family, task):
     model = fit(family, task)

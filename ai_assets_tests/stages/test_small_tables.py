@@ -107,6 +107,44 @@ def iris(tmp_path_factory: pytest.TempPathFactory) -> World:
     return released(written(tmp_path_factory.mktemp("iris") / "iris", content, frame))
 
 
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory: pytest.TempPathFactory) -> World:
+    luck = np.random.default_rng(7)
+    hour, holiday = luck.uniform(0, 24, 200), luck.random(200) < 0.2
+    expected = np.exp(0.4 + 0.9 * np.sin(hour / 24 * np.pi) - 1.2 * holiday)
+    content = declared(
+        ("hour", "holiday"), {"sql": "kind", "task": "regression", "objective": "poisson"}
+    )
+    content["label"]["interval"] = 0.8
+    content["tables"]["things"]["columns"]["kind"] = {"type": "int64", "known_at": "NULL"}
+    content["gate"] = {"max": {"poisson_deviance": 2.0}, "min": {"coverage": 0.7}}
+    frame = pl.DataFrame(
+        {"number": range(200), "hour": hour, "holiday": holiday * 1.0}
+    ).with_columns(kind=luck.poisson(expected))
+    return released(written(tmp_path_factory.mktemp("calls") / "calls", content, frame))
+
+
+def test_counts_are_learned_judged_and_answered_as_counts(calls: World) -> None:
+    found = read_evaluation(calls.step("model_card"))
+    deviance = found.metrics["poisson_deviance"]
+    # What is Poisson has a deviance of about 1 under its own mean.
+    assert 0.8 < deviance.value < 1.5
+    assert deviance.value < found.constant["poisson_deviance"]
+    passed, words = finding(calls.runs["all"], "better_than_the_mean")
+    assert passed and words.startswith("Poisson deviance ")
+    assert "has poisson_deviance" in calls.metadata("model")["why"]
+    assert finding(calls.runs["all"], "within_limits")[0]
+    assert finding(calls.runs["all"], "answers_like_the_model")[0]
+    rows = calls.rows("cleaned/things").select("number", "hour", "holiday").to_dicts()
+    answers = ask(calls, rows[:20]) + ask(calls, [{**rows[0], "hour": -1e6, "holiday": 1e6}])
+    half = decision_of(calls.step("evaluation")).interval.half_width
+    for answer in answers:
+        low, high = answer["interval"]
+        assert answer["label"] >= 0 and low == max(0.0, answer["label"] - half)
+        assert high == pytest.approx(answer["label"] + half)
+    assert any(answer["interval"][0] == 0 for answer in answers)
+
+
 @pytest.fixture(params=["thirty", "iris"])
 def small(request: pytest.FixtureRequest) -> World:
     found: World = request.getfixturevalue(request.param)

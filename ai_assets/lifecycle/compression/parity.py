@@ -5,7 +5,7 @@ import numpy as np
 from ai_assets.lifecycle.compression.candidates import Measurement
 from ai_assets.lifecycle.compression.onnx_session import open_session, run_session
 from ai_assets.lifecycle.compression.spec import Compression
-from ai_assets.lifecycle.learners.base import Model
+from ai_assets.lifecycle.learners.base import OF_VALUES, Model
 
 TOLERANCE = 1e-5
 
@@ -35,7 +35,7 @@ def onnx_parity_ok(
 
 def _size(model: Model, outputs: np.ndarray) -> np.ndarray:
     """What differences [n, K] of outputs are relative to."""
-    if model.task != "regression":
+    if model.task not in OF_VALUES:
         return np.ones_like(outputs)
     usual = float(np.sqrt((outputs**2).mean()))
     # Zeros alone are told exactly or not at all.

@@ -56,6 +56,8 @@ def distil(job: Job, leaves: int) -> LightGbmModel:
     }
     if job.task == "binary":
         params |= {"objective": "cross_entropy", "metric": "cross_entropy"}
+    if job.task == "count":
+        params |= {"objective": "poisson", "metric": "poisson"}
     student = LightGbm().fit(
         _imitating(winner, job.train),
         _imitating(winner, job.validation),

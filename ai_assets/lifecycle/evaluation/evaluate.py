@@ -16,7 +16,8 @@ from ai_assets.lifecycle.evaluation.classes import (
     table_of_classes,
 )
 from ai_assets.lifecycle.evaluation.costs import COST_SCHEMA, table_of_costs
-from ai_assets.lifecycle.evaluation.metrics import scored
+from ai_assets.lifecycle.evaluation.metrics import AnyScored, metrics_of, scored
+from ai_assets.lifecycle.evaluation.names import OF_COUNTS
 from ai_assets.lifecycle.evaluation.slices import evaluate_slices
 from ai_assets.lifecycle.evaluation.values import constant_errors
 from ai_assets.lifecycle.schema.decision import CostMatrix
@@ -120,6 +121,7 @@ def evaluate(
     values: bool = False,
     interval: Interval | None = None,
     costs: CostMatrix | None = None,
+    counts: bool = False,
 ) -> Evaluation:
     """Judge scores of labelled rows: the whole, and each slice of `frame`.
 
@@ -138,6 +140,7 @@ def evaluate(
         values: Whether labels and scores are the values of a regression.
         interval: Of a regression: the interval around each value.
         costs: Of classes: what answers cost.
+        counts: Whether the values are counts.
 
     Raises:
         DataError: Labels or scores are not what they must be, or there are none.
@@ -145,7 +148,7 @@ def evaluate(
     rows = scored(y, p, threshold, values=values, interval=interval, costs=costs)
     binary = isinstance(rows, Scored)
     return Evaluation(
-        metrics=bootstrap(rows, seed=seed, resamples=resamples),
+        metrics=bootstrap(rows, names_of(rows, counts), seed=seed, resamples=resamples),
         slices=evaluate_slices(
             frame,
             y,
@@ -163,6 +166,11 @@ def evaluate(
         classes=table_of_classes(rows, classes)
         if isinstance(rows, ScoredClasses)
         else pl.DataFrame(schema=CLASS_SCHEMA),
-        constant=constant_errors(rows.y) if values else {},
+        constant=constant_errors(rows.y, counts=counts) if values else {},
         costs=table_of_costs(rows, classes, seed=seed, resamples=resamples),
     )
+
+
+def names_of(rows: AnyScored, counts: bool) -> tuple[str, ...]:
+    """Names of the metrics to judge rows by; of counts their own first."""
+    return (OF_COUNTS if counts else ()) + metrics_of(rows)

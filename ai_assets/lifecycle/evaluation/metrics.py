@@ -17,7 +17,7 @@ from ai_assets.lifecycle.evaluation import binary, classes, values
 from ai_assets.lifecycle.evaluation.binary import Scored, scored_binary
 from ai_assets.lifecycle.evaluation.classes import ScoredClasses, scored_classes
 from ai_assets.lifecycle.evaluation.counted import CALIBRATION_BINS, Floats
-from ai_assets.lifecycle.evaluation.names import OF_COSTS, OF_INTERVALS, metric_name
+from ai_assets.lifecycle.evaluation.names import OF_COSTS, OF_COUNTS, OF_INTERVALS, metric_name
 from ai_assets.lifecycle.evaluation.values import ScoredValues, scored_values
 from ai_assets.lifecycle.schema.decision import CostMatrix
 from ai_assets.lifecycle.schema.interval import Interval
@@ -326,6 +326,16 @@ METRICS: dict[str, Metric] = {
             ceiling=np.inf,
             in_units=True,
         ),
+        Metric(
+            "poisson_deviance",
+            "Poisson deviance",
+            "Twice how much likelier the counts are under themselves than under the predictions, "
+            "in nats a row; 0 is perfect, about 1 is as good as can be where counts are Poisson.",
+            False,
+            "undefined: an outcome is below 0, or a prediction not above it",
+            of_values=values.poisson_deviance,
+            ceiling=np.inf,
+        ),
     )
 }
 
@@ -335,7 +345,9 @@ def metrics_of(rows: AnyScored) -> tuple[str, ...]:
     if isinstance(rows, ScoredValues):
         no_interval = OF_INTERVALS if rows.interval is None else ()
         return tuple(
-            n for n, m in METRICS.items() if m.of_values is not None and n not in no_interval
+            n
+            for n, m in METRICS.items()
+            if m.of_values is not None and n not in (*no_interval, *OF_COUNTS)
         )
     no_costs = OF_COSTS if rows.costs is None else ()
     if isinstance(rows, Scored):

@@ -6,7 +6,9 @@ OF_INTERVALS = ("coverage", "interval_width", "pinball_loss")
 """Metrics that a regression has only where an interval is declared."""
 OF_COSTS = ("cost",)
 """Metrics that classes have only where costs are declared."""
-OF_VALUES = ("rmse", "mae", "mape", "r2", *OF_INTERVALS)
+OF_COUNTS = ("poisson_deviance",)
+"""Metrics that a regression has only where it predicts counts."""
+OF_VALUES = ("rmse", "mae", "mape", "r2", *OF_INTERVALS, *OF_COUNTS)
 """Metrics of predicted numbers; all others are of classes."""
 
 METRIC_NAMES = (

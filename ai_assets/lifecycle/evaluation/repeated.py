@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from ai_assets.lifecycle.evaluation.bootstrap import Estimate, estimate_of, resampled
 from ai_assets.lifecycle.evaluation.costs import COST_SCHEMA
-from ai_assets.lifecycle.evaluation.evaluate import Evaluation, evaluate
+from ai_assets.lifecycle.evaluation.evaluate import Evaluation, evaluate, names_of
 from ai_assets.lifecycle.evaluation.metrics import (
     AnyScored,
     get_metric,
@@ -38,6 +38,7 @@ def evaluate_repeats(
     words: str,
     blocks: ArrayLike | None = None,
     resamples: int = 200,
+    counts: bool = False,
 ) -> Evaluation:
     """The evaluation of rows that were predicted several times.
 
@@ -53,6 +54,7 @@ def evaluate_repeats(
         words: How the rows were judged.
         blocks: The group of each row [n], of which whole ones are drawn; default: rows are.
         resamples: How many times rows are drawn.
+        counts: Whether they are the counts of a regression.
     """
     values = decision.task == "regression"
 
@@ -69,6 +71,7 @@ def evaluate_repeats(
             values=values,
             interval=decision.interval,
             costs=decision.costs,
+            counts=counts,
         )
 
     rows = [
@@ -83,21 +86,23 @@ def evaluate_repeats(
         for p in repeats
     ]
     costs = [judged(p, resamples).costs for p in repeats] if decision.costs is not None else []
-    metrics = bootstrap_repeats(rows, seed=seed, resamples=resamples, blocks=blocks)
+    names = names_of(rows[0], counts)
+    metrics = bootstrap_repeats(rows, names, seed=seed, resamples=resamples, blocks=blocks)
     first = judged(repeats[0], 0)
     return replace(first, metrics=metrics, costs=_mean(costs), judged=words)
 
 
 def bootstrap_repeats(
     rows: Sequence[AnyScored],
+    names: tuple[str, ...] | None = None,
     *,
     seed: int,
     resamples: int = 200,
     level: float = 0.95,
     blocks: ArrayLike | None = None,
 ) -> dict[str, Estimate]:
-    """Each metric's mean over repeats of the same rows, with its interval at `level`."""
-    names = metrics_of(rows[0])
+    """The named metrics' (default: all) means over repeats of rows, each with its interval."""
+    names = metrics_of(rows[0]) if names is None else names
     values = [values_of(one, names) for one in rows]
     # The same seed draws the same rows of each repeat.
     drawn = [resampled(one, names, seed, resamples, blocks) for one in rows]

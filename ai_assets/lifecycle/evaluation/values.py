@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ai_assets.lifecycle.errors import DataError, must_be
 from ai_assets.lifecycle.evaluation.counted import Floats, ratio
+from ai_assets.lifecycle.learners.base import poisson_deviances
 from ai_assets.lifecycle.schema.interval import Interval
 
 
@@ -65,14 +66,29 @@ def scored_values(y: ArrayLike, p: ArrayLike, interval: Interval | None = None) 
     return ScoredValues(outcomes, predicted, interval)
 
 
-def constant_errors(y: ArrayLike) -> dict[str, float]:
+def constant_errors(y: ArrayLike, *, counts: bool = False) -> dict[str, float]:
     """The errors of outcomes [n] under the best constant answer, by metric.
 
-    It is the mean for the RMSE (so that R² is 0) and the median for the MAE.
+    It is the mean for the RMSE (so that R² is 0) and of counts for the Poisson deviance, the median
+    for the MAE.
     """
     outcomes = np.asarray(y, dtype=np.float64)
     far = np.abs(outcomes - np.median(outcomes))
-    return {"rmse": float(outcomes.std()), "mae": float(far.mean())}
+    found = {"rmse": float(outcomes.std()), "mae": float(far.mean())}
+    if counts:
+        always = np.full(len(outcomes), outcomes.mean())
+        found["poisson_deviance"] = float(deviances(outcomes, always).mean())
+    return found
+
+
+def deviances(y: Floats, p: Floats) -> Floats:
+    """The Poisson deviance [n] of counts under expected ones, both [n]; NaN where they are none."""
+    known = (y >= 0) & (p > 0)
+    return np.where(known, poisson_deviances(np.where(known, y, 1), np.where(known, p, 1)), np.nan)
+
+
+def poisson_deviance(rows: ScoredValues, counts: Floats) -> Floats:
+    return ratio(counts @ deviances(rows.y, rows.p), counts.sum(axis=1))
 
 
 def rmse(rows: ScoredValues, counts: Floats) -> Floats:
@@ -105,7 +121,10 @@ def coverage(rows: ScoredValues, counts: Floats) -> Floats:
 
 
 def interval_width(rows: ScoredValues, counts: Floats) -> Floats:
-    return np.full(len(counts), np.nan if rows.interval is None else 2 * rows.interval.half_width)
+    if rows.interval is None:
+        return np.full(len(counts), np.nan)
+    low, high = rows.interval.ends(rows.p)
+    return ratio(counts @ (high - low), counts.sum(axis=1))
 
 
 def pinball_loss(rows: ScoredValues, counts: Floats) -> Floats:

@@ -11,8 +11,10 @@ import numpy as np
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.features.encoding import Encoding
 
-Task = Literal["binary", "multiclass", "regression"]
-TASKS: tuple[Task, ...] = ("binary", "multiclass", "regression")
+Task = Literal["binary", "multiclass", "regression", "count"]
+TASKS: tuple[Task, ...] = ("binary", "multiclass", "regression", "count")
+OF_VALUES = ("regression", "count")
+"""Tasks whose answer is a number; a count's is never below 0 and learned by its logarithm."""
 
 OnStep = Callable[[int, float], None]
 """Called as (step, loss on validation) while a model is fitted; may raise to stop the fit."""
@@ -126,7 +128,9 @@ def class_count(task: Task, data: Dataset) -> int:
     Raises:
         DataError: the labels are not 0 and 1 (binary) or 0, 1, 2 … (multiclass), or all alike.
     """
-    if task == "regression":
+    if task == "count" and (data.y < 0).any():
+        raise DataError(f"counts must be 0 or more, but got {data.y.min():g}.")
+    if task in OF_VALUES:
         return 1
     classes = np.unique(data.y)
     if len(classes) < 2:
@@ -144,9 +148,12 @@ def class_count(task: Task, data: Dataset) -> int:
 
 
 def loss(task: Task, y: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None) -> float:
-    """The weighted loss that families minimise: log loss in nats, or the mean squared error."""
+    """The weighted loss that families minimise: log loss in nats, the mean squared error, or of
+    counts the Poisson deviance."""
     if task == "regression":
         rows = (predicted[:, 0] - y) ** 2
+    elif task == "count":
+        rows = poisson_deviances(y, predicted[:, 0])
     elif task == "binary":
         p = np.clip(predicted[:, 0], 1e-7, 1 - 1e-7)
         rows = -(y * np.log(p) + (1 - y) * np.log1p(-p))
@@ -155,8 +162,18 @@ def loss(task: Task, y: np.ndarray, predicted: np.ndarray, weight: np.ndarray | 
     return float(np.average(rows, weights=weight))
 
 
+def poisson_deviances(y: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Twice how much likelier counts [n] are under themselves than under positive means [n], in
+    nats (McCullagh and Nelder 1989, "Generalized linear models", section 2.3)."""
+    mean = np.maximum(expected, 1e-9)
+    found: np.ndarray = 2 * (y * np.log(np.where(y > 0, y, 1.0) / mean) - (y - mean))
+    return found
+
+
 def link(task: Task, score: np.ndarray) -> np.ndarray:
-    """From scores [n, K] to predictions: the logistic function, softmax, or as they are."""
+    """From scores [n, K] to predictions: the logistic function, softmax, exp, or as they are."""
+    if task == "count":
+        return np.exp(score)
     if task == "regression":
         return score
     if task == "binary":

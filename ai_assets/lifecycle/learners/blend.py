@@ -80,6 +80,8 @@ def pool(task: Task, predicted: list[np.ndarray], weights: list[float]) -> np.nd
 def _score(task: Task, predicted: np.ndarray) -> np.ndarray:
     if task == "regression":
         return predicted
+    if task == "count":
+        return np.log(np.maximum(predicted, TINY))
     p = np.clip(predicted, TINY, 1 - TINY)
     return np.log(p) - np.log1p(-p) if task == "binary" else np.log(p)
 
@@ -120,6 +122,8 @@ def _adopt(blend: Graph, graph: Any, prefix: str) -> str:
 def _add_score(blend: Graph, answer: str, task: Task) -> str:
     if task == "regression":
         return answer
+    if task == "count":
+        return blend.add("Log", blend.add("Max", answer, blend.constant(np.float32(TINY))))
     low, high = blend.constant(np.float32(TINY)), blend.constant(np.float32(1 - TINY))
     p = blend.add("Clip", answer, low, high)
     if task == "multiclass":

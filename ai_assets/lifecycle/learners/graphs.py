@@ -119,10 +119,12 @@ def add_slots(graph: Graph, preparation: Preparation) -> str | None:
 
 
 def add_link(graph: Graph, task: Task, score: str) -> None:
-    """Add the output `y`: the logistic function, softmax, or the score itself."""
+    """Add the output `y`: the logistic function, softmax, exp, or the score itself."""
     if task == "binary":
         graph.add("Sigmoid", score, output="y")
     elif task == "multiclass":
         graph.add("Softmax", score, output="y", axis=1)
+    elif task == "count":
+        graph.add("Exp", score, output="y")
     else:
         graph.add("Identity", score, output="y")

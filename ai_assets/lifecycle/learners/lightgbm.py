@@ -27,6 +27,7 @@ OBJECTIVES: dict[Task, dict[str, Any]] = {
     "binary": {"objective": "binary", "metric": "binary_logloss"},
     "multiclass": {"objective": "multiclass", "metric": "multi_logloss"},
     "regression": {"objective": "regression", "metric": "l2"},
+    "count": {"objective": "poisson", "metric": "poisson"},
 }
 
 

@@ -91,6 +91,10 @@ class _Pupil(Trainee):
         where = choose_device(course.device)
         self.scale = TargetScale.of(course.task, train.y)
         self.network = _Network(preparation, settings, outputs).to(where)
+        if course.task == "count":
+            # Exponents far from the mean count would make the first steps wild.
+            start = float(np.log(max(train.y.mean(), 1e-6)))
+            torch.nn.init.constant_(self.network["layers"][-1].bias, start)
         self.rows = _Rows(preparation, train, where)
         self.targets = Targets.of(train, self.scale, where)
         self.validation = validation

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ai_assets.lifecycle.learners.base import Task, link, loss
+from ai_assets.lifecycle.learners.base import OF_VALUES, Task, link, loss
 
 
 class Labelled(Protocol):
@@ -87,6 +87,8 @@ def label_loss(task: Task, score: Any, y: Any, smooth: float = 0.0) -> Any:
         return functional.binary_cross_entropy_with_logits(score[:, 0], y, reduction="none")
     if task == "multiclass":
         return functional.cross_entropy(score, y.long(), reduction="none", label_smoothing=smooth)
+    if task == "count":
+        return functional.poisson_nll_loss(score[:, 0], y, reduction="none")
     return (score[:, 0] - y) ** 2
 
 
@@ -94,7 +96,7 @@ def softened(task: Task, score: Any, temperature: float) -> Any:
     """A teacher's answers [n, K] by its scores, the softer the higher the temperature."""
     import torch
 
-    if task == "regression":
+    if task in OF_VALUES:
         return score
     soft = score / temperature
     return torch.sigmoid(soft) if task == "binary" else soft.softmax(1)
@@ -106,7 +108,7 @@ def imitation_loss(task: Task, score: Any, answers: Any, temperature: float = 1.
     from torch.nn import functional
 
     t = temperature
-    if task == "regression":
+    if task in OF_VALUES:
         return (score[:, 0] - answers[:, 0]) ** 2
     if task == "binary":
         logit = score[:, 0] / t

@@ -98,7 +98,8 @@ def _families(rows: int, drifts: bool) -> dict[str, tuple[Any, str]]:
 
 def _metric(target: Target) -> dict[str, tuple[Any, str]]:
     if target.task == "regression":
-        return {"metric": ("rmse", "")}
+        counts = target.label.get("objective") == "poisson"
+        return {"metric": ("poisson_deviance" if counts else "rmse", "")}
     if target.task == "binary" and target.rarest < _RARE:
         return {"metric": ("pr_auc", f"the rarer class is {target.rarest:.1%} of the rows")}
     return {"metric": ("log_loss", "judges the probability, not only the answer")}

@@ -14,6 +14,7 @@ _YES = ("yes", "true", "1", "y", "t", "ja", "oui", "si", "sí")
 _NO = ("no", "false", "0", "n", "f", "nein", "non")
 _MOST_NUMBERS = 10
 _MOST_CLASSES = 100
+_SMALL_COUNT = 10
 _FEWEST_OF_A_CLASS = 10
 
 
@@ -87,7 +88,7 @@ def target_of(name: str, column: Typed) -> Target:
     if column.type in ("int64", "float64"):
         whole = bool((there == there.round(0)).all()) if column.type == "float64" else True
         if len(values) > _MOST_NUMBERS or not whole:
-            return _regression(name, len(values))
+            return _regression(name, there, len(values))
     return _multiclass(name, column, dict(zip(values, times, strict=True)))
 
 
@@ -135,8 +136,16 @@ def _multiclass(name: str, column: Typed, counts: dict[Any, int]) -> Target:
     return Target(label, reason, sorted(counts), least)
 
 
-def _regression(name: str, distinct: int) -> Target:
+def _regression(name: str, there: pl.Series, distinct: int) -> Target:
     label = {"task": "regression", "sql": quoted(name)}
+    values = there.cast(pl.Float64).sort()
+    least, middle = float(values[0]), float(values[len(values) // 2])
+    if least >= 0 and middle <= _SMALL_COUNT and bool((values == values.round(0)).all()):
+        return Target(
+            label | {"objective": "poisson"},
+            f"{distinct} different whole numbers from {least:g} on, half of them up to "
+            f"{middle:g}: counts of something",
+        )
     return Target(label, f"{distinct} different numbers")
 
 

@@ -69,9 +69,9 @@ class Decision:
     def to_json(self) -> str:
         """The decision as JSON; `from_json` reads it back."""
         told = {"format": FORMAT} | asdict(self)
-        for name in ("interval", "costs"):
-            if told[name] is None:
-                del told[name]
+        for part, name in ((told, "interval"), (told, "costs"), (told.get("interval"), "floor")):
+            if part is not None and part[name] is None:
+                del part[name]
         return json.dumps(told, sort_keys=True, ensure_ascii=False)
 
     @classmethod

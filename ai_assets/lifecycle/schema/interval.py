@@ -23,11 +23,13 @@ class Interval:
         coverage: Declared share of outcomes that lie inside, above 0 and below 1.
         half_width: Distance of each end from the prediction, in the unit of the target.
         rows: How many rows it was measured on.
+        floor: What no outcome is below, as counts are not below 0; None where there is no such.
     """
 
     coverage: float
     half_width: float
     rows: int
+    floor: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.coverage < 1:
@@ -42,7 +44,8 @@ class Interval:
 
     def ends(self, predicted: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
         """Lower and upper ends [n] around predictions [n]."""
-        return predicted - self.half_width, predicted + self.half_width
+        low, high = predicted - self.half_width, predicted + self.half_width
+        return (low if self.floor is None else low.clip(self.floor)), high
 
     def __str__(self) -> str:
         """In words, for people."""

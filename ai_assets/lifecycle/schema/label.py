@@ -12,6 +12,7 @@ _TASK_OF = {
     "positive": "binary",
     "negative": "binary",
     "interval": "regression",
+    "objective": "regression",
 }
 """The task that each part belongs to; the others belong to all."""
 
@@ -64,6 +65,18 @@ class Label(Section):
         description="Of a regression: the share of outcomes that the interval beside each answer "
         "is to hold, such as 0.9. Default: answers have no interval.",
     )
+
+    objective: Literal["squared", "poisson"] | None = Field(
+        None,
+        description="Of a regression: what families learn by. squared (the default): any numbers. "
+        "poisson: counts of something, never below 0, whose spread grows with them; answers and "
+        "intervals are then never below 0 either, and Poisson deviance decides.",
+    )
+
+    @property
+    def learned(self) -> Literal["binary", "multiclass", "regression", "count"]:
+        """The task as families learn it."""
+        return "count" if self.objective == "poisson" else self.task
 
     @field_validator("classes")
     @classmethod

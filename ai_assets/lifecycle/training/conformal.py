@@ -14,13 +14,16 @@ BY_CHANCE = 0.01
 """Coverage is too small where chance alone would give so little less often than this."""
 
 
-def fit_interval(y: np.ndarray, predicted: np.ndarray, coverage: float) -> Interval:
+def fit_interval(
+    y: np.ndarray, predicted: np.ndarray, coverage: float, floor: float | None = None
+) -> Interval:
     """The interval from absolute errors of rows that the model did not learn from.
 
     Args:
         y: outcomes [n].
         predicted: predictions [n] of them, in the same unit.
         coverage: the share of outcomes that it is to hold.
+        floor: what no outcome is below.
 
     Raises:
         DataError: there are too few rows to bound such a share.
@@ -33,7 +36,7 @@ def fit_interval(y: np.ndarray, predicted: np.ndarray, coverage: float) -> Inter
             f"validation rows, but got {len(y)}. Declare a smaller label.interval."
         )
     errors = np.sort(np.abs(y - predicted))
-    return Interval(coverage, float(errors[rank - 1]), len(y))
+    return Interval(coverage, float(errors[rank - 1]), len(y), floor)
 
 
 def chance_of_coverage(inside: int, rows: int, interval: Interval) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ai_assets.lifecycle.errors import DataError
-from ai_assets.lifecycle.learners.base import Dataset, Task
+from ai_assets.lifecycle.learners.base import OF_VALUES, Dataset, Task
 from ai_assets.lifecycle.training.cross_validation import deal
 from ai_assets.lifecycle.training.fitting import fit_model
 from ai_assets.lifecycle.training.spec import Split, Training
@@ -66,7 +66,7 @@ def cross_fit(
         DataError: the rows are too few for the folds.
     """
     repeats = training.split.repeats
-    labels = None if task == "regression" else data.y
+    labels = None if task in OF_VALUES else data.y
     found: list[np.ndarray] = []
     iterations: list[int] = []
     for repeat in range(repeats):

@@ -9,7 +9,7 @@ import numpy as np
 from ai_assets.lifecycle.errors import DeclarationError, must_be
 from ai_assets.lifecycle.features.encoding import UNSEEN
 from ai_assets.lifecycle.learners import get_family
-from ai_assets.lifecycle.learners.base import Dataset, Family, Model, OnStep, Task
+from ai_assets.lifecycle.learners.base import OF_VALUES, Dataset, Family, Model, OnStep, Task
 from ai_assets.lifecycle.learners.blend import FAMILY as BLEND
 from ai_assets.lifecycle.learners.blend import BlendModel, load_blend
 from ai_assets.lifecycle.training.reweighing import reweighed
@@ -76,7 +76,7 @@ def weighted(data: Dataset, training: Training, task: Task) -> Dataset:
     The first where the rows have groups, the second if the product declares `balanced`. Weights
     have mean 1 and multiply those that rows already have. A regression has no classes.
     """
-    if task == "regression" or (training.class_weight == "none" and data.groups is None):
+    if task in OF_VALUES or (training.class_weight == "none" and data.groups is None):
         return data
     base = np.ones(len(data)) if data.weight is None else data.weight
     if data.groups is not None:

@@ -4,6 +4,7 @@ METRICS_OF_TASK: dict[str, tuple[str, ...]] = {
     "binary": ("log_loss", "roc_auc", "pr_auc", "brier"),
     "multiclass": ("log_loss", "accuracy", "macro_f1", "brier"),
     "regression": ("rmse", "mae"),
+    "count": ("poisson_deviance", "rmse", "mae"),
 }
 
 

@@ -141,7 +141,7 @@ class Training(Section):
     metric: str | None = Field(
         None,
         description="What decides between parameters and families. Default: log_loss, or rmse for "
-        "a regression. Allowed: "
+        "a regression, poisson_deviance of counts. Allowed: "
         + "; ".join(f"{task}: {', '.join(names)}" for task, names in METRICS_OF_TASK.items())
         + ".",
     )

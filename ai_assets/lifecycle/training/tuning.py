@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.errors import UserError
-from ai_assets.lifecycle.learners.base import Dataset, OnStep, Task
+from ai_assets.lifecycle.learners.base import OF_VALUES, Dataset, OnStep, Task
 from ai_assets.lifecycle.schema.durations import format_duration
 from ai_assets.lifecycle.training.cross_validation import Fold, make_folds
 from ai_assets.lifecycle.training.differences import days_of, difference_interval
@@ -111,7 +111,7 @@ def tune(
     )
     ids = np.arange(len(train)) if row_ids is None else row_ids
     kept = tuning_rows(times, ids, training.tune.max_rows)
-    labels = train.y[kept] if dealt and task != "regression" else None
+    labels = train.y[kept] if dealt and task not in OF_VALUES else None
     folds = make_folds(
         None if times is None else times[kept], ids[kept], training.tune.folds, labels
     )
