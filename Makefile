@@ -63,8 +63,12 @@ format: setup ## let ruff mend what it can
 typecheck: setup ## mypy
 	$(BIN)/mypy
 
+# One folder at a time: of components of one type `dg check yaml` looks at the last alone.
 check-yaml: setup ## find mistakes in the products' defs.yaml, by file and line
-	@$(WITH_ENV) VIRTUAL_ENV="$(CURDIR)/.venv" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dg check yaml
+	@$(WITH_ENV) export VIRTUAL_ENV="$(CURDIR)/.venv" PATH="$(CURDIR)/$(BIN):$$PATH"; wrong=0; \
+	    for file in ai_assets/products/*/defs.yaml; do \
+	        echo "$$file"; $(BIN)/dg check yaml "$$(dirname "$$file")" || wrong=1; \
+	    done; exit $$wrong
 
 tools:
 	@deploy/install_test_tools.sh

@@ -92,12 +92,16 @@ def _with_groups(run: StageRun, rows: pl.DataFrame) -> pl.DataFrame:
     """The rows with the number of the group that each belongs to: as declared, or its copies.
 
     Time keeps copies apart where there is one, and those of pictures and texts are rejected before.
+    A key of pseudonyms differs from installation to installation: there too the content says where
+    a row goes, or the same data would be judged by other rows elsewhere.
     """
     declared = run.product.declaration
     table = run.product.request_table
     names = declared.training.split.group
-    if names or (run.product.partitions is None and not table.key and declared.kind == "tabular"):
-        asked = [name for name in table.columns if name not in table.late_columns]
+    hashed = {name for name, column in table.plain.items() if column.personal == "hash"}
+    keyed = table.key and not hashed & set(table.key)
+    if names or (run.product.partitions is None and not keyed and declared.kind == "tabular"):
+        asked = [n for n in table.columns if n not in table.late_columns and n not in hashed]
         request = run.lake.scan(run.name(f"cleaned/{declared.request}"))
         told = request.select("_row_id", *(names or asked)).collect()
         numbers = row_ids(row_hashes(told, names or asked)).alias("_group")

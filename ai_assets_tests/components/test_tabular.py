@@ -30,7 +30,7 @@ def project(repo_root: Path, tmp_path: Path) -> Path:
 def check_yaml(project: Path) -> subprocess.CompletedProcess[str]:
     tools = Path(sys.executable).parent
     return subprocess.run(
-        [str(tools / "dg"), "check", "yaml"],
+        [str(tools / "dg"), "check", "yaml", "ai_assets/products/flight_delay"],
         cwd=project,
         env=os.environ | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
@@ -44,6 +44,27 @@ def test_the_shipped_products_pass_the_check_of_their_yaml(project: Path) -> Non
     done = check_yaml(project)
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_make_checks_every_product_though_several_are_of_one_kind(
+    project: Path, repo_root: Path
+) -> None:
+    for name in ("flight_delay", "telco_churn"):
+        file = project / "ai_assets" / "products" / name / "defs.yaml"
+        text = file.read_text(encoding="utf-8")
+        file.write_text(text.replace("\n  features:", "\n  featurs:"), encoding="utf-8")
+    (project / ".env").touch()
+    (project / ".venv").symlink_to(Path(sys.executable).parent.parent)
+    make = ["make", "--old-file=setup", f"--file={repo_root / 'Makefile'}", "check-yaml"]
+
+    done = subprocess.run(make, cwd=project, capture_output=True, text=True, timeout=240)
+
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    for name, wrong in [("flight_delay", 1), ("question_topic", 0), ("telco_churn", 1)]:
+        told = said.split(f"ai_assets/products/{name}/defs.yaml\n")[1]
+        told = told.split("\nai_assets/products/")[0]
+        assert ("'featurs' was unexpected" in told) == bool(wrong), name
 
 
 def test_an_unknown_field_and_a_wrong_value_are_found_by_file_and_line(project: Path) -> None:

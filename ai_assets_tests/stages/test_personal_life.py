@@ -177,3 +177,21 @@ def test_callers_send_the_pseudonym_and_a_plain_value_is_refused_unrepeated(worl
     assert "0" * 32 in page
     assert holding(world.home, plain_values()) == set()
     assert any("served" in path for path in holding(world.home, [name]))
+
+
+def test_the_key_of_pseudonyms_decides_no_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream = LIFE[: LIFE.index("training_set") + 1]
+    folder = write(tmp_path / "leaving")
+
+    def split(number: int) -> pl.DataFrame:
+        monkeypatch.setenv("AI_ASSETS_PSEUDONYM_KEY", f"{number} is one of several keys")
+        world = World.of(folder, tmp_path / f"home-{number}")
+        world.run(*upstream)
+        return world.rows("training_set").select("age", "area", "fee", "calls", "label", "split")
+
+    first, second = split(1), split(2)
+
+    assert first["split"].value_counts(sort=True)["count"].to_list() == [1064, 235, 201]
+    assert first.sort(pl.all()).equals(second.sort(pl.all()))
