@@ -49,7 +49,7 @@ def apply_contract(runs: Sequence[StageRun], name: str, table: Table) -> list[Ou
             written[key],
             rejected[key].rows,
             *account,
-            table.max_rejected,
+            table,
             looked_at(run, name, key, overview(stored.scan([key]), table)),
         )
         for run, key, account in zip(runs, keys, seen, strict=True)
@@ -77,13 +77,13 @@ def _kept_to_contract(
     raw_rows: int,
     counts: CleaningCounts,
     schema: pl.Schema,
-    max_rejected: float,
+    table: Table,
     page: dict[str, Any],
 ) -> Outcome:
     return Outcome(
         written.digest,
         {
-            **shown.rows_and_columns(schema, written.rows),
+            **shown.rows_and_columns(schema, written.rows, table.columns),
             "rejected": counts.rejected,
             "duplicates": counts.duplicates,
             "near_duplicates": counts.repeats,
@@ -94,7 +94,7 @@ def _kept_to_contract(
         {
             ACCOUNTED.name: accounted(raw_rows, written.rows, rejected, counts.duplicates),
             WITHIN_LIMIT.name: within_limit(
-                counts.rejected - counts.repeats, counts.raw, max_rejected
+                counts.rejected - counts.repeats, counts.raw, table.max_rejected
             ),
         },
     )

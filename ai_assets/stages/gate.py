@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -80,9 +81,8 @@ def judge_bundle(run: StageRun) -> Outcome:
             "bundle": tag,
             "champion": entry.stable if entry else "none",
             "limits": shown.table(limits.rows),
-            "comparison": shown.table(comparison.rows),
+            **_beside_champion(comparison),
             "page": shown.path(artifact(run, "gate") / PAGE),
-            "metrics": shown.table(comparison.metrics.drop("difference", "low", "high")),
             "changed": shown.table(versions.filter("changed").drop("changed")),
             **shown.numbers(_difference(comparison)),
         },
@@ -195,6 +195,15 @@ def compatible(broken: list[str]) -> Finding:
         f"Callers would break: {'; '.join(broken)}. Declare gate.major one higher if so intended.",
         warn=True,
     )
+
+
+def _beside_champion(comparison: Comparison) -> dict[str, Any]:
+    """Tables of what was compared; without a champion there is nothing to show."""
+    tables = {
+        "comparison": comparison.rows,
+        "metrics": comparison.metrics.drop("difference", "low", "high"),
+    }
+    return {name: shown.table(rows) for name, rows in tables.items() if not rows.is_empty()}
 
 
 def _difference(comparison: Comparison) -> dict[str, float]:

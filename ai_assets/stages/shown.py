@@ -8,18 +8,44 @@ import dagster as dg
 import polars as pl
 
 from ai_assets.lifecycle.product import Product
+from ai_assets.lifecycle.schema.tables import Column
 
 _ROWS_SHOWN = 40
+_WORDS_SHOWN = 10
 
 
-def rows_and_columns(frame: pl.LazyFrame | pl.DataFrame | pl.Schema, rows: int) -> dict[str, Any]:
-    """Row count (plotted over time by the UI) and column schema."""
+def rows_and_columns(
+    frame: pl.LazyFrame | pl.DataFrame | pl.Schema,
+    rows: int,
+    declared: Mapping[str, Column] | None = None,
+) -> dict[str, Any]:
+    """Row count (plotted over time by the UI) and column schema, with what is declared of it."""
     schema = frame if isinstance(frame, pl.Schema) else frame.collect_schema()
-    columns = [dg.TableColumn(name, str(dtype)) for name, dtype in schema.items()]
+    known = declared or {}
+    columns = [_column(name, dtype, known.get(name)) for name, dtype in schema.items()]
     return {
         "dagster/row_count": rows,
         "dagster/column_schema": dg.TableSchema(columns=columns),
     }
+
+
+def _column(name: str, dtype: pl.DataType, declared: Column | None) -> dg.TableColumn:
+    if declared is None:
+        return dg.TableColumn(name, str(dtype))
+    unit = f"in {declared.unit}" if declared.unit else ""
+    bounds = [("at least", declared.min), ("at most", declared.max)]
+    told = [f"{words} {bound:.16g}" for words, bound in bounds if bound is not None]
+    if declared.allowed is not None:
+        more = ["…"] if len(declared.allowed) > _WORDS_SHOWN else []
+        told.append("one of " + ", ".join([*map(str, declared.allowed[:_WORDS_SHOWN]), *more]))
+    if declared.personal:
+        told.append("personal")
+    return dg.TableColumn(
+        name,
+        str(dtype),
+        description=", ".join(part for part in (declared.description, unit) if part) or None,
+        constraints=dg.TableColumnConstraints(nullable=declared.nullable, other=told),
+    )
 
 
 def table(frame: pl.DataFrame, digits: int = 4) -> dg.MarkdownMetadataValue:

@@ -52,6 +52,8 @@ def test_a_first_bundle_stands_beside_nothing(shared_world: World) -> None:
     page = Path(str(shared_world.metadata("gate", FEBRUARY)["page"])).read_text(encoding="utf-8")
     assert "There was nobody to compare its answers with." in page
     assert gate["metrics"] == []
+    shown = shared_world.metadata("gate", FEBRUARY)
+    assert "limits" in shown and not {"comparison", "metrics"} & shown.keys()
     versions = versions_of(shared_world, FEBRUARY)
     assert {row["in_production"] for row in versions} == {""}
     assert versions[0] == {

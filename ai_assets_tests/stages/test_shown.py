@@ -1,0 +1,43 @@
+"""What the UI shows of a table's columns: type, meaning, unit, and what the contract allows."""
+
+import polars as pl
+
+from ai_assets.lifecycle.schema.tables import Column
+from ai_assets.stages.shown import rows_and_columns
+
+DECLARED = {
+    "tenure": Column(
+        type="int64",
+        min=0,
+        max=120,
+        unit="month",
+        nullable=False,
+        description="How long a customer",
+    ),
+    "contract": Column(type="string", allowed=[f"plan {n}" for n in range(12)]),
+    "mail": Column(type="string", personal=True, unit="address"),
+}
+
+
+def test_a_declared_column_is_shown_with_its_meaning_and_contract() -> None:
+    schema = pl.Schema({"tenure": pl.Int64, "contract": pl.String, "mail": pl.String, "x": pl.Date})
+
+    shown = rows_and_columns(schema, 7, DECLARED)
+
+    assert shown["dagster/row_count"] == 7
+    tenure, contract, mail, other = shown["dagster/column_schema"].columns
+    assert (tenure.name, tenure.type, tenure.description) == (
+        "tenure", "Int64", "How long a customer, in month",
+    )  # fmt: skip
+    assert not tenure.constraints.nullable
+    assert tenure.constraints.other == ["at least 0", "at most 120"]
+    plans = ", ".join(f"plan {n}" for n in range(10))
+    assert (contract.description, contract.constraints.other) == (None, [f"one of {plans}, …"])
+    assert (mail.description, mail.constraints.other) == ("in address", ["personal"])
+    assert (other.name, other.description, other.constraints.other) == ("x", None, [])
+
+
+def test_a_table_without_a_contract_is_shown_by_its_types() -> None:
+    (column,) = rows_and_columns(pl.DataFrame({"a": [1.5]}), 1)["dagster/column_schema"].columns
+
+    assert (column.name, column.type, column.description) == ("a", "Float64", None)
