@@ -221,6 +221,7 @@ class _Life:
             "DAGSTER_HOME": str(home / "dagster"),
             "DAGSTER_DISABLE_TELEMETRY": "yes",
             "AI_ASSETS_ACCESS": "open",
+            "AI_ASSETS_LOG": str(home / "answers.sqlite"),
             "PYTHONPATH": str(folder),
         }
 

@@ -170,7 +170,8 @@ def test_margins_of_a_champion_are_shares_of_its_error() -> None:
     def found(by: float, margin: float) -> tuple[bool, str]:
         spec = Champion(metric="rmse", margin=margin)
         none = pl.DataFrame()
-        told = compare(y, y + noise, y + by * noise, spec, slices=none, blocks=None, seed=0)
+        scores = y + noise, y + by * noise
+        told = compare(y, *scores, spec, slices=none, blocks=None, seed=0, task="regression")
         return told.passed, told.rows["allowed"][0]
 
     error = float(np.sqrt((noise**2).mean()))
