@@ -4,11 +4,10 @@ Geurts et al. 2006, "Extremely randomized trees"; boosted by LightGBM's `extra_t
 are smoother than those of trees with the best thresholds, alone or blended with them.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from ai_assets.lifecycle.learners.base import Dataset, OnStep, Task
-from ai_assets.lifecycle.learners.lightgbm import WIDE, LightGbm, LightGbmModel, anywhere
+from ai_assets.lifecycle.learners.lightgbm import WIDE, LightGbm, anywhere
 
 _RANDOM = {"extra_trees": True}
 
@@ -26,23 +25,6 @@ class ExtraTrees(LightGbm):
     def suggest(self, trial: Any) -> dict[str, Any]:
         """Most of what is ever of use."""
         return anywhere(trial) | _RANDOM
-
-    def fit(
-        self,
-        train: Dataset,
-        validation: Dataset | None,
-        params: dict[str, Any],
-        *,
-        task: Task,
-        seed: int,
-        threads: int,
-        on_step: OnStep | None = None,
-    ) -> LightGbmModel:
-        """See `LightGbm.fit`."""
-        fitted = super().fit(
-            train, validation, params, task=task, seed=seed, threads=threads, on_step=on_step
-        )
-        return replace(fitted, family=self.name)
 
 
 FAMILY = ExtraTrees()

@@ -161,7 +161,7 @@ class LightGbm:
         best = booster.best_iteration if booster.best_iteration > 0 else rounds
         text = booster.model_to_string(num_iteration=best)
         names = list(train.encoding.names)
-        return LightGbmModel(task, names, text, outputs, best, curve, threads)
+        return LightGbmModel(task, names, text, outputs, best, curve, threads, family=self.name)
 
     def load(self, folder: Path) -> LightGbmModel:
         """Read what `LightGbmModel.save` wrote."""
