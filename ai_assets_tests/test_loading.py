@@ -1,0 +1,68 @@
+"""Loading definitions leaves the process as it was, and reads declarations as Dagster itself."""
+
+import gc
+from pathlib import Path
+
+import pytest
+import yaml
+from dagster_shared.yaml_utils import parse_yamls_with_source_position
+from dagster_shared.yaml_utils.source_position import SourcePositionTree
+
+from ai_assets.loading import LibyamlLoader, definitions_are_kept, yaml_is_read_by_libyaml
+
+PRODUCTS = Path(__file__).parent.parent / "ai_assets" / "products"
+
+
+@pytest.mark.parametrize("looking", [True, False])
+def test_definitions_are_kept_out_of_the_collectors_way(looking: bool) -> None:
+    gc.enable() if looking else gc.disable()
+    gc.unfreeze()
+    try:
+        with definitions_are_kept():
+            assert not gc.isenabled()
+        assert gc.isenabled() is looking
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.enable()
+        gc.unfreeze()
+
+
+def test_definitions_that_cannot_be_made_leave_the_collector_on() -> None:
+    with pytest.raises(ValueError, match="no such product"), definitions_are_kept():
+        raise ValueError("no such product")
+    assert gc.isenabled()
+
+
+def positions(tree: SourcePositionTree, path: tuple[object, ...] = ()) -> dict[object, object]:
+    found: dict[object, object] = {path: tree.position}
+    for name, child in tree.children.items():
+        found |= positions(child, (*path, name))
+    return found
+
+
+@pytest.mark.parametrize(
+    "file", sorted(PRODUCTS.glob("*/defs.yaml")), ids=lambda it: it.parent.name
+)
+def test_a_declaration_has_the_same_values_lines_and_columns_either_way(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    (expected,) = parse_yamls_with_source_position(text, str(file))
+    with yaml_is_read_by_libyaml():
+        assert yaml.SafeLoader is LibyamlLoader
+        (read,) = parse_yamls_with_source_position(text, str(file))
+
+    assert yaml.SafeLoader is not LibyamlLoader
+    assert read.value == expected.value
+    assert positions(read.source_position_tree) == positions(expected.source_position_tree)
+
+
+def test_a_declaration_that_is_not_yaml_is_shown_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "defs.yaml"
+    file.write_text("type: x\nattributes: {owners: [a\n", encoding="utf-8")
+    text = file.read_text(encoding="utf-8")
+
+    with pytest.raises(yaml.MarkedYAMLError) as error, yaml_is_read_by_libyaml():
+        parse_yamls_with_source_position(text, str(file))
+
+    assert "attributes: {owners: [a" in str(error.value)
+    assert f'in "{file}", line 2, column 22' in str(error.value)
+    assert yaml.SafeLoader is not LibyamlLoader
