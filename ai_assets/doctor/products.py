@@ -19,6 +19,8 @@ print(len(found.asset_graph.get_all_asset_keys()), "assets,", len(found.sensor_d
 _MOST_SECONDS = 120
 # A section tells a field that it does not know, which lies below it.
 _UNKNOWN = re.compile(r"'(.+?)' is not a field here")
+# What is wrong between fields is told beginning with the field, and has no place of its own.
+_FIELD = re.compile(r"[a-z_]+(\.[a-z_]+)*")
 
 
 def declarations(place: Place) -> Iterator[Line]:
@@ -95,9 +97,11 @@ def _mistakes(file: Path, place: Place) -> Iterator[Line]:
     except ValidationError as error:
         for one in error.errors():
             unknown = _UNKNOWN.search(one["msg"])
-            path = ["attributes", *one["loc"], *(unknown.groups() if unknown else ())]
-            at = lines.lookup_closest_and_path(path, None)[0].start.line
             said = str(one["msg"]).removeprefix("Value error, ")
+            path = ["attributes", *one["loc"], *(unknown.groups() if unknown else ())]
+            if not one["loc"] and (field := _FIELD.match(said)):
+                path += field.group().split(".")
+            at = lines.lookup_closest_and_path(path, None)[0].start.line
             where = ".".join(str(part) for part in one["loc"])
             yield wrong(at, ": ".join([where] * bool(where) + [said]))
     except UserError as error:

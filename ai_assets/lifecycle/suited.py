@@ -1,6 +1,6 @@
 """Whether the parts of a declaration suit its task: numbers have no classes, classes no errors."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ai_assets.lifecycle.errors import must_be
@@ -60,10 +60,10 @@ def _metrics(declared: "TabularDeclaration") -> Iterator[str]:
     limits = [gate, *([gate.slices] if gate.slices else [])]
     for name in (name for part in limits for name in (*part.min, *part.max)):
         if name not in allowed:
-            yield must_be(f"a metric of the gate of a {label.task} task", allowed, name)
-    compared = [name for name in allowed if name not in (*OF_INTERVALS, *OF_COSTS)]
+            yield _not_a_metric(f"a metric of the gate of a {label.task} task", allowed, name)
+    compared = [name for name in allowed if name not in OF_INTERVALS]
     if gate.champion is not None and gate.champion.metric not in compared:
-        yield must_be(
+        yield _not_a_metric(
             f"gate.champion.metric of a {label.task} task", compared, gate.champion.metric
         )
     metric = declared.training.metric
@@ -71,6 +71,16 @@ def _metrics(declared: "TabularDeclaration") -> Iterator[str]:
         yield must_be(
             f"training.metric of a {label.task} task", METRICS_OF_TASK[label.learned], metric
         )
+
+
+def _not_a_metric(what: str, allowed: Sequence[str], name: str) -> str:
+    """That such a task has no such metric, or of one that it could have, what is missing."""
+    if name in OF_COSTS and not set(allowed) & set(OF_VALUES):
+        return (
+            f"{what} can be '{name}' only where training.costs says what answers cost, but none "
+            "are declared."
+        )
+    return must_be(what, allowed, name)
 
 
 def _groups(declared: "TabularDeclaration") -> Iterator[str]:

@@ -12,6 +12,8 @@ from ai_assets.lifecycle.gate.champion import Comparison, compare, no_comparison
 from ai_assets.lifecycle.gate.compatible import incompatible
 from ai_assets.lifecycle.gate.limits import GateResult, GroupDifferences, judge
 from ai_assets.lifecycle.gate.page import versions_page
+from ai_assets.lifecycle.gate.pair import Pair, Side
+from ai_assets.lifecycle.training.costs import matrix_of
 from ai_assets.resources.ledger import Entry
 from ai_assets.serving.bundle import Bundle
 from ai_assets.stages import shown
@@ -19,6 +21,7 @@ from ai_assets.stages.binding import Finding, Outcome, StageRun, digest
 from ai_assets.stages.declared.releasing import BETTER, COMPATIBLE, WITHIN_LIMITS
 from ai_assets.stages.evaluation import (
     answers_as_declared,
+    decision_of,
     scores_of,
     scores_of_test_rows,
     slice_columns,
@@ -132,16 +135,19 @@ def compared(run: StageRun, entry: Entry | None, tag: str) -> Comparison:
         return no_comparison(
             f"{entry.stable} may have learned from these test rows, so it is not compared on them."
         )
-    blocks = days_of(test)
+    blocks, declared = days_of(test), run.product.declaration
+    pair = Pair(
+        y,
+        Side(champion_scores(run, bundle, test), bundle.decision),
+        Side(challenger, decision_of(run)),
+        matrix_of(declared.training.costs, declared.answers),
+    )
     return compare(
-        y[unseen],
-        champion_scores(run, bundle, test)[unseen],
-        challenger[unseen],
+        pair.at(unseen),
         spec,
         slices=slice_columns(run, data).filter(unseen),
         blocks=None if blocks is None else blocks[unseen],
-        seed=run.product.declaration.training.seed,
-        task=run.product.declaration.label.task,
+        seed=declared.training.seed,
     )
 
 

@@ -36,6 +36,18 @@ def test_mistakes_are_told_each_by_file_and_line(place: Place) -> None:
     assert "Did you mean 'training'" in named.found
 
 
+def test_fields_that_do_not_go_together_are_told_where_one_of_them_is(place: Place) -> None:
+    at = edited(place, "  gate:\n", "  gate:\n    champion: {metric: cost}\n")
+
+    (line,) = products.declarations(place)
+
+    assert line.found == (
+        f"ai_assets/products/digit_reading/defs.yaml:{at + 1} gate.champion.metric of a "
+        "multiclass task can be 'cost' only where training.costs says what answers cost, but none "
+        "are declared."
+    )
+
+
 def test_text_that_is_no_yaml_is_told_by_its_line(place: Place) -> None:
     at = edited(place, "  training:", "  training: [")
 

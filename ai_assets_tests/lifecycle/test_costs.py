@@ -73,8 +73,28 @@ def test_a_limit_on_costs_wants_costs():
     assert declared(BINARY, "{costs: {missed: 5, false_alarm: 1}}", **limit).gate.max == {
         "cost": 0.5
     }
-    with pytest.raises(ValidationError, match="a metric of the gate of a binary task"):
+    with pytest.raises(
+        ValidationError, match="a metric of the gate of a binary task can be 'cost'"
+    ):
         declared(BINARY, "{}", **limit)
+
+
+def test_versions_are_compared_by_cost_where_costs_are_declared():
+    gate = {"gate": {"champion": {"metric": "cost"}}}
+    for label, costs in (
+        (BINARY, "{costs: {missed: 5, false_alarm: 1}}"),
+        (SEVERAL, "{costs: {broken: {fine: 2}}}"),
+    ):
+        assert declared(label, costs, **gate).gate.champion.metric == "cost"
+        with pytest.raises(ValidationError) as error:
+            declared(label, "{}", **gate)
+        assert (
+            "can be 'cost' only where training.costs says what answers cost, but none are declared."
+        ) in str(error.value)
+    with pytest.raises(
+        ValidationError, match=r"gate\.champion\.metric of a regression task must be"
+    ):
+        declared("{sql: number, task: regression}", "{}", **gate)
 
 
 def test_of_classes_the_answer_is_that_of_the_least_expected_cost():

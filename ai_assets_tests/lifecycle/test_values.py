@@ -21,7 +21,9 @@ from ai_assets.lifecycle.evaluation.metrics import (
 from ai_assets.lifecycle.evaluation.names import MAIN_METRIC, METRIC_NAMES, OF_VALUES
 from ai_assets.lifecycle.evaluation.values import constant_errors
 from ai_assets.lifecycle.gate.champion import compare
+from ai_assets.lifecycle.gate.pair import Pair, Side
 from ai_assets.lifecycle.gate.spec import Champion
+from ai_assets.lifecycle.schema.decision import Decision
 from ai_assets.lifecycle.schema.interval import Interval
 from ai_assets.stages.evaluation import better_than_mean
 
@@ -170,8 +172,9 @@ def test_margins_of_a_champion_are_shares_of_its_error() -> None:
     def found(by: float, margin: float) -> tuple[bool, str]:
         spec = Champion(metric="rmse", margin=margin)
         none = pl.DataFrame()
-        scores = y + noise, y + by * noise
-        told = compare(y, *scores, spec, slices=none, blocks=None, seed=0, task="regression")
+        answers = Decision("regression")
+        pair = Pair(y, Side(y + noise, answers), Side(y + by * noise, answers))
+        told = compare(pair, spec, slices=none, blocks=None, seed=0)
         return told.passed, told.rows["allowed"][0]
 
     error = float(np.sqrt((noise**2).mean()))

@@ -1,11 +1,15 @@
 """A new version beside the one in production, as a page."""
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
 
 from ai_assets.lifecycle.gate.beside import metrics_beside, nothing_beside
 from ai_assets.lifecycle.gate.page import versions_page
+from ai_assets.lifecycle.gate.pair import Pair, Side
+from ai_assets.lifecycle.schema.decision import Decision
 
 VERSIONS = pl.DataFrame(
     {
@@ -17,11 +21,17 @@ VERSIONS = pl.DataFrame(
 )
 
 
+def pair(y: np.ndarray, old: np.ndarray, new: np.ndarray, task: Any) -> Pair:
+    """Two versions that answer alike."""
+    decision = Decision(task)
+    return Pair(y, Side(old, decision), Side(new, decision))
+
+
 def test_the_page_says_how_good_and_what_is_different() -> None:
     luck = np.random.default_rng(1)
     truth = luck.uniform(0.1, 0.9, 400)
     y = (luck.random(400) < truth).astype(float)
-    metrics = metrics_beside(y, np.full(400, 0.5), truth, "binary", blocks=None, seed=1)
+    metrics = metrics_beside(pair(y, np.full(400, 0.5), truth, "binary"), blocks=None, seed=1)
 
     page = versions_page("p: new beside old", "It passed.", VERSIONS, metrics)
 
@@ -44,7 +54,7 @@ def test_metrics_of_numbers_know_which_way_is_better() -> None:
     y = luck.normal(0, 1, 300)
 
     found = metrics_beside(
-        y, np.zeros(300), y + luck.normal(0, 0.1, 300), "regression", blocks=None, seed=1
+        pair(y, np.zeros(300), y + luck.normal(0, 0.1, 300), "regression"), blocks=None, seed=1
     )
 
     assert found["metric"].to_list() == ["rmse", "mae", "r2"]
@@ -57,7 +67,9 @@ def test_metrics_of_several_classes_stand_beside_too() -> None:
     y = luck.integers(0, 3, 300).astype(float)
     sure = np.eye(3)[y.astype(int)] * 0.7 + 0.1
 
-    found = metrics_beside(y, np.full((300, 3), 1 / 3), sure, "multiclass", blocks=None, seed=1)
+    found = metrics_beside(
+        pair(y, np.full((300, 3), 1 / 3), sure, "multiclass"), blocks=None, seed=1
+    )
 
     assert found["metric"].to_list() == ["log_loss", "accuracy", "macro_f1"]
     assert found["says"].to_list() == ["better"] * 3

@@ -17,6 +17,12 @@ def tag(world: World, partition: str) -> str:
     return str(json.loads((folder / "bundle.json").read_text(encoding="utf-8"))["tag"])
 
 
+def gate_of(world: World, partition: str = MARCH) -> dict[str, Any]:
+    """What the gate found, as it keeps it."""
+    folder = world.tools.lake.artifact(world.product.asset("gate"), partition)
+    return dict(json.loads((folder / "gate.json").read_text(encoding="utf-8")))
+
+
 def of_release(config: dict[str, Any]) -> dict[str, Any]:
     return {"late_orders__release": {"config": config}}
 

@@ -2,10 +2,9 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
-from challengers import APRILS_START, DECISION, STEEP, UNDER, of_release, release, tag
+from challengers import APRILS_START, DECISION, STEEP, UNDER, gate_of, of_release, release, tag
 from small_product import (
     APRIL,
     FEATURES,
@@ -18,11 +17,6 @@ from small_product import (
 
 from ai_assets.lifecycle.retraining.decide import Decision
 from ai_assets.stages.operations import became_of
-
-
-def gate_of(world: World, partition: str = MARCH) -> dict[str, Any]:
-    folder = world.tools.lake.artifact(world.product.asset("gate"), partition)
-    return dict(json.loads((folder / "gate.json").read_text(encoding="utf-8")))
 
 
 def in_april(world: World) -> str:

@@ -117,8 +117,25 @@ def paired_difference(
 
     With `blocks` [n], for example days, whole blocks are drawn.
     """
+    one, other = (scored_for(metric, y, scores, threshold) for scores in (first, second))
+    return difference_between(
+        one, other, metric, seed=seed, resamples=resamples, level=level, blocks=blocks
+    )
+
+
+def difference_between(
+    first: AnyScored,
+    second: AnyScored,
+    metric: str,
+    *,
+    seed: int,
+    resamples: int = 200,
+    level: float = 0.95,
+    blocks: ArrayLike | None = None,
+) -> Estimate:
+    """As `paired_difference`, of the same rows scored, and answered, by two models."""
     check_resampling(resamples, level)
-    pair = [scored_for(metric, y, scores, threshold) for scores in (first, second)]
+    pair = (first, second)
     values = [values_of(rows, (metric,))[metric] for rows in pair]
     if values[0] is None or values[1] is None:
         return Estimate(None, words=get_metric(metric).undefined)

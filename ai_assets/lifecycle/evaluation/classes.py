@@ -44,11 +44,13 @@ class ScoredClasses:
         y: Numbers of the classes, from 0, shape [n].
         p: Probabilities, shape [n, K].
         costs: What answers cost; None where nothing is declared.
+        given: Numbers of the answers [n] where they follow from something else than these costs.
     """
 
     y: NDArray[np.int64]
     p: Floats
     costs: CostMatrix | None = None
+    given: NDArray[np.intp] | None = None
 
     @property
     def order(self) -> NDArray[np.intp]:
@@ -58,7 +60,7 @@ class ScoredClasses:
     @cached_property
     def answer(self) -> NDArray[np.intp]:
         """Number of the likeliest class, or by costs of the cheapest; of equals the first. [n]"""
-        return answered_classes(self.p, self.costs)
+        return answered_classes(self.p, self.costs) if self.given is None else self.given
 
     @cached_property
     def cost(self) -> Floats:

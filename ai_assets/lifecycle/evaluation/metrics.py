@@ -81,7 +81,8 @@ class Metric:
         of_values: The same of rows with numbers.
         ceiling: Largest possible value.
         floor: Smallest possible value.
-        in_units: Whether it has the unit of the target: margins then are shares of a value.
+        in_units: Whether it has the unit of the target, or of the declared costs: margins then
+            are shares of a value.
     """
 
     name: str
@@ -120,7 +121,7 @@ class Metric:
         """A declared margin in the metric's own numbers.
 
         Args:
-            declared: As it is, or of a metric in the unit of the target a share.
+            declared: As it is, or of a metric in a unit a share.
             of: The value of which it is a share.
         """
         return declared * abs(of or 0.0) if self.in_units else declared
@@ -256,6 +257,7 @@ METRICS: dict[str, Metric] = {
             classes.cost,
             ceiling=np.inf,
             floor=-np.inf,
+            in_units=True,
         ),
         Metric(
             "rmse",

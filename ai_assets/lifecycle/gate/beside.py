@@ -3,15 +3,16 @@
 import numpy as np
 import polars as pl
 
-from ai_assets.lifecycle.evaluation.bootstrap import paired_difference
-from ai_assets.lifecycle.evaluation.metrics import get_metric, metric_value
+from ai_assets.lifecycle.evaluation.metrics import get_metric
+from ai_assets.lifecycle.evaluation.names import OF_COSTS
+from ai_assets.lifecycle.gate.pair import Pair
 
 SHOWN: dict[str, tuple[str, ...]] = {
     "binary": ("log_loss", "brier", "roc_auc", "pr_auc", "calibration_error"),
     "multiclass": ("log_loss", "accuracy", "macro_f1"),
     "regression": ("rmse", "mae", "r2"),
 }
-"""By task: metrics that need no threshold, of which each version has its own."""
+"""By task, besides what answers cost where that is declared."""
 
 _SCHEMA = {
     "metric": pl.String,
@@ -29,22 +30,11 @@ def nothing_beside() -> pl.DataFrame:
     return pl.DataFrame(schema=_SCHEMA)
 
 
-def metrics_beside(
-    y: np.ndarray,
-    champion: np.ndarray,
-    challenger: np.ndarray,
-    task: str,
-    *,
-    blocks: np.ndarray | None,
-    seed: int,
-) -> pl.DataFrame:
-    """The metrics of a task, of both versions on the same rows.
+def metrics_beside(pair: Pair, *, blocks: np.ndarray | None, seed: int) -> pl.DataFrame:
+    """The metrics of the task, of both versions on the same rows.
 
     Args:
-        y: labels [n].
-        champion: scores [n], or of classes [n, K], of what is in production.
-        challenger: those of what would replace it.
-        task: which metrics.
+        pair: what is in production, and what would replace it.
         blocks: the block (day) of each row [n]; rows of a day are alike.
         seed: of the bootstrap.
 
@@ -53,11 +43,10 @@ def metrics_beside(
         to `high`, and what that `says`.
     """
     rows = []
-    for name in SHOWN[task]:
-        values = [metric_value(name, y, scores) for scores in (champion, challenger)]
-        found = paired_difference(y, challenger, champion, name, seed=seed, blocks=blocks)
+    for name in (*(OF_COSTS if pair.costs else ()), *SHOWN[pair.challenger.decision.task]):
+        found = pair.difference(name, blocks=blocks, seed=seed)
         says = _said(name, found.low, found.high)
-        rows.append([name, *values, found.value, found.low, found.high, says])
+        rows.append([name, *pair.values(name), found.value, found.low, found.high, says])
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
 
 

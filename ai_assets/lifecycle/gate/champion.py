@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from ai_assets.lifecycle.evaluation.bootstrap import Estimate, paired_difference
-from ai_assets.lifecycle.evaluation.metrics import get_metric, metric_value
+from ai_assets.lifecycle.evaluation.bootstrap import Estimate
+from ai_assets.lifecycle.evaluation.metrics import get_metric
 from ai_assets.lifecycle.gate.beside import metrics_beside, nothing_beside
+from ai_assets.lifecycle.gate.pair import Pair
 from ai_assets.lifecycle.gate.spec import Champion, Rule
 
 _SCHEMA = {
@@ -55,72 +56,58 @@ def no_comparison(words: str) -> Comparison:
 
 
 def compare(
-    y: np.ndarray,
-    champion: np.ndarray,
-    challenger: np.ndarray,
+    pair: Pair,
     spec: Champion,
     *,
     slices: pl.DataFrame,
     blocks: np.ndarray | None,
     seed: int,
-    task: str = "binary",
 ) -> Comparison:
-    """Compare two scores of the same rows by the declared metric.
+    """Compare two versions on the same rows by the declared metric.
 
     The challenger passes if it is better by the margin: the difference lies beyond it, or the end
     of its interval that the rule names. In no slice may it be clearly worse by more than
     `slice_margin`: the better end of the slice's interval still is.
 
     Args:
-        y: labels [n].
-        champion: calibrated scores [n] of what is in production.
-        challenger: those of what would replace it.
+        pair: labels, what is in production, and what would replace it.
         spec: the declaration.
         slices: columns [n] to look within.
         blocks: the block (day) of each row [n]; rows of a day are alike.
         seed: of the bootstrap.
-        task: whose metrics are shown beside the one that decides.
     """
-    everything = _row("all", y, champion, challenger, spec, blocks, seed, whole=True)
-    rows = [everything]
+    rows = [_row("all", pair, spec, blocks, seed, whole=True)]
     for name in slices.columns:
         for value in slices[name].unique().drop_nulls().sort():
             inside = (slices[name] == value).fill_null(False).to_numpy()
-            if inside.sum() < spec.slice_rows or len(np.unique(y[inside])) < 2:
+            if inside.sum() < spec.slice_rows or len(np.unique(pair.y[inside])) < 2:
                 continue
             block = None if blocks is None else blocks[inside]
-            rows.append(
-                _row(
-                    f"{name} = {value}", y[inside], champion[inside], challenger[inside], spec,
-                    block, seed, whole=False,
-                )
-            )  # fmt: skip
+            within = pair.at(inside)
+            rows.append(_row(f"{name} = {value}", within, spec, block, seed, whole=False))
     table = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
     failed = table.filter(~pl.col("passed"))["rows"].to_list()
-    beside = metrics_beside(y, champion, challenger, task, blocks=blocks, seed=seed)
+    beside = metrics_beside(pair, blocks=blocks, seed=seed)
     return Comparison(not failed, table, _words(table, failed, spec), beside)
 
 
 def _row(
     name: str,
-    y: np.ndarray,
-    champion: np.ndarray,
-    challenger: np.ndarray,
+    pair: Pair,
     spec: Champion,
     blocks: np.ndarray | None,
     seed: int,
     *,
     whole: bool,
 ) -> list[object]:
-    found = paired_difference(y, challenger, champion, spec.metric, seed=seed, blocks=blocks)
+    found, values = pair.difference(spec.metric, blocks=blocks, seed=seed), pair.values(spec.metric)
     metric = get_metric(spec.metric)
     sign = -1.0 if metric.higher_is_better else 1.0
-    values = [metric_value(spec.metric, y, scores) for scores in (champion, challenger)]
     margin = metric.margin(spec.margin if whole else spec.slice_margin, values[0])
     passed, allowed = (
         _whole(found, sign, margin, spec.rule) if whole else _slice(found, sign, margin)
     )
-    return [name, len(y), *values, found.value, found.low, found.high, allowed, passed]
+    return [name, len(pair.y), *values, found.value, found.low, found.high, allowed, passed]
 
 
 def _whole(found: Estimate, sign: float, margin: float, rule: Rule) -> tuple[bool, str]:

@@ -33,12 +33,14 @@ class Champion(Section):
 
     metric: str = Field(
         default="log_loss",
-        description="What they are compared by. Default: log_loss, or rmse for a regression.",
+        description="What they are compared by, each by its own answers. Default: log_loss, or "
+        "rmse for a regression. `cost` needs training.costs, by which both are judged.",
     )
     margin: float = Field(
         default=0.0,
         description="By how much the challenger must be better. Negative: so much worse it may be. "
-        "Of a metric in the unit of the target (rmse, mae): a share of the champion's value.",
+        "Of a metric in the unit of the target (rmse, mae) or of costs (cost): a share of the "
+        "champion's value.",
     )
     rule: Rule = Field(
         default="better",
