@@ -8,7 +8,7 @@ which is a hash, so that the same rows are drawn each time.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -22,6 +22,8 @@ _MOST_SHOWN = 5
 # Of more distinct values than that none is common, and counting them would take memory.
 _MOST_COUNTED = 10_000
 _ROW = "_row_id"
+
+_Engine = Literal["streaming", "in-memory"]
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,13 @@ def overview(rows: pl.LazyFrame, table: Table, exact_rows: int = EXACT_ROWS) -> 
     columns = {name: column for name, column in table.columns.items() if name in there}
     count = int(rows.select(pl.len()).collect(engine="streaming").item())
     exact = count <= exact_rows
-    told = _counted(rows, columns, exact=exact)
+    engine: _Engine = "in-memory" if exact else "streaming"
+    if exact:  # to read the file again, or to begin a stream, costs more than to count in it
+        rows = rows.select(*columns).collect().lazy()
+    told = _counted(rows, columns, engine)
     ordered = {name: c for name, c in columns.items() if _has_order(c) and not c.personal}
-    spread = _quantiles(rows, ordered, count, exact_rows)
-    bars = _bars(rows, {name: spread[name] for name in ordered if spread[name]}, columns)
+    spread = _quantiles(rows, ordered, -(-count // exact_rows), engine)
+    bars = _bars(rows, {name: spread[name] for name in ordered if spread[name]}, columns, engine)
     return [
         Overview(
             name,
@@ -81,7 +86,7 @@ def overview(rows: pl.LazyFrame, table: Table, exact_rows: int = EXACT_ROWS) -> 
             told.get(f"distinct:{name}"),
             spread.get(name, ()),
             bars.get(name, ()),
-            _common(rows, name, column, told.get(f"distinct:{name}")),
+            _common(rows, name, column, told.get(f"distinct:{name}"), engine),
             bool(column.personal),
             exact,
         )
@@ -89,7 +94,7 @@ def overview(rows: pl.LazyFrame, table: Table, exact_rows: int = EXACT_ROWS) -> 
     ]
 
 
-def _counted(rows: pl.LazyFrame, columns: Mapping[str, Column], *, exact: bool) -> dict[str, Any]:
+def _counted(rows: pl.LazyFrame, columns: Mapping[str, Column], engine: _Engine) -> dict[str, Any]:
     """Missing and distinct values of each column, in one pass over the rows."""
     asked = []
     for name, column in columns.items():
@@ -97,9 +102,9 @@ def _counted(rows: pl.LazyFrame, columns: Mapping[str, Column], *, exact: bool) 
         asked.append(value.null_count().alias(f"missing:{name}"))
         if column.type != "image":
             known = value.drop_nulls()
-            distinct = known.n_unique() if exact else known.approx_n_unique()
+            distinct = known.approx_n_unique() if engine == "streaming" else known.n_unique()
             asked.append(distinct.alias(f"distinct:{name}"))
-    return rows.select(asked).collect(engine="streaming").row(0, named=True) if asked else {}
+    return rows.select(asked).collect(engine=engine).row(0, named=True) if asked else {}
 
 
 def _has_order(column: Column) -> bool:
@@ -115,22 +120,25 @@ def _value(name: str, column: Column) -> pl.Expr:
 
 
 def _quantiles(
-    rows: pl.LazyFrame, columns: Mapping[str, Column], count: int, exact_rows: int
+    rows: pl.LazyFrame, columns: Mapping[str, Column], one_of: int, engine: _Engine
 ) -> dict[str, tuple[Any, ...]]:
-    """Smallest value, quantiles and largest one of each column; empty where there is no value."""
+    """Smallest value, quantiles and largest one of each column; empty where there is no value.
+
+    Quantiles are those of `one_of` so many rows.
+    """
     ends = rows.select(
         pick(_value(name, column)).alias(f"{end}:{name}")
         for name, column in columns.items()
         for end, pick in (("low", pl.Expr.min), ("high", pl.Expr.max))
-    ).collect(engine="streaming")
+    ).collect(engine=engine)
     drawn = rows
-    if count > exact_rows and _ROW in rows.collect_schema():
-        drawn = rows.filter(pl.col(_ROW).abs() % -(-count // exact_rows) == 0)
+    if one_of > 1 and _ROW in rows.collect_schema():
+        drawn = rows.filter(pl.col(_ROW).abs() % one_of == 0)
     within = drawn.select(
         _value(name, column).quantile(q, "nearest").alias(f"{q}:{name}")
         for name, column in columns.items()
         for q in QUANTILES
-    ).collect(engine="streaming")
+    ).collect(engine=engine)
     low_high = ends.row(0, named=True) if ends.height else {}
     told = within.row(0, named=True) if within.height else {}
     found = {}
@@ -150,20 +158,33 @@ def _bars(
     rows: pl.LazyFrame,
     spread: Mapping[str, tuple[Any, ...]],
     columns: Mapping[str, Column],
+    engine: _Engine,
 ) -> dict[str, tuple[int, ...]]:
-    """How many rows of each column lie in each of `BARS` equal stretches, column by column."""
+    """How many rows of each column lie in each of `BARS` equal stretches."""
+    bars = {name: _bar(name, columns[name], spread[name]) for name in spread}
+    if engine == "streaming":  # one column at a time: what is counted together is held together
+        each = (
+            rows.select(bar).drop_nulls().group_by(name).len("rows").collect(engine=engine)
+            for name, (bar, _) in bars.items()
+        )
+    else:
+        counted = (bar.drop_nulls().value_counts(name="rows").implode() for bar, _ in bars.values())
+        each = (column.explode().struct.unnest() for column in rows.select(counted).collect())
     found = {}
-    for name, quantiles in spread.items():
-        low, high = _number(quantiles[0]), _number(quantiles[-1])
-        value = _as_number(_value(name, columns[name]), columns[name])
-        whole = columns[name].type in ("int64", "text") and high - low < BARS
-        many = int(high - low) + 1 if whole else BARS
-        width = 1.0 if whole else (high - low) / many or 1.0
-        bar = ((value - low) / width).floor().clip(0, many - 1).cast(pl.Int32)
-        counts = rows.select(bar.alias("bar")).drop_nulls().group_by("bar").len()
-        got = dict(counts.collect(engine="streaming").iter_rows())
+    for (name, (_, many)), counts in zip(bars.items(), each, strict=True):
+        got = dict(counts.iter_rows())
         found[name] = tuple(got.get(number, 0) for number in range(many))
     return found
+
+
+def _bar(name: str, column: Column, quantiles: tuple[Any, ...]) -> tuple[pl.Expr, int]:
+    """In which stretch a value lies, and how many stretches there are."""
+    low, high = _number(quantiles[0]), _number(quantiles[-1])
+    value = _as_number(_value(name, column), column)
+    whole = column.type in ("int64", "text") and high - low < BARS
+    many = int(high - low) + 1 if whole else BARS
+    width = 1.0 if whole else (high - low) / many or 1.0
+    return ((value - low) / width).floor().clip(0, many - 1).cast(pl.Int32).alias(name), many
 
 
 def _as_number(value: pl.Expr, column: Column) -> pl.Expr:
@@ -184,7 +205,7 @@ def _number(value: Any) -> float:
 
 
 def _common(
-    rows: pl.LazyFrame, name: str, column: Column, distinct: int | None
+    rows: pl.LazyFrame, name: str, column: Column, distinct: int | None, engine: _Engine
 ) -> tuple[tuple[str, int], ...]:
     """The commonest words; none where each row has its own."""
     if column.personal or column.type not in ("string", "bool"):
@@ -198,7 +219,7 @@ def _common(
         .len("rows")
         .sort("rows", name, descending=[True, False])
         .head(_MOST_SHOWN)
-        .collect(engine="streaming")
+        .collect(engine=engine)
     )
     if counts.height and counts["rows"][0] == 1 and distinct > _MOST_SHOWN:
         return ()
