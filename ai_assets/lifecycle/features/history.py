@@ -10,6 +10,7 @@ import polars as pl
 
 from ai_assets.lifecycle.features.duck import session
 from ai_assets.lifecycle.features.moments import Frame, with_cheap_moments, with_moments
+from ai_assets.lifecycle.features.reads import tables_read
 from ai_assets.lifecycle.schema.tables import Table
 
 if TYPE_CHECKING:
@@ -29,12 +30,15 @@ def open_history(
     request: Frame,
     specs: Mapping[str, Table],
     request_table: str,
+    sql: str | None = None,
     *,
     memory_limit: str = HELD,
     spill: Path | None = None,
     threads: int | None = None,
 ) -> Iterator["duckdb.DuckDBPyConnection"]:
     """A session whose tables are the history, with the moments at which values become known.
+
+    Where the query `sql` is given, tables that it cannot reach have their columns and no rows.
 
     Of a large request all tables lie in a temporary file, and what a query cannot hold in
     `memory_limit` in the spill folder. The request table's own history
@@ -46,7 +50,7 @@ def open_history(
     """
     rows = request.lazy().select(pl.len()).collect(engine="streaming").item()
     with session(memory_limit, spill, threads, on_disk=rows > MANY_ROWS) as connection:
-        load_history(connection, tables, request, specs, request_table)
+        load_history(connection, tables, request, specs, request_table, sql)
         yield connection
 
 
@@ -56,10 +60,14 @@ def load_history(
     request: Frame,
     specs: Mapping[str, Table],
     request_table: str,
+    sql: str | None = None,
 ) -> None:
     """As `open_history`, in a session that has no tables."""
-    for name, frame in {request_table: request, **tables}.items():
-        _load(connection, name, frame, specs[name], ahead=name == request_table)
+    frames = {request_table: request, **tables}
+    read = frames if sql is None else tables_read(sql, frames)
+    for name, frame in frames.items():
+        rows = frame if name in read else frame.head(0)
+        _load(connection, name, rows, specs[name], ahead=name == request_table)
 
 
 def clear(connection: "duckdb.DuckDBPyConnection") -> None:

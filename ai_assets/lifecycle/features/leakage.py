@@ -71,7 +71,7 @@ def leaking_features(
     """
     check_one_select(sql, file)
     with open_history(
-        tables, request, specs, request_table, memory_limit=memory_limit
+        tables, request, specs, request_table, sql, memory_limit=memory_limit
     ) as connection:
         asked = asked_at_cuts(request, specs[request_table], horizon, cuts, rows_per_cut)
         return leaks_in(

@@ -94,7 +94,8 @@ def features_of_partitions(
             if rows <= MANY_ROWS:
                 beside.begin(key, part, rows)
                 continue
-            with open_history(part.tables, part.request, query.specs, query.request_table) as own:
+            asked = part.tables, part.request, query.specs, query.request_table, query.sql
+            with open_history(*asked) as own:
                 leaks[key] = _stream(query, part, cuts, partial(write, key), own)
         for done in beside.those_before(None):
             take(*done)
@@ -154,7 +155,8 @@ class _Beside:
         batches: list[pl.DataFrame] = []
         query, own = self._query, self._sessions.get()
         try:
-            load_history(own, part.tables, part.request, query.specs, query.request_table)
+            asked = part.tables, part.request, query.specs, query.request_table, query.sql
+            load_history(own, *asked)
             return batches, _stream(query, part, self._cuts, batches.append, own)
         finally:
             clear(own)

@@ -83,7 +83,7 @@ def stream_features(
     history is ever held in memory as a whole.
     """
     with open_history(
-        tables, request, specs, request_table, memory_limit=memory_limit, spill=spill
+        tables, request, specs, request_table, sql, memory_limit=memory_limit, spill=spill
     ) as connection:
         yield from batched_features(
             connection, sql, request, specs[request_table], horizon, file, batch_rows
