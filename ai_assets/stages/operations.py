@@ -21,14 +21,8 @@ from ai_assets.lifecycle.verdict.evidence import Verdict
 from ai_assets.stages import shown
 from ai_assets.stages.backtest import LINES
 from ai_assets.stages.binding import Outcome, StageRun
+from ai_assets.stages.performance import shown_metrics
 from ai_assets.stages.training_data import read_json, save_folder
-
-SHOWN = {
-    "binary": ("log_loss", "roc_auc"),
-    "multiclass": ("log_loss", "roc_auc"),
-    "regression": ("rmse", "coverage"),
-}
-"""Metrics of the page, by task."""
 
 
 def draw_page(run: StageRun) -> Outcome:
@@ -61,11 +55,6 @@ def draw_page(run: StageRun) -> Outcome:
             "estimates": shown.markdown("\n\n".join(said_of_estimates(run))),
         },
     )
-
-
-def shown_metrics(run: StageRun) -> tuple[str, ...]:
-    """What the page shows of performance."""
-    return SHOWN[run.product.declaration.label.task]
 
 
 def loss_of(run: StageRun) -> str:

@@ -9,6 +9,8 @@ from ai_assets.lifecycle.estimation.plot import estimates
 from ai_assets.lifecycle.estimation.quality import Told, history
 from ai_assets.lifecycle.evaluation import plots
 from ai_assets.lifecycle.evaluation.bootstrap import Estimate
+from ai_assets.lifecycle.evaluation.names import OF_COSTS
+from ai_assets.lifecycle.schema.decision import Decision
 from ai_assets.lifecycle.schema.scores import SCORES, score_column, scores_in
 from ai_assets.lifecycle.verdict.concept import concept_evidence, labelled
 from ai_assets.stages import shown
@@ -21,10 +23,10 @@ from ai_assets.stages.predictions import release_at_start
 
 DRAWN = {
     "binary": ("log_loss", "roc_auc"),
-    "multiclass": ("log_loss", "roc_auc"),
+    "multiclass": ("log_loss", "accuracy"),
     "regression": ("rmse", "coverage"),
 }
-"""What is drawn over time, by task."""
+"""What is drawn over time, by task, besides what answers cost where that is declared."""
 SCHEMA = {
     "metric": pl.String,
     "bundle": pl.String,
@@ -73,7 +75,8 @@ def judge_release(run: StageRun) -> Outcome:
 
 def _scores(run: StageRun, rows: pl.DataFrame, outcomes: Outcomes, bundle: str) -> Judged:
     """What probabilities promise of themselves, and whether labels bear it out."""
-    found, judged = _estimates(run, rows, bundle), _judged(run, outcomes)
+    decision = run.tools.bundles.load(bundle).decision
+    found, judged = _estimates(run, rows, bundle, decision), _judged(run, outcomes, decision)
     valid = not _contradicted(run, outcomes)
     finding = as_estimated(found["log_loss"], judged.get("log_loss"), valid)
     return Judged(found, judged, valid, finding)
@@ -90,7 +93,9 @@ def _nothing(run: StageRun, rows: int) -> Outcome:
     return Outcome(written.digest, {"numbers": words}, {guard.name: Finding(True, words)})
 
 
-def _estimates(run: StageRun, rows: pl.DataFrame, bundle: str) -> dict[str, Estimate]:
+def _estimates(
+    run: StageRun, rows: pl.DataFrame, bundle: str, decision: Decision
+) -> dict[str, Estimate]:
     """Expected metrics; the scores are believed as the newest labels before the partition say."""
     times = run.lake.scan(run.name("labels"), [run.partition] if run.partition else None)
     if "event_time" in times.collect_schema():
@@ -99,7 +104,7 @@ def _estimates(run: StageRun, rows: pl.DataFrame, bundle: str) -> dict[str, Esti
     p = scores_in(rows[score_column(rows.columns)])
     q = belief(p, before.p, before.y)
     seed = run.product.declaration.training.seed
-    return estimated(p, q, seed=seed, blocks=days_of(rows))
+    return estimated(p, q, seed=seed, decision=decision, blocks=days_of(rows))
 
 
 def newest_outcomes(run: StageRun, bundle: str) -> Outcomes:
@@ -116,11 +121,11 @@ def _no_outcomes() -> Outcomes:
     return Outcomes(pl.DataFrame(schema={"label": pl.Float64, "probability": pl.Float64}))
 
 
-def _judged(run: StageRun, outcomes: Outcomes) -> dict[str, Estimate]:
+def _judged(run: StageRun, outcomes: Outcomes, decision: Decision) -> dict[str, Estimate]:
     if outcomes.rows.height < FEWEST or outcomes.rows["label"].n_unique() < 2:
         return {}
     seed = run.product.declaration.training.seed
-    return realised(outcomes.y, outcomes.p, seed=seed, blocks=outcomes.days)
+    return realised(outcomes.y, outcomes.p, seed=seed, decision=decision, blocks=outcomes.days)
 
 
 def _contradicted(run: StageRun, outcomes: Outcomes) -> bool:
@@ -146,11 +151,18 @@ def _values(found: dict[str, Estimate]) -> dict[str, float]:
     return {name: e.value for name, e in found.items() if e.value is not None}
 
 
+def shown_metrics(run: StageRun) -> tuple[str, ...]:
+    """What is drawn of performance over time."""
+    declared = run.product.declaration
+    costs = () if declared.training.costs is None else OF_COSTS
+    return (*costs, *DRAWN[declared.label.task])
+
+
 def _pictures(run: StageRun) -> dict[str, Any]:
     """Estimate, realised value and the one carried forward over the partitions so far."""
     past = told_so_far(run) if run.partition else {}
     pictures = {}
-    for metric in DRAWN[run.product.declaration.label.task]:
+    for metric in shown_metrics(run):
         told = past.get(metric, [])
         if told:
             png = estimates(history(told), metric)

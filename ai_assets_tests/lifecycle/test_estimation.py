@@ -13,7 +13,10 @@ from ai_assets.lifecycle.estimation.confidence import (
     expected_values,
     realised,
 )
+from ai_assets.lifecycle.estimation.quality import Told, widened
+from ai_assets.lifecycle.evaluation.bootstrap import Estimate
 from ai_assets.lifecycle.evaluation.metrics import scored, values_of
+from ai_assets.lifecycle.schema.decision import Decision
 
 GENERATOR = np.random.default_rng(1)
 SCORES = GENERATOR.beta(1.2, 3, 20_000)
@@ -63,6 +66,67 @@ def test_estimates_of_classes_equal_the_mean_of_realised_values_over_drawn_label
         assert estimate.value == pytest.approx(np.mean(values), abs=0.01), name
         # Rows are drawn as well as labels, so the interval is no narrower than that of labels.
         assert estimate.high - estimate.low > 3.5 * np.std(values), name
+
+
+COSTS = ((0.0, 1.0), (6.0, -2.0))
+"""A false alarm costs 1, a miss 6, and a hit gains 2."""
+
+
+def test_the_cost_of_answers_is_estimated_from_the_confusion_that_scores_promise() -> None:
+    p = np.array([0.05, 0.4, 0.9])
+    decision = Decision("binary", threshold=1 / 9, costs=COSTS)
+
+    found = estimated(p, seed=1, decision=decision, resamples=0)
+
+    # Negative, positive, positive: a miss by 0.05; false alarms by 0.6 and 0.1, hits by the rest.
+    by_hand = (0.05 * 6 + (0.6 * 1 - 0.4 * 2) + (0.1 * 1 - 0.9 * 2)) / 3
+    assert found["cost"].value == pytest.approx(by_hand)
+    assert by_hand < 0
+    assert found["accuracy"].value == pytest.approx((0.95 + 0.4 + 0.9) / 3)
+    assert "cost" not in estimated(p, seed=1, resamples=0)
+
+
+def test_the_estimated_cost_holds_the_realised_one_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(7)
+    matrix = ((0.0, 1.0, 1.0), (1.0, 0.0, 1.0), (20.0, 5.0, 0.0))
+    two = Decision("binary", threshold=1 / 9, costs=COSTS)
+    several = Decision("multiclass", classes=("a", "b", "c"), costs=matrix)
+    inside = {"binary": 0, "multiclass": 0}
+    for seed in range(60):
+        p = generator.beta(0.6, 3, 300)
+        y = (generator.random(300) < p).astype(float)
+        of_classes = generator.dirichlet(np.ones(3), 300)
+        drawn = (generator.random((300, 1)) > of_classes.cumsum(axis=1)).sum(axis=1)
+        for scores, labels, decision in ((p, y, two), (of_classes, drawn, several)):
+            told = estimated(scores, seed=seed, decision=decision, resamples=100)["cost"]
+            kept = realised(labels, scores, seed=seed, decision=decision, resamples=0)["cost"]
+            by_hand = np.array(decision.costs)[labels.astype(int), decision.codes(scores)].mean()
+            assert kept.value == pytest.approx(by_hand)
+            inside[decision.task] += told.low <= kept.value <= told.high
+
+    assert min(inside.values()) >= 55
+
+
+def test_of_classes_the_expected_cost_is_that_of_the_cheapest_answer() -> None:
+    p = np.array([[0.9, 0.02, 0.08], [0.96, 0.01, 0.03]])
+    matrix = ((0.0, 1.0, 1.0), (1.0, 0.0, 1.0), (20.0, 5.0, 0.0))
+    decision = Decision("multiclass", classes=("fine", "worn", "broken"), costs=matrix)
+
+    found = estimated(p, seed=1, decision=decision, resamples=0)
+
+    assert found["cost"].value == pytest.approx((0.92 + (0.01 + 20 * 0.03)) / 2)
+    # Broken is answered to the first row, though it is fine by 0.9.
+    assert found["accuracy"].value == pytest.approx((0.08 + 0.96) / 2)
+
+
+def test_a_gain_stays_a_gain_when_an_interval_is_widened_by_past_errors() -> None:
+    now = Estimate(-2.0, -2.1, -1.9)
+    past = [Told(f"{month}", Estimate(-2.0), Estimate(-2.3)) for month in range(3)]
+
+    found = widened("cost", now, past)
+
+    assert found.low == pytest.approx(-2.0 - np.hypot(0.1, 1.96 * 0.3))
+    assert found.high == pytest.approx(-2.0 + np.hypot(0.1, 1.96 * 0.3))
 
 
 def test_a_realised_value_of_classes_lies_where_calibrated_scores_said() -> None:

@@ -1,7 +1,7 @@
 """Performance of several classes before labels: what a row's probabilities promise of each metric.
 
-Log loss, Brier score and accuracy are means of rows, so the expected value of each is the mean of
-what a row of every class would count, weighted by the belief that it is of that class.
+Log loss, Brier score, accuracy and cost are means of rows, so the expected value of each is the
+mean of what a row of every class would count, weighted by the belief that it is of that class.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike
 from ai_assets.lifecycle.errors import DataError, must_be
 from ai_assets.lifecycle.evaluation.bootstrap import resample_counts
 from ai_assets.lifecycle.evaluation.counted import LOG_LOSS_EPSILON, Floats
-
-ROW_METRICS = ("log_loss", "brier", "accuracy")
+from ai_assets.lifecycle.schema.decision import CostMatrix, answered_classes
 
 
 @dataclass(frozen=True)
@@ -23,19 +22,24 @@ class BelievedClasses:
     Attributes:
         p: Probabilities, [n, K].
         q: Belief that the row is of each class, [n, K].
+        costs: What answers cost, [K, K]; None where nothing is declared.
     """
 
     p: Floats
     q: Floats
+    costs: CostMatrix | None = None
 
     def if_of_class(self) -> dict[str, Floats]:
         """What each row would count to each metric were it of each class, [n, K]."""
         square = (self.p**2).sum(axis=1, keepdims=True)
-        likeliest = self.p.argmax(axis=1)[:, None]
+        answers = answered_classes(self.p, self.costs)
+        # Of an answer the costs by label: a column of the matrix.
+        costs = {} if self.costs is None else {"cost": np.array(self.costs)[:, answers].T}
         return {
             "log_loss": -np.log(np.clip(self.p, LOG_LOSS_EPSILON, None)),
             "brier": (square - 2 * self.p + 1) / 2,
-            "accuracy": (likeliest == np.arange(self.p.shape[1])).astype(np.float64),
+            "accuracy": (answers[:, None] == np.arange(self.p.shape[1])).astype(np.float64),
+            **costs,
         }
 
     def expected(self) -> dict[str, float | None]:
@@ -58,7 +62,9 @@ class BelievedClasses:
         return {name: np.array(values) for name, values in found.items()}
 
 
-def believed_classes(p: ArrayLike, q: ArrayLike | None = None) -> BelievedClasses:
+def believed_classes(
+    p: ArrayLike, q: ArrayLike | None = None, costs: CostMatrix | None = None
+) -> BelievedClasses:
     """Check probabilities [n, K] and beliefs [n, K] (default: the probabilities are calibrated).
 
     Raises:
@@ -73,4 +79,4 @@ def believed_classes(p: ArrayLike, q: ArrayLike | None = None) -> BelievedClasse
     for name, values in (("a score", scores), ("a belief", beliefs)):
         if wrong := values[~((values >= 0) & (values <= 1))][:1].tolist():
             raise DataError(must_be(name, "a probability between 0 and 1", wrong[0]))
-    return BelievedClasses(scores, beliefs)
+    return BelievedClasses(scores, beliefs, costs)

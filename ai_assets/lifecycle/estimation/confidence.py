@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ai_assets.lifecycle.errors import DataError, DeclarationError, must_be
-from ai_assets.lifecycle.estimation.classes import ROW_METRICS, believed_classes
+from ai_assets.lifecycle.estimation.classes import believed_classes
 from ai_assets.lifecycle.evaluation.binary import Scored
 from ai_assets.lifecycle.evaluation.bootstrap import (
     Estimate,
@@ -26,8 +26,14 @@ from ai_assets.lifecycle.evaluation.bootstrap import (
 )
 from ai_assets.lifecycle.evaluation.counted import Floats
 from ai_assets.lifecycle.evaluation.metrics import get_metric, scored
+from ai_assets.lifecycle.evaluation.names import OF_COSTS
+from ai_assets.lifecycle.schema.decision import CostMatrix, Decision
 
 ESTIMATED = ("roc_auc", "log_loss", "brier", "accuracy")
+ESTIMATED_OF_CLASSES = ("log_loss", "brier", "accuracy")
+"""Means of rows; ROC-AUC is none, and not estimated of several classes."""
+LIKELIEST = Decision("binary")
+"""Answers where nothing else is said: what is likelier than not."""
 FEWEST_LABELS = 200
 
 
@@ -56,7 +62,21 @@ class Believed:
         return both
 
 
-def believed(p: ArrayLike, q: ArrayLike | None = None, threshold: float = 0.5) -> Believed:
+def estimated_of(task: str, costs: CostMatrix | None) -> tuple[str, ...]:
+    """Names of the metrics that are estimated of a task, with what answers cost if that is known.
+
+    What an answer costs follows from the expected confusion, so it is expected as accuracy is.
+    """
+    names = ESTIMATED_OF_CLASSES if task == "multiclass" else ESTIMATED
+    return names if costs is None else (*names, *OF_COSTS)
+
+
+def believed(
+    p: ArrayLike,
+    q: ArrayLike | None = None,
+    threshold: float = 0.5,
+    costs: CostMatrix | None = None,
+) -> Believed:
     """Check scores [n] and beliefs [n] (default: the scores are calibrated), and sort them.
 
     Raises:
@@ -73,7 +93,7 @@ def believed(p: ArrayLike, q: ArrayLike | None = None, threshold: float = 0.5) -
             raise DataError(must_be(name, "a probability between 0 and 1", wrong[0]))
     order = np.argsort(scores, kind="stable")
     labels = np.tile([1.0, 0.0], len(scores))
-    twice = Scored(labels, np.repeat(scores[order], 2), np.repeat(order, 2), threshold)
+    twice = Scored(labels, np.repeat(scores[order], 2), np.repeat(order, 2), threshold, costs)
     return Believed(twice, beliefs[order])
 
 
@@ -90,9 +110,10 @@ def expected_values(rows: Believed, names: tuple[str, ...] = ESTIMATED) -> dict[
     Raises:
         DeclarationError: A metric cannot be estimated.
     """
+    known = estimated_of("binary", rows.rows.costs)
     for name in names:
-        if name not in ESTIMATED:
-            raise DeclarationError(must_be("an estimated metric", ESTIMATED, name))
+        if name not in known:
+            raise DeclarationError(must_be("an estimated metric", known, name))
     once = np.ones((1, len(rows.q)))
     weights = rows.weights(rows.q[None, :], once)
     found = {name: float(get_metric(name).compute(rows.rows, weights)[0]) for name in names}
@@ -104,8 +125,8 @@ def estimated(
     q: ArrayLike | None = None,
     *,
     seed: int,
-    threshold: float = 0.5,
-    names: tuple[str, ...] = ESTIMATED,
+    decision: Decision = LIKELIEST,
+    names: tuple[str, ...] | None = None,
     resamples: int = 200,
     level: float = 0.95,
     blocks: ArrayLike | None = None,
@@ -119,8 +140,8 @@ def estimated(
         q: Calibrated probability [n] that a row is a positive, or [n, K] that it is of each class;
             the scores by default.
         seed: Of the draws.
-        threshold: A row is predicted positive when its score is at least this.
-        names: Metrics, of `ESTIMATED`.
+        decision: What is answered to scores, and what answers cost.
+        names: Metrics, of those of `estimated_of`; all of them by default.
         resamples: How many draws; 0 for no interval.
         level: Share of draws inside the interval.
         blocks: The block of each row [n], for example its day; whole blocks are drawn.
@@ -128,11 +149,12 @@ def estimated(
     check_resampling(resamples, level)
     scores = np.asarray(p, dtype=np.float64)
     if scores.ndim == 2:
-        of_classes = believed_classes(scores, q)
+        of_classes = believed_classes(scores, q, decision.costs)
         values, drawn = of_classes.expected(), of_classes.drawn(seed, resamples, blocks)
-        names = tuple(name for name in names if name in values)
+        names = tuple(values) if names is None else names
     else:
-        rows = believed(p, q, threshold)
+        names = estimated_of("binary", decision.costs) if names is None else names
+        rows = believed(p, q, decision.threshold, decision.costs)
         values = expected_values(rows, names)
         drawn = _drawn(rows, names, seed, resamples, blocks)
     return {name: estimate_of(get_metric(name), values[name], drawn[name], level) for name in names}
@@ -158,16 +180,17 @@ def realised(
     p: ArrayLike,
     *,
     seed: int,
-    threshold: float = 0.5,
-    names: tuple[str, ...] = ESTIMATED,
+    decision: Decision = LIKELIEST,
+    names: tuple[str, ...] | None = None,
     resamples: int = 200,
     level: float = 0.95,
     blocks: ArrayLike | None = None,
 ) -> dict[str, Estimate]:
     """The same metrics of labels [n] and scores, once labels are known, with intervals."""
-    rows = scored(y, p, threshold)
-    if not isinstance(rows, Scored):
-        names = tuple(name for name in names if name in ROW_METRICS)
+    rows = scored(y, p, decision.threshold, costs=decision.costs)
+    if names is None:
+        task = "binary" if isinstance(rows, Scored) else "multiclass"
+        names = estimated_of(task, decision.costs)
     return bootstrap(rows, names, seed=seed, resamples=resamples, level=level, blocks=blocks)
 
 

@@ -160,7 +160,8 @@ def widened(metric: str, estimate: Estimate, past: Sequence[Told]) -> Estimate:
     drift = 1.96 * float(np.sqrt(np.mean(np.square(errors))))
     low = estimate.value - float(np.hypot(estimate.value - estimate.low, drift))
     high = estimate.value + float(np.hypot(estimate.high - estimate.value, drift))
-    return replace(estimate, low=max(0.0, low), high=min(get_metric(metric).ceiling, high))
+    known = get_metric(metric)
+    return replace(estimate, low=max(known.floor, low), high=min(known.ceiling, high))
 
 
 def _value(estimate: Estimate | None) -> float | None:
