@@ -31,7 +31,7 @@ def test_moments_that_come_after_the_row_are_kept_and_reach_no_feature(tmp_path:
 
     late = world.product.request_table.late_columns
     assert late == {"delivered": "delivered", "paid_on": "paid_on", "late": "NULL"}
-    assert world.rows("features").columns[1:] == ["ordered_at_isodow", "ordered_at_month", "size"]
+    assert world.rows("features").columns[1:] == ["ordered_at_isodow", "size"]
     assert world.rows("cleaned/orders").height == world.rows("features").height == 9 * 60
     assert world.rows("rejected/orders").height == 0
     assert all(one[1] for one in findings(run, "no_late_column_of_the_request"))

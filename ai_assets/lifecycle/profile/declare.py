@@ -12,7 +12,7 @@ from ai_assets.lifecycle.profile.items import AskedItems, propose_items
 from ai_assets.lifecycle.profile.keys import find_key, find_time
 from ai_assets.lifecycle.profile.leaking import share_later
 from ai_assets.lifecycle.profile.places import Place, read_sample
-from ai_assets.lifecycle.profile.plans import Plan, plan
+from ai_assets.lifecycle.profile.plans import plan
 from ai_assets.lifecycle.profile.queries import feature_query
 from ai_assets.lifecycle.profile.sample import MOST_ROWS, Sample
 from ai_assets.lifecycle.profile.sql_words import table_name
@@ -91,7 +91,7 @@ def _propose_rows(asked: Asked, wanted: str, most: int) -> dict[str, str]:
             f"'{asked.place.shown}' must have a column to learn from beside '{wanted}', but "
             f"has none: {why}"
         )
-    planned = plan(sample, target, known.time, facts)
+    planned = plan(sample, target, known.time, facts, columns)
     page = Page(
         sample,
         table_name(sample.name.split(".")[0]),
@@ -102,7 +102,7 @@ def _propose_rows(asked: Asked, wanted: str, most: int) -> dict[str, str]:
         _words_for_missing(columns),
         planned,
     )
-    return {DEFS: write_yaml(page), FEATURES: feature_query(guesses, _spans(planned), known.time)}
+    return {DEFS: write_yaml(page), FEATURES: feature_query(guesses, planned.calendar, known.time)}
 
 
 def _check_for_items(asked: Asked) -> None:
@@ -164,10 +164,6 @@ def _is_late(column: Typed, columns: dict[str, Typed], time: str | None) -> bool
         return False
     moments = columns[time].values if time is not None else None
     return share_later(column.values, moments) is not None
-
-
-def _spans(planned: Plan) -> bool:
-    return planned.partitions is not None
 
 
 def _words_for_missing(columns: dict[str, Typed]) -> list[str]:

@@ -1,8 +1,10 @@
 """How a product over a table would learn: time, families, metric, search; by task and size."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from ai_assets.lifecycle.profile.calendar import Calendar, calendar_of
+from ai_assets.lifecycle.profile.column_types import Typed
 from ai_assets.lifecycle.profile.facts import Facts
 from ai_assets.lifecycle.profile.keys import cut, parts_between
 from ai_assets.lifecycle.profile.sample import Sample
@@ -25,6 +27,7 @@ class Plan:
         training: fields of `training:`, each with a reason, empty where it goes without saying.
         gate: fields of `gate:`.
         gate_reason: why these.
+        calendar: what a first query reads of the rows' moments.
     """
 
     partitions: dict[str, Any] | None
@@ -32,9 +35,16 @@ class Plan:
     training: dict[str, tuple[Any, str]]
     gate: dict[str, Any]
     gate_reason: str
+    calendar: Calendar = field(default_factory=Calendar)
 
 
-def plan(sample: Sample, target: Target, time: str | None, facts: dict[str, Facts]) -> Plan:
+def plan(
+    sample: Sample,
+    target: Target,
+    time: str | None,
+    facts: dict[str, Facts],
+    columns: dict[str, Typed],
+) -> Plan:
     """How to learn from a table.
 
     Args:
@@ -42,8 +52,9 @@ def plan(sample: Sample, target: Target, time: str | None, facts: dict[str, Fact
         target: the task.
         time: column of the rows' moments; None of a table without.
         facts: of its columns.
+        columns: their types.
     """
-    partitions, reason = None, ""
+    partitions, reason, calendar = None, "", Calendar()
     training: dict[str, tuple[Any, str]] = {}
     if time is not None:
         low, high = facts[time].low, facts[time].high
@@ -52,6 +63,9 @@ def plan(sample: Sample, target: Target, time: str | None, facts: dict[str, Fact
         if partitions is not None:
             parts = parts_between(**partitions)
             training["window"] = (min(_MOST_WINDOW, parts), "partitions to learn from")
+        window = training["window"][0] if partitions is not None else 0
+        kind = str(columns[time].type)
+        calendar = calendar_of(time, kind, partitions, window, columns)
     drifts = partitions is not None
     search = search_of(sample.rows, target.outputs, drifts)
     training |= _families(sample.rows, drifts) | _metric(target) | search
@@ -60,7 +74,7 @@ def plan(sample: Sample, target: Target, time: str | None, facts: dict[str, Fact
     if target.task != "regression" and sample.rows >= _CALIBRATED:
         training["calibration"] = ("sigmoid", "so that a probability is a share of cases")
     gate, gate_reason = _gate(target)
-    return Plan(partitions, reason, training, gate, gate_reason)
+    return Plan(partitions, reason, training, gate, gate_reason, calendar)
 
 
 def plan_of_items(kind: str, rows: int, target: Target, shared: str | None) -> Plan:

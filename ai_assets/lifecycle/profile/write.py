@@ -116,6 +116,10 @@ def _learning(page: Page) -> list[str]:
     groups = [one.name for one in page.guesses if _is_slice(one)]
     if groups:
         lines.append(_said(f"slices: {flow(groups)}", "judged group by group"))
+    if page.plan.calendar.apart:
+        ignored = {"ignore": list(page.plan.calendar.apart)}
+        every = page.plan.partitions["every"] if page.plan.partitions else ""
+        lines.append(_said(f"drift: {flow(ignored)}", f"a {every} differs by the calendar alone"))
     if page.plan.gate:
         lines.append(_said(f"gate: {flow(page.plan.gate)}", page.plan.gate_reason))
     return lines
