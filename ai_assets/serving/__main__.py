@@ -22,6 +22,9 @@ from ai_assets.serving.protocols.beside import check_grpc
 from ai_assets.serving.protocols.sockets import sockets
 from ai_assets.serving.settings import Settings
 
+PORT = 3001
+"""Beside Dagster's UI, which listens on 3000."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until stopped. Returns 1, with one sentence, where the bundle cannot be served."""
@@ -30,7 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     served.add_argument("--product", help="serve what is in production of it, also when it changes")
     served.add_argument("--bundle", type=Path, help="folder of a signed bundle")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=int, default=3000, help="port to listen on")
+    parser.add_argument(
+        "--port", type=int, default=PORT, help=f"port to listen on; default: {PORT}"
+    )
     parser.add_argument(
         "--grpc-port", type=int, help="port for gRPC beside REST; without it there is none"
     )

@@ -1,5 +1,6 @@
 """The bundle as it runs in production: under BentoML, and under an ASGI server directly."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import small_payload as small
 from serving_processes import running
 
+from ai_assets.doctor.place import Place
 from ai_assets.resources.bundles import BundleStore
 
 
@@ -24,6 +26,25 @@ def test_a_damaged_bundle_is_not_served_and_the_file_is_named(payload: Path):
 
     assert done.returncode == 1
     assert done.stderr == "features.sql was changed after the bundle was signed.\n"
+
+
+def test_a_server_is_not_where_the_graphs_ui_is(repo_root: Path):
+    told = subprocess.run(
+        [sys.executable, "-m", "ai_assets.serving", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    default = re.search(r"port to listen on; default: (\d+)", told)
+    ui = re.search(r"^PORT \?= (\d+)$", (repo_root / "Makefile").read_text(), re.MULTILINE)
+
+    assert default is not None and ui is not None
+    assert default.group(1) != ui.group(1)
+    # What `make doctor` looks at, and Prometheus is told to scrape.
+    assert int(default.group(1)) in Place.ports
+    scraped = (repo_root / "deploy" / "monitoring" / "prometheus.yml").read_text()
+    assert f"127.0.0.1:{default.group(1)}" in scraped
 
 
 def test_the_app_runs_without_bentoml(shared: Path, tmp_path: Path, free_port: int):
