@@ -174,8 +174,8 @@ def decide(
     label, answers = declared.label, declared.answers
     costs = matrix_of(declared.training.costs, answers)
     if label.task != "binary":
-        share, floor = label.interval, 0.0 if label.learned == "count" else None
-        beside = None if share is None else fit_interval(y, scores[:, 0], share, floor)
+        share, counts = label.interval, label.learned == "count"
+        beside = None if share is None else fit_interval(y, scores[:, 0], share, counts=counts)
         decision = Decision(label.task, classes=answers, interval=beside, costs=costs)
         return calibration, decision, None
     threshold = choose_threshold(y, calibration.apply(scores)[:, 0], costs)

@@ -113,19 +113,52 @@ def test_an_evaluation_of_counts_begins_with_their_deviance_others_have_none():
     assert "poisson_deviance" not in plain.metrics and set(plain.constant) == {"rmse", "mae"}
 
 
-def test_an_interval_of_counts_ends_at_zero_and_its_width_says_so():
-    y, p = np.arange(40.0), np.arange(40.0) + np.resize([1.0, -3.0], 40)
-    found = fit_interval(y, p, 0.9, 0.0)
-    low, high = found.ends(np.array([1.0, 20.0]))
-    assert (low.tolist(), high.tolist()) == ([0.0, 17.0], [4.0, 23.0])
-    rows = scored_values(np.array([1.0, 20.0]), np.array([1.0, 20.0]), found)
+def test_an_interval_of_counts_ends_at_zero_and_widens_with_the_root_of_the_answer():
+    p = np.resize([1.0, 4.0, 25.0], 39)
+    y = p + np.resize([1.0, -2.0, 5.0], 39) * np.linspace(0.1, 2.0, 39)  # per root: 0.1 to 2
+    found = fit_interval(y, p, 0.9, counts=True)
+    assert found.half_width == pytest.approx(np.linspace(0.1, 2.0, 39)[36 - 1])
+    low, high = found.ends(np.array([0.0, 1.0, 100.0]))
+    w = found.half_width
+    assert low == pytest.approx([0.0, 0.0, 100 - 10 * w], abs=1e-3)
+    assert high == pytest.approx([0.0, 1 + w, 100 + 10 * w], abs=1e-3)
+    rows = scored_values(np.array([1.0, 100.0]), np.array([1.0, 100.0]), found)
     width = METRICS["interval_width"].compute(rows, np.ones((1, 2)))[0]
-    assert width == pytest.approx((4 + 6) / 2)
+    assert width == pytest.approx((1 + w + 20 * w) / 2)
+    assert "times its root of the prediction" in str(found)
     decision = Decision("regression", classes=(), interval=found)
     assert Decision.from_json(decision.to_json()) == decision
     plain = Decision("regression", classes=(), interval=Interval(0.9, 3.0, 40))
-    assert "floor" not in plain.to_json()
+    assert "floor" not in plain.to_json() and "scale" not in plain.to_json()
     assert Decision.from_json(plain.to_json()) == plain
+    with pytest.raises(
+        DataError, match="scale of an interval must be one of 'root', but got 'log'"
+    ):
+        Interval(0.9, 3.0, 40, scale="log")  # type: ignore[arg-type]
+
+
+def test_of_poisson_counts_the_interval_holds_as_many_of_small_as_of_large_ones():
+    """Of one width it holds nearly all of the small ones, and far too few of the large ones."""
+    luck = np.random.default_rng(0)
+
+    def drawn(rows: int) -> tuple[np.ndarray, np.ndarray]:
+        means = np.exp(luck.uniform(np.log(0.3), np.log(40), rows))
+        return luck.poisson(means).astype(float), means
+
+    def coverage_by_bin(interval: Interval) -> np.ndarray:
+        y, p = drawn(60_000)
+        inside = scored_values(y, p, interval).inside
+        fifths = np.searchsorted(np.quantile(p, [0.2, 0.4, 0.6, 0.8]), p)
+        return np.array([inside[fifths == part].mean() for part in range(5)])
+
+    y, p = drawn(4_000)
+    found = coverage_by_bin(fit_interval(y, p, 0.9, counts=True))
+    one_width = coverage_by_bin(fit_interval(y, p, 0.9))
+
+    # Small counts are few whole numbers, so that no interval holds exactly nine tenths of them.
+    assert (np.abs(found - 0.9) < 0.04).all(), found
+    assert one_width[0] > 0.99 and one_width[-1] < 0.7
+    assert found.mean() == pytest.approx(one_width.mean(), abs=0.015)
 
 
 def test_counts_are_a_regression_that_is_learned_and_judged_in_its_own_way():

@@ -7,11 +7,13 @@ from numpy.typing import ArrayLike
 
 from ai_assets.lifecycle.evaluation.plots import BLUE, ORANGE, SKY, as_png, new_axes
 from ai_assets.lifecycle.evaluation.values import ScoredValues, scored_values
-from ai_assets.lifecycle.schema.interval import Interval
+from ai_assets.lifecycle.schema.interval import Interval, spread
 
 _MOST_POINTS = 2000
 _GREY = "#8A8A8A"
 _BINS = 30
+_ALONG = 100
+"""Points of the band, whose edge may be a curve."""
 
 
 def predicted(y: ArrayLike, p: ArrayLike, interval: Interval | None = None) -> bytes:
@@ -23,18 +25,26 @@ def predicted(y: ArrayLike, p: ArrayLike, interval: Interval | None = None) -> b
     figure, axes = new_axes(4.6, 4.4, "Predicted", "Actual", "Predicted and actual")
     ends = [float(min(rows.y.min(), rows.p.min())), float(max(rows.y.max(), rows.p.max()))]
     if interval is not None:
-        low, high = interval.ends(np.array(ends))
-        axes.fill_between(ends, low, high, color=SKY, alpha=0.25, lw=0, label=_said(rows, interval))
+        along = np.linspace(ends[0], ends[1], _ALONG)
+        low, high = interval.ends(along)
+        axes.fill_between(
+            along, low, high, color=SKY, alpha=0.25, lw=0, label=_said(rows, interval)
+        )
     axes.plot(ends, ends, color=_GREY, linestyle="--", linewidth=1, label="perfect")
     _points(axes, rows.p, rows.y)
     return as_png(figure, axes, legend="upper left")
 
 
 def residuals(y: ArrayLike, p: ArrayLike, interval: Interval | None = None) -> bytes:
-    """A histogram of actual less predicted [n], with their mean; lines are the interval's ends."""
+    """A histogram of actual less predicted [n], with their mean; lines are the interval's ends.
+
+    Where the interval widens with the prediction, they are in units of that spread.
+    """
     rows = scored_values(y, p, interval)
-    left = rows.y - rows.p
-    figure, axes = new_axes(5.0, 3.6, "Actual less predicted", "Rows", "Residuals")
+    scale = None if interval is None else interval.scale
+    left = (rows.y - rows.p) / spread(rows.p, scale)
+    title = "Actual less predicted" + (", per root of predicted" if scale else "")
+    figure, axes = new_axes(5.0, 3.6, title, "Rows", "Residuals")
     axes.hist(left, bins=_BINS, color=BLUE, alpha=0.75)
     mean = float(left.mean())
     axes.axvline(mean, color=ORANGE, linewidth=1.8, label=f"mean {mean:.3g}")

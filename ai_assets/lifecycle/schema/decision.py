@@ -69,7 +69,9 @@ class Decision:
     def to_json(self) -> str:
         """The decision as JSON; `from_json` reads it back."""
         told = {"format": FORMAT} | asdict(self)
-        for part, name in ((told, "interval"), (told, "costs"), (told.get("interval"), "floor")):
+        beside = told["interval"]
+        parts = ((told, "interval"), (told, "costs"), (beside, "floor"), (beside, "scale"))
+        for part, name in parts:
             if part is not None and part[name] is None:
                 del part[name]
         return json.dumps(told, sort_keys=True, ensure_ascii=False)

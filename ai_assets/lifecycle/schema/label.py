@@ -63,7 +63,7 @@ class Label(Section):
         gt=0,
         lt=1,
         description="Of a regression: the share of outcomes that the interval beside each answer "
-        "is to hold, such as 0.9. Default: answers have no interval.",
+        "is to hold, such as 0.9. Of counts it widens with the root of the answer. Default: none.",
     )
 
     objective: Literal["squared", "poisson"] | None = Field(

@@ -8,14 +8,18 @@ was measured on, in any order; where the world moves on, what was promised must 
 import numpy as np
 
 from ai_assets.lifecycle.errors import DataError
-from ai_assets.lifecycle.schema.interval import Interval, rank_of
+from ai_assets.lifecycle.schema.interval import ROOT, Interval, rank_of, spread
 
 BY_CHANCE = 0.01
 """Coverage is too small where chance alone would give so little less often than this."""
 
 
 def fit_interval(
-    y: np.ndarray, predicted: np.ndarray, coverage: float, floor: float | None = None
+    y: np.ndarray,
+    predicted: np.ndarray,
+    coverage: float,
+    *,
+    counts: bool = False,
 ) -> Interval:
     """The interval from absolute errors of rows that the model did not learn from.
 
@@ -23,7 +27,7 @@ def fit_interval(
         y: outcomes [n].
         predicted: predictions [n] of them, in the same unit.
         coverage: the share of outcomes that it is to hold.
-        floor: what no outcome is below.
+        counts: whether outcomes are counts: never below 0, and spread with the root of their mean.
 
     Raises:
         DataError: there are too few rows to bound such a share.
@@ -35,8 +39,9 @@ def fit_interval(
             f"an interval that holds {coverage:g} of the outcomes needs at least {least} "
             f"validation rows, but got {len(y)}. Declare a smaller label.interval."
         )
-    errors = np.sort(np.abs(y - predicted))
-    return Interval(coverage, float(errors[rank - 1]), len(y), floor)
+    floor, scale = (0.0, ROOT) if counts else (None, None)
+    errors = np.sort(np.abs(y - predicted) / spread(predicted, scale))
+    return Interval(coverage, float(errors[rank - 1]), len(y), floor, scale)
 
 
 def chance_of_coverage(inside: int, rows: int, interval: Interval) -> float:
