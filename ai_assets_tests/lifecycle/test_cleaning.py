@@ -4,6 +4,7 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime
 from hashlib import md5
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ai_assets.lifecycle.cleaning import check_columns, clean
-from ai_assets.lifecycle.cleaning.identity import Digest, _text_hashes, row_hashes
+from ai_assets.lifecycle.cleaning.identity import (
+    Digest,
+    _text_hashes,
+    occurrences,
+    repeated,
+    row_hashes,
+)
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.lifecycle.sources.spool import Spool
@@ -233,6 +240,42 @@ f = pl.DataFrame({"a": ["ä", None, ""], "b": [1.5, -0.0, float("nan")], "c": [1
 d = Digest(); d.add(f)
 print(row_hashes(f, f.columns).tolist(), d.hexdigest())
 """
+
+
+def test_a_file_of_rows_set_aside_is_read_and_not_mapped_into_memory() -> None:
+    rows = pl.DataFrame({"n": range(5000)})
+    spool = Spool(rows.schema, in_memory=1000)
+    for part in rows.iter_slices(500):
+        spool.add(part)
+    reader = spool.frames()
+
+    seen = [next(reader)]
+    maps = Path("/proc/self/maps")
+    if maps.is_file():
+        assert "rows.arrow" not in maps.read_text(encoding="utf-8")
+    assert pl.concat([*seen, *reader]).equals(rows)
+
+
+@given(st.lists(st.integers(0, 6), max_size=30))
+def test_rows_of_one_hash_are_found_and_counted_in_order(values: list[int]) -> None:
+    hashes = np.array(values, dtype=np.uint64) * np.uint64(2**61)
+
+    assert repeated(hashes).tolist() == [values.count(v) > 1 for v in values]
+    assert occurrences(hashes).tolist() == [values[:i].count(v) for i, v in enumerate(values)]
+
+
+@pytest.mark.parametrize("rule", ["first", "last", "reject"])
+@given(keys=st.lists(st.integers(0, 9), max_size=20))
+def test_of_any_rows_of_one_key_those_stay_that_are_declared_to(rule: str, keys: list[int]) -> None:
+    declared = table({"k": {"type": "int64"}, "n": {"type": "int64"}}, key=["k"], duplicates=rule)
+    places = range(len(keys))
+    raw = pl.DataFrame({"k": keys, "n": places}, schema={"k": pl.Int64, "n": pl.Int64})
+
+    good = clean(raw.lazy(), declared).good.collect()
+
+    after = {"first": lambda i: keys[:i], "last": lambda i: keys[i + 1 :]}
+    others = after.get(rule, lambda i: keys[:i] + keys[i + 1 :])
+    assert good["n"].to_list() == [i for i in places if keys[i] not in others(i)]
 
 
 def test_ids_and_digests_are_the_same_in_two_processes() -> None:

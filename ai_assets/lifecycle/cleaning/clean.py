@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import polars as pl
 
-from ai_assets.lifecycle.cleaning.identity import occurrences, row_hashes, row_ids
+from ai_assets.lifecycle.cleaning.identity import occurrences, repeated, row_hashes, row_ids
 from ai_assets.lifecycle.cleaning.near import Lookout, general, only_repeats
 from ai_assets.lifecycle.cleaning.rules import (
     Rule,
@@ -224,14 +224,14 @@ def _words(broken: pl.DataFrame, rules: list[Rule]) -> pl.Series:
 
 def _kept(hashes: np.ndarray, duplicates: str) -> np.ndarray | None:
     """Which rows [n] survive, or None if no key occurs twice."""
-    series = pl.Series(hashes)
-    if series.n_unique() == len(series):
+    several = repeated(hashes)
+    if not several.any():
         return None
-    if duplicates == "first":
-        return series.is_first_distinct().to_numpy()
-    if duplicates == "last":
-        return series.is_last_distinct().to_numpy()
-    return series.is_unique().to_numpy()
+    keep, those = ~several, pl.Series(hashes[several])
+    if duplicates != "reject":
+        stays = those.is_first_distinct() if duplicates == "first" else those.is_last_distinct()
+        keep[several] = stays.to_numpy()
+    return keep
 
 
 def _with_ids(frames: Frames, ids: pl.Series, keep: np.ndarray | None) -> Frames:

@@ -50,10 +50,24 @@ def row_ids(hashes: np.ndarray, occurrence: np.ndarray | None = None) -> pl.Seri
     return pl.Series("_row_id", hashes.view(np.int64))
 
 
+def repeated(hashes: np.ndarray) -> np.ndarray:
+    """Which hashes [n] occur more than once, as booleans [n].
+
+    Sorted for that, which takes 8 bytes a row; a set of them would take several times as much.
+    """
+    ordered = np.sort(hashes)
+    again = ordered[1:][ordered[1:] == ordered[:-1]]
+    if not len(again):
+        return np.zeros(len(hashes), dtype=bool)
+    return pl.Series(hashes).is_in(pl.Series(again).unique().implode()).to_numpy()
+
+
 def occurrences(hashes: np.ndarray) -> np.ndarray:
     """How many equal hashes stand before each, as int64 [n]."""
-    series = pl.DataFrame({"h": hashes})
-    return series.select(pl.int_range(pl.len(), dtype=pl.Int64).over("h")).to_series().to_numpy()
+    counts, several = np.zeros(len(hashes), dtype=np.int64), repeated(hashes)
+    before = pl.int_range(pl.len(), dtype=pl.Int64).over("h")
+    counts[several] = pl.DataFrame({"h": hashes[several]}).select(before).to_series().to_numpy()
+    return counts
 
 
 class Digest:

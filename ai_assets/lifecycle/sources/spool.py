@@ -48,7 +48,8 @@ class Spool:
 
             self._spill()
             self._close()
-            with pa.memory_map(str(self._path)) as file:
+            # Not mapped: pages of a map that were read count as memory of the process.
+            with pa.OSFile(str(self._path)) as file:
                 reader = pa.ipc.open_file(file)
                 for index in range(reader.num_record_batches):
                     yield _as_frame(reader.get_batch(index), self.schema)
