@@ -17,6 +17,7 @@ from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.watching import COMPARED, rolling_window
 from ai_assets.stages.evaluation import answers_as_declared, scores_of
 from ai_assets.stages.learnable import learned_partitions
+from ai_assets.stages.meanings import BACKTEST
 from ai_assets.stages.protected import with_protected
 from ai_assets.stages.training_data import artifact, read_json
 
@@ -47,7 +48,7 @@ def replay_policies(run: StageRun) -> Outcome:
     return Outcome(
         written.digest,
         {
-            **shown.rows_and_columns(frame, written.rows),
+            **shown.rows_and_columns(frame, written.rows, meanings=BACKTEST),
             **({"nothing_compared": missing} if missing else quality(rows, answers, JUDGED[task])),
         },
         {COMPARED.name: compared(missing, frame.height)},

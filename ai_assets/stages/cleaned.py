@@ -18,6 +18,7 @@ from ai_assets.resources.lake import TableVersion
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.data import ACCOUNTED, WITHIN_LIMIT
+from ai_assets.stages.meanings import of_table
 
 MANY_ROWS = 200_000
 PAGE = "columns.html"
@@ -103,6 +104,7 @@ def _kept_to_contract(
 def show_rejected(runs: Sequence[StageRun], name: str) -> Iterator[Outcome]:
     """Report the quarantine of each partition: how many rows, which rules, some examples."""
     quarantine = runs[0].lake.snapshot(runs[0].name(f"rejected/{name}"))
+    table = runs[0].product.declaration.tables[name]
     for run in runs:
         rows = quarantine.scan([run.key_in(name)]).collect()
         rules = rows.select(pl.col("_rule").map_elements(general, return_dtype=pl.String))
@@ -114,7 +116,7 @@ def show_rejected(runs: Sequence[StageRun], name: str) -> Iterator[Outcome]:
         yield Outcome(
             digest.hexdigest(),
             {
-                **shown.rows_and_columns(rows, rows.height),
+                **shown.rows_and_columns(rows, rows.height, meanings=of_table(table)),
                 "by_rule": shown.table(by_rule),
                 "examples": shown.table(rows.head(10)),
             },

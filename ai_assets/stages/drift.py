@@ -19,6 +19,7 @@ from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.watching import NO_DRIFT
 from ai_assets.stages.embedding import embedding_line
 from ai_assets.stages.learnable import not_learned
+from ai_assets.stages.meanings import DRIFT
 from ai_assets.stages.predictions import features_for, release_at_start
 from ai_assets.stages.surprise import with_surprise
 from ai_assets.stages.training_data import save_folder
@@ -49,7 +50,7 @@ def measure_drift(run: StageRun) -> Outcome:
     return Outcome(
         written.digest,
         {
-            **shown.rows_and_columns(numbers, written.rows),
+            **shown.rows_and_columns(numbers, written.rows, meanings=DRIFT),
             "numbers": shown.table(numbers.sort("psi", descending=True, nulls_last=True)),
             "drifted": ", ".join(drifted) or "none",
             "drifted_columns": len(drifted),
@@ -159,7 +160,7 @@ def draw_report(run: StageRun) -> Outcome:
         {
             "report": shown.path(path),
             "rows": f"{current.height:,} of this partition, {reference.height:,} of training",
-            "left_out": said[0],
+            **({"left_out": said[0]} if said[0] else {}),
         },
     )
 

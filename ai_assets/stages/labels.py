@@ -15,6 +15,7 @@ from ai_assets.lifecycle.product import TabularDeclaration
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.data import of_the_labels
+from ai_assets.stages.meanings import LABELS
 from ai_assets.stages.served import last_of_each_row
 
 
@@ -39,7 +40,7 @@ def compute_labels(run: StageRun) -> Outcome:
     return Outcome(
         written.digest,
         {
-            **shown.rows_and_columns(labels, written.rows),
+            **shown.rows_and_columns(labels, written.rows, meanings=LABELS),
             "unlabelled": labels.height - known.len(),
             **from_callers,
             **_SUMMARIES[declared.label.task](known, declared),

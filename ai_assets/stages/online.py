@@ -19,7 +19,7 @@ def take_latest(run: StageRun, name: str, table: Table) -> Outcome:
     written = run.lake.replace(run.name(f"online/{name}"), rows, None)
     return Outcome(
         written.digest,
-        {**shown.rows_and_columns(rows, written.rows), "newest": str(newest)},
+        {**shown.rows_and_columns(rows, written.rows, table.columns), "newest": str(newest)},
     )
 
 

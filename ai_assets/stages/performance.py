@@ -17,6 +17,7 @@ from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.watching import performance_guard
 from ai_assets.stages.learnable import not_learned
+from ai_assets.stages.meanings import PERFORMANCE
 from ai_assets.stages.outcomes import Outcomes, days_of, judged_outcomes
 from ai_assets.stages.performance_values import FEWEST, Judged, judged_values
 from ai_assets.stages.predictions import release_at_start
@@ -61,7 +62,7 @@ def judge_release(run: StageRun) -> Outcome:
     return Outcome(
         written.digest,
         {
-            **shown.rows_and_columns(frame, written.rows),
+            **shown.rows_and_columns(frame, written.rows, meanings=PERFORMANCE),
             "numbers": shown.table(frame),
             "bundle": entry.stable,
             "labels_arrived": outcomes.rows.height,

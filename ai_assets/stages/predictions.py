@@ -15,6 +15,7 @@ from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.releasing import IN_PRODUCTION
 from ai_assets.stages.evaluation import answers_as_declared, scores_of
 from ai_assets.stages.features import request_and_history
+from ai_assets.stages.meanings import PREDICTIONS
 
 _MEANS = {
     "binary": "mean_probability",
@@ -36,7 +37,7 @@ def score_partition(run: StageRun) -> Outcome:
     return Outcome(
         written.digest,
         {
-            **shown.rows_and_columns(frame, written.rows),
+            **shown.rows_and_columns(frame, written.rows, meanings=PREDICTIONS),
             "bundle": entry.stable if entry else "none",
             "release": entry.release_id if entry else "none",
             **shown.numbers({mean_of: mean} if isinstance(mean, float) else {}),

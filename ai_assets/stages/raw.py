@@ -17,6 +17,7 @@ from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.broken_source import tell_broken_source, tell_read_source
 from ai_assets.stages.declared.data import HAS_ROWS
 from ai_assets.stages.landing import files_of, naming_files, told_of
+from ai_assets.stages.meanings import of_table
 
 
 def copy_sources(runs: Sequence[StageRun], name: str, table: Table) -> list[Outcome]:
@@ -46,7 +47,7 @@ def copy_sources(runs: Sequence[StageRun], name: str, table: Table) -> list[Outc
     return [
         Outcome(
             written[key].digest,
-            {**shown.rows_and_columns(schema, written[key].rows), **more},
+            {**shown.rows_and_columns(schema, written[key].rows, meanings=of_table(table)), **more},
             {HAS_ROWS.name: has_rows(name, run.partition, written[key].rows)},
         )
         for run, key, (schema, more) in zip(runs, keys, found, strict=True)

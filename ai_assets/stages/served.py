@@ -28,6 +28,8 @@ from ai_assets.serving.record.store import Span, Store, log_place, read_store
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.watching import OF_A_RELEASE, ONE_OUTCOME, WHOLE
+from ai_assets.stages.meanings import FEEDBACK as FEEDBACK_COLUMNS
+from ai_assets.stages.meanings import SERVED as SERVED_COLUMNS
 from ai_assets.stages.merged import in_chunks, merged
 from ai_assets.stages.retention import OF_AN_OUTCOME, forget_answers, forget_outcomes, oldest_kept
 
@@ -71,7 +73,7 @@ def bring_answers(run: StageRun) -> Outcome:
     return Outcome(
         written.digest,
         {
-            **shown.rows_and_columns(brought, written.rows),
+            **shown.rows_and_columns(brought, written.rows, meanings=SERVED_COLUMNS),
             **_told_of(brought, answers),
             "forgotten_requests": _forgotten(run, "served", store, forget_answers),
         },
@@ -101,7 +103,7 @@ def bring_feedback(run: StageRun) -> Outcome:
     return Outcome(
         written.digest,
         {
-            **shown.rows_and_columns(frame, written.rows),
+            **shown.rows_and_columns(frame, written.rows, meanings=FEEDBACK_COLUMNS),
             "by_id": frame["prediction_id"].count(),
             "rows_told_of": last.height,
             "forgotten_outcomes": _forgotten(run, "feedback", store, forget_outcomes),

@@ -23,6 +23,7 @@ from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.watching import ASKED_AS_LEARNED
 from ai_assets.stages.drift import no_drift, scored_columns
+from ai_assets.stages.meanings import DRIFT
 
 
 def measure_served(run: StageRun) -> Outcome:
@@ -42,7 +43,7 @@ def measure_served(run: StageRun) -> Outcome:
     return Outcome(
         written.digest,
         {
-            **shown.rows_and_columns(numbers, written.rows),
+            **shown.rows_and_columns(numbers, written.rows, meanings=DRIFT),
             "numbers": shown.table(numbers.sort("psi", descending=True, nulls_last=True)),
             "answers": rows.filter(pl.col("bundle") == bundle).height,
             "answers_of_other_bundles": rows.filter(pl.col("bundle") != bundle).height,

@@ -9,6 +9,7 @@ import polars as pl
 
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.tables import Column
+from ai_assets.stages.meanings import ROW
 
 _ROWS_SHOWN = 40
 _WORDS_SHOWN = 10
@@ -18,20 +19,28 @@ def rows_and_columns(
     frame: pl.LazyFrame | pl.DataFrame | pl.Schema,
     rows: int,
     declared: Mapping[str, Column] | None = None,
+    meanings: Mapping[str, str] = ROW,
 ) -> dict[str, Any]:
-    """Row count (plotted over time by the UI) and column schema, with what is declared of it."""
+    """Row count (plotted over time by the UI) and column schema, with what columns mean.
+
+    That is what is declared of them, or of the graph's own columns what `meanings` tells.
+    """
     schema = frame if isinstance(frame, pl.Schema) else frame.collect_schema()
     known = declared or {}
-    columns = [_column(name, dtype, known.get(name)) for name, dtype in schema.items()]
+    columns = [
+        _column(name, dtype, known.get(name), meanings.get(name)) for name, dtype in schema.items()
+    ]
     return {
         "dagster/row_count": rows,
         "dagster/column_schema": dg.TableSchema(columns=columns),
     }
 
 
-def _column(name: str, dtype: pl.DataType, declared: Column | None) -> dg.TableColumn:
+def _column(
+    name: str, dtype: pl.DataType, declared: Column | None, meaning: str | None
+) -> dg.TableColumn:
     if declared is None:
-        return dg.TableColumn(name, str(dtype))
+        return dg.TableColumn(name, str(dtype), description=meaning)
     unit = f"in {declared.unit}" if declared.unit else ""
     bounds = [("at least", declared.min), ("at most", declared.max)]
     told = [f"{words} {bound:.16g}" for words, bound in bounds if bound is not None]
@@ -50,6 +59,8 @@ def _column(name: str, dtype: pl.DataType, declared: Column | None) -> dg.TableC
 
 def table(frame: pl.DataFrame, digits: int = 4) -> dg.MarkdownMetadataValue:
     """A frame as a Markdown table; at most 40 rows."""
+    if frame.is_empty():
+        return dg.MetadataValue.md("none")
     head = "| " + " | ".join(frame.columns) + " |\n|" + "---|" * frame.width
     lines = [
         "| " + " | ".join(_cell(value, digits) for value in row) + " |"

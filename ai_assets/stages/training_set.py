@@ -17,6 +17,7 @@ from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.learning import SPLIT_ONCE
 from ai_assets.stages.learnable import Window, learnable
+from ai_assets.stages.meanings import TRAINING_SET
 from ai_assets.stages.protected import with_protected
 
 ROW_COLUMNS = ("_row_id", "_group", PROTECTED, "event_time", "known_at", "label", "split")
@@ -61,7 +62,7 @@ def gather(run: StageRun) -> Outcome:
     return Outcome(
         written.digest,
         {
-            **shown.rows_and_columns(rows, written.rows),
+            **shown.rows_and_columns(rows, written.rows, meanings=TRAINING_SET),
             "splits": shown.table(summary.sort(order)),
             "window": ", ".join(window.keys or ["all"]),
             **({"left_out": shown.json(window.left_out)} if window.left_out else {}),

@@ -56,7 +56,12 @@ DECLARATION: dict[str, Any] = {
                 "number": {"type": "int64"},
                 "placed": {"type": "datetime"},
                 "shop": {"type": "string", "example": "north"},
-                "weight": {"type": "float64", "min": 0, "max": 10},
+                "weight": {
+                    "type": "float64",
+                    "min": 0,
+                    "max": 10,
+                    "description": "How heavy the parcel is",
+                },
                 "delay": {"type": "int64", "known_at": "placed + to_minutes(delay + 60)"},
             },
         },

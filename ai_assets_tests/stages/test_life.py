@@ -53,6 +53,38 @@ def test_the_page_of_a_cleaned_table_tells_of_each_column(shared_world: World) -
     assert "north (33%)" in str(shops["columns"])
 
 
+@pytest.mark.parametrize(
+    ("asset", "month"),
+    [
+        ("labels", MARCH),
+        ("training_set", FEBRUARY),
+        ("predictions", MARCH),
+        ("drift", MARCH),
+        ("performance", MARCH),
+    ],
+)
+def test_each_column_that_is_not_a_feature_is_shown_with_what_it_means(
+    shared_world: World, asset: str, month: str
+) -> None:
+    schema = shared_world.metadata(asset, month)["dagster/column_schema"]
+    features = set(shared_world.rows("features", MARCH).columns) - {"_row_id"}
+    own = [column for column in schema.columns if column.name not in features]
+
+    assert [column.name for column in own if not column.description] == []
+    assert len(own) >= 4
+
+
+def test_raw_and_rejected_rows_are_shown_with_what_is_declared_of_them(
+    shared_world: World,
+) -> None:
+    for asset in ("raw/orders", "rejected/orders"):
+        schema = shared_world.metadata(asset, MARCH)["dagster/column_schema"]
+        told = {column.name: column.description for column in schema.columns}
+        assert told["weight"] == "How heavy the parcel is"
+    assert told["_rule"] == "The rule of the contract that the row broke"
+    assert shared_world.metadata("rejected/shops")["by_rule"] == "none"
+
+
 def test_labels_are_the_declared_sql_and_known_a_day_later(shared_world: World) -> None:
     orders = shared_world.rows("cleaned/orders", JANUARY)
     labels = shared_world.rows("labels", JANUARY)

@@ -3,7 +3,8 @@
 import polars as pl
 
 from ai_assets.lifecycle.schema.tables import Column
-from ai_assets.stages.shown import rows_and_columns
+from ai_assets.stages.meanings import DRIFT
+from ai_assets.stages.shown import rows_and_columns, table
 
 DECLARED = {
     "tenure": Column(
@@ -41,3 +42,17 @@ def test_a_table_without_a_contract_is_shown_by_its_types() -> None:
     (column,) = rows_and_columns(pl.DataFrame({"a": [1.5]}), 1)["dagster/column_schema"].columns
 
     assert (column.name, column.type, column.description) == ("a", "Float64", None)
+
+
+def test_columns_of_the_graphs_own_tables_are_shown_with_what_they_mean() -> None:
+    frame = pl.DataFrame({"psi": [0.1], "of the user": [1]})
+
+    psi, other = rows_and_columns(frame, 1, meanings=DRIFT)["dagster/column_schema"].columns
+
+    assert (psi.name, psi.description) == ("psi", "Population stability index: 0 is no change")
+    assert other.description is None
+
+
+def test_a_table_without_rows_is_told_in_a_word() -> None:
+    assert table(pl.DataFrame({"rule": [], "rows": []})).value == "none"
+    assert table(pl.DataFrame({"rule": ["weight"], "rows": [2]})).value.endswith("| weight | 2 |")

@@ -1,0 +1,95 @@
+"""What the columns of the graph's own tables mean, for those who look at them in the UI."""
+
+from ai_assets.lifecycle.schema.tables import Table
+
+ROW = {
+    "_row_id": "The row, by a hash of its key (without one: of its content)",
+    "_rule": "The rule of the contract that the row broke",
+}
+
+
+def of_table(table: Table) -> dict[str, str]:
+    """What the columns of a declared table mean, where they are not held to the contract."""
+    return ROW | {name: column.description for name, column in table.columns.items()}
+
+
+LABELS = ROW | {
+    "label": "What came true; missing while it is not known",
+    "event_time": "The time of the row",
+    "known_at": "When its label is known",
+}
+
+FEEDBACK = LABELS | {
+    "told_at": "When a caller sent the outcome",
+    "outcome": "The outcome in the caller's words",
+    "prediction_id": "The answer that it is the outcome of",
+    "entity": "The row's key, where the caller named that instead of an answer",
+    "key_id": "Who told it: the id of the API key",
+}
+
+TRAINING_SET = LABELS | {
+    "split": "Which part of the work the row is for; no row is in two",
+    "_group": "Rows of one group are never parted by the split",
+    "_protected": "The groups of people that the row belongs to, for judging alone",
+}
+
+_ANSWER = {
+    "probability": "The answer's probability; of a number that is predicted, the number",
+    "probabilities": "The probability of each class, in the order of their declaration",
+    "predicted": "What was answered",
+    "bundle": "The bundle that answered",
+}
+
+PREDICTIONS = ROW | _ANSWER | {"release_id": "The line of the ledger by which it was in production"}
+
+SERVED = PREDICTIONS | {
+    "prediction_id": "What a caller names when the outcome is known",
+    "event_time": "The time of the row, where it has one",
+    "asked_at": "When it was asked",
+    "key_id": "Who asked: the id of the API key",
+    "route": "By which path",
+    "model": "The partition that the model learned up to",
+    "role": "In which role the bundle answered",
+    "threshold": "From which probability the answer was yes",
+    "latency_ms": "How long the answer took, in milliseconds",
+    "request": "The request as it was sent, as JSON",
+    "features": "What the model saw, as JSON",
+    "online": "The versions of the tables that the server looked up, as JSON",
+}
+
+DRIFT = {
+    "column": "A feature, or what was predicted",
+    "kind": "How it was compared: as numbers or as categories",
+    "rows": "Rows of this partition",
+    "psi": "Population stability index: 0 is no change",
+    "jensen_shannon": "Jensen-Shannon distance, 0 to 1",
+    "wasserstein": "Wasserstein distance, in standard deviations of the reference",
+    "null_share": "Share of missing values",
+    "null_share_change": "By how much that share differs from the reference",
+    "new_category_share": "Share of categories that the reference has not",
+    "drifted": "Whether an effect is beyond its limit, and more than chance",
+    "words": "What was found, in words",
+    "cramers_v": "Cramér's V of category and time, 0 to 1",
+    "limit": "The PSI from which the column has drifted, raised for few rows",
+    "effect": "Of embeddings: how far they moved, of one standard deviation",
+}
+
+PERFORMANCE = {
+    "metric": "What is measured",
+    "bundle": "The bundle that was in production",
+    "rows": "Rows that were scored",
+    "estimate": "The metric as the scores alone let expect it",
+    "estimate_low": "Lower end of the estimate's interval of 95 %",
+    "estimate_high": "Upper end of the estimate's interval of 95 %",
+    "labelled": "Rows whose label has arrived",
+    "realised": "The metric by the labels that have arrived",
+    "realised_low": "Lower end of its interval of 95 %",
+    "realised_high": "Upper end of its interval of 95 %",
+    "valid": "Whether the estimate may be believed",
+}
+
+BACKTEST = LABELS | {
+    "never": "What the first model would have answered: never trained again",
+    "rolling": "What a model of the newest window would have answered",
+    "expanding": "What a model of everything so far would have answered",
+}
