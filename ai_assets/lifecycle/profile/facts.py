@@ -19,12 +19,14 @@ class Facts:
     """One column, over all rows of the file.
 
     Attributes:
-        missing: how many rows have no value.
+        rows: how many there are.
+        missing: how many of them have no value.
         low: smallest finite value of a number or moment, as high the largest; None of others.
         words: of a text of few values all of them, sorted; empty of others.
         distinct: how many values there are among the rows that were looked at.
     """
 
+    rows: int
     missing: int
     low: Any
     high: Any
@@ -51,6 +53,7 @@ def facts_of(sample: Sample, columns: dict[str, Typed]) -> dict[str, Facts]:
     found = frame.select(asked).collect(engine="streaming").row(0, named=True)
     return {
         name: Facts(
+            sample.rows,
             max(0, found[f"missing:{name}"] - column.odd),
             found.get(f"low:{name}"),
             found.get(f"high:{name}"),

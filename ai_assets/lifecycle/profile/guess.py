@@ -122,7 +122,7 @@ def guess(name: str, column: Typed, facts: Facts | None, known: Known, target: p
     if sensitive:
         declared["sensitive"] = True
     if facts.missing:
-        share = facts.missing / max(1, facts.missing + len(column.values.drop_nulls()))
+        share = facts.missing / facts.rows
         missing = f"{max(share, 0.001):.1%} missing" if share < 1 else ""
         odd = "; ".join(filter(None, (missing, odd)))
     return Guess(name, "feature", declared, odd, sensitive, learned=True)
