@@ -31,6 +31,8 @@ _STARTED = re.compile(r"Started process for run \(pid: (\d+)\)")
 _SECONDS_OFF = 5.0
 # How long a run whose process is gone waits for its code server.
 _MOST_WAIT_S = 120.0
+# How long the daemon may need to load a location again from a server that is new.
+_LOADS_S = 20.0
 _ANSWER_S = 2
 # Longer than two looks are apart.
 _FORGOTTEN_S = 600.0
@@ -56,11 +58,13 @@ class Look:
     Attributes:
         at: When, on the monotonic clock, in seconds.
         server: Its code server; None where none answered.
+        changed_at: The look that first found this server, or none, where another was before.
         gone_since: The look that first found its process gone; None while it is alive.
     """
 
     at: float
     server: str | None
+    changed_at: float | None
     gone_since: float | None
 
 
@@ -91,7 +95,11 @@ class RunLauncher(DefaultRunLauncher):
         since = None
         if gone is not None:
             since = before.gone_since if before and before.gone_since is not None else now
-        look = Look(now, self._server_of(run.run_id), since)
+        server = self._server_of(run.run_id)
+        changed = before.changed_at if before else None
+        if before is not None and server != before.server:
+            changed = now
+        look = Look(now, server, changed, since)
         # Nobody says that a run has ended: what is asked after no more is forgotten.
         recent = {name: seen for name, seen in self._looks.items() if now - seen.at < _FORGOTTEN_S}
         self._looks = {**recent, run.run_id: look}
@@ -115,13 +123,17 @@ class RunLauncher(DefaultRunLauncher):
 
 
 def is_settled(run: DagsterRun, before: Look | None, now: Look) -> bool:
-    """Whether the run's code server answers, and is the one of the look before.
+    """Whether the run's code server answers, is that of the look before, and is not new.
 
     The daemon needs some seconds to load a location again from a server that is new. Where it
     starts servers itself, each has a socket of its own, and the new one is not seen here.
     """
-    own = bool(_told(run).get("socket"))
-    return before is not None and now.server == before.server and (own or now.server is not None)
+    if before is None or now.server != before.server:
+        return False
+    if _told(run).get("socket"):
+        return True
+    known = now.changed_at is None or now.at - now.changed_at >= _LOADS_S
+    return now.server is not None and known
 
 
 def is_here(run: DagsterRun) -> bool:

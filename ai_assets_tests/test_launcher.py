@@ -1,5 +1,6 @@
 """The launcher tells a run whose process is gone from one that is at work."""
 
+import itertools
 import subprocess
 import sys
 import time
@@ -129,9 +130,10 @@ def test_a_killed_process_has_failed_before_and_after_its_parent_took_note(
     "servers",
     [
         ["one", "one"],
-        ["one", None, None, "two", "two"],
-        ["one", "two", "two"],
-        [None, "one", "one"],
+        ["one", None, None, "two", "two", "two"],
+        ["one", "two", "two", "two"],
+        ["one", None, "one", None, "one", "one", "one"],
+        [None, "one", "one", "one"],
     ],
 )
 def test_a_gone_process_is_failed_once_its_code_server_has_settled(
@@ -141,6 +143,8 @@ def test_a_gone_process_is_failed_once_its_code_server_has_settled(
     servers_are(launcher, monkeypatch, servers)
     pid = gone_pid()
     run = a_run(instance, pid, AT_A_PORT)
+    ten_seconds_apart = itertools.count(1_000.0, 10.0)
+    monkeypatch.setattr("ai_assets.launcher.time.monotonic", lambda: next(ten_seconds_apart))
 
     looks = [launcher.check_run_worker_health(run) for _ in servers]
 
