@@ -248,20 +248,6 @@ def test_of_a_long_file_a_sample_is_read_and_whole_columns_give_the_ranges(tmp_p
     assert (declared(text).tables["long"].columns["x"].max or 0) > 9_000
 
 
-@pytest.mark.parametrize("ending", ["parquet", "csv"])
-def test_of_a_long_file_the_share_of_missing_values_is_that_of_all_rows(
-    tmp_path: Path, ending: str
-) -> None:
-    file = tmp_path / f"long.{ending}"
-    frame = pl.DataFrame({"n": range(20_000)}).with_columns(y=pl.col("n") % 3 == 0)
-    frame = frame.select(pl.when(pl.col("n") % 4 > 0).then(pl.col("n") % 50).alias("x"), "y")
-    frame.write_csv(file) if ending == "csv" else frame.write_parquet(file)
-
-    text = propose(Asked(file, "y"), most=2_000)["defs.yaml"]
-
-    assert "# 25.0% missing" in text
-
-
 def test_a_sample_of_a_long_csv_file_is_not_misled_by_a_pattern(tmp_path: Path) -> None:
     frame = pl.DataFrame({"turn": ["left", "right"] * 2_000, "x": range(4_000)})
     frame = frame.with_columns(y=pl.col("x") % 7 < 3, x=pl.col("x") % 31)

@@ -89,3 +89,17 @@ def test_a_target_without_end_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="'price' must be finite, but 1 values are infinite"):
         propose(Asked(tmp_path / "rows.parquet", "price"))
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_of_a_long_file_the_share_of_missing_values_is_that_of_all_rows(
+    tmp_path: Path, ending: str
+) -> None:
+    file = tmp_path / f"long.{ending}"
+    whole = pl.DataFrame({"n": range(20_000)}).with_columns(y=pl.col("n") % 3 == 0)
+    whole = whole.select(pl.when(pl.col("n") % 4 > 0).then(pl.col("n") % 50).alias("x"), "y")
+    whole.write_csv(file) if ending == "csv" else whole.write_parquet(file)
+
+    text = propose(Asked(file, "y"), most=2_000)["defs.yaml"]
+
+    assert "# 25.0% missing" in text
