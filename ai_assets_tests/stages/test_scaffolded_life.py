@@ -19,8 +19,8 @@ from ai_assets.serving.settings import Settings
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 ROWS = 1_200
 RELEASED = (
-    "raw", "cleaned", "rejected", "labels", "features", "training_set", "tuning", "model",
-    "compressed_model", "evaluation", "model_card", "bundle", "gate", "release",
+    "raw", "cleaned", "rejected", "labels", "features", "language_model", "training_set", "tuning",
+    "model", "compressed_model", "evaluation", "model_card", "bundle", "gate", "release",
 )  # fmt: skip
 
 
@@ -142,3 +142,62 @@ def test_a_folder_of_pictures_is_learned_from_without_an_edit(tmp_path: Path) ->
         answer = asked.post("/predict", content=body, headers={"Content-Type": "image/png"})
     assert answer.status_code == 200, answer.text
     assert answer.json()["predictions"][0]["label"] == "one"
+
+
+ABOUT = {
+    "billing": (
+        "The invoice of {} is too high by {} euros.",
+        "I was charged twice for {}, please refund {} euros.",
+        "Why does my bill for {} say {} euros instead of the agreed price?",
+        "My card was debited {1} euros although I never paid for {0}.",
+    ),
+    "delivery": (
+        "My parcel with {} has not arrived after {} days.",
+        "The courier left {} at the wrong door {} days ago.",
+        "When will {} be shipped? I have waited {} days.",
+        "The box with {} came damaged, {} days late.",
+    ),
+}
+THINGS = ("a lamp", "two chairs", "the garden table", "a winter coat", "shoes", "a phone", "books")
+
+
+def messages(rows: int) -> pl.DataFrame:
+    """What customers wrote, and which desk it went to; a tenth of the labels are wrong."""
+    luck = np.random.default_rng(11)
+    told = []
+    for number in range(rows):
+        desk = str(luck.choice(list(ABOUT)))
+        form, thing = str(luck.choice(ABOUT[desk])), str(luck.choice(THINGS))
+        wrong = luck.random() < 0.1
+        written = form.format(thing, luck.integers(2, 9000))
+        other = "billing" if desk == "delivery" else "delivery"
+        told.append((f"M{number:05}", written, other if wrong else desk))
+    return pl.DataFrame(told, schema=["message id", "Was schrieb man?", "desk"], orient="row")
+
+
+def test_texts_of_a_table_are_learned_from_without_an_edit(tmp_path: Path) -> None:
+    file = tmp_path / "messages.ndjson"
+    messages(200).write_ndjson(file)
+
+    world = scaffolded(tmp_path, file, "desk", "--kind", "text")
+
+    assert world.rows("cleaned/messages").height == 200
+    assert world.rows("rejected/messages").height == 0
+    # A tenth of the labels are wrong, so that 0.9 of the pairs is about what can be had.
+    assert world.metadata("evaluation")["roc_auc"] > 0.8
+    assert findings(world.runs["all"], "within_limits")[0][1]
+    (stable,) = world.tools.ledger.history("churn")["stable"]
+    settings = Settings(lake=str(world.home / "lake"), access="open")
+    app = create_app(world.tools.bundles.payload(stable), settings)
+    asked = ["Please refund 12 euros, I was charged twice.", "The courier lost my parcel."]
+    with TestClient(app, client=("127.0.0.1", 50000), headers={"Host": "localhost"}) as caller:
+        as_text = caller.post("/predict", content=asked[0], headers={"Content-Type": "text/plain"})
+        as_rows = caller.post("/predict", json=[{"Was schrieb man?": one} for one in asked])
+        beside = caller.post("/predict", json={"Was schrieb man?": asked[0], "message id": "M1"})
+    assert as_text.status_code == as_rows.status_code == 200, as_text.text + as_rows.text
+    answers = as_rows.json()["predictions"]
+    assert [one["label"] for one in answers] == ["billing", "delivery"]
+    assert as_text.json()["predictions"][0]["probability"] == pytest.approx(
+        answers[0]["probability"], abs=1e-5
+    )
+    assert beside.status_code == 400 and "message id" in beside.text
