@@ -12,6 +12,7 @@ import pytest
 
 from ai_assets.doctor import permissions, storage
 from ai_assets.doctor.place import Place
+from ai_assets_tests.object_store import object_store
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "serving"))
 from postgres import server
@@ -72,6 +73,16 @@ def test_a_lake_at_a_url_is_written_and_read_there(place: Place, tmp_path: Path)
 
     assert (line.mood, line.found) == ("ok", f"file://{tmp_path}/lake can be written and read.")
     assert list((tmp_path / "lake").iterdir()) == []
+
+
+def test_a_lake_in_an_object_store_is_written_and_read_there(place: Place) -> None:
+    with object_store() as store:
+        given = {"AI_ASSETS_LAKE": "s3://bucket/lake", **store.environment}
+
+        (line,) = storage.lake(replace(place, given=given))
+
+        assert (line.mood, line.found) == ("ok", "s3://bucket/lake can be written and read.")
+        assert not [key for key in store.keys("bucket") if "doctor" in key]
 
 
 def test_an_object_store_that_does_not_answer_is_a_problem(

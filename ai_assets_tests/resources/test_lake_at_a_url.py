@@ -1,5 +1,8 @@
-"""A lake whose tables lie at a URL; here one of files, which no object store is needed for."""
+"""A lake whose tables lie at a URL: of files, and of an object store."""
 
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -7,6 +10,7 @@ import pytest
 
 from ai_assets.lifecycle.naming import AssetName
 from ai_assets.resources.lake import Lake
+from ai_assets_tests.object_store import ObjectStore, object_store
 
 NAME, JAN, FEB = AssetName("shop", "raw/orders"), "2013-01-01", "2013-02-01"
 
@@ -40,3 +44,55 @@ def test_without_a_url_all_of_it_lies_below_the_state_root(state: Path) -> None:
     lake = Lake()
 
     assert lake.root == str(state / "lake")
+
+
+@pytest.fixture
+def store(state: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+    """An object store in which the lake lies."""
+    with object_store() as running:
+        for name, value in running.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("AI_ASSETS_LAKE", "s3://bucket/lake")
+        yield running
+
+
+def test_tables_of_an_object_store_are_replaced_and_read_and_files_stay_here(
+    store: ObjectStore, state: Path, tmp_path: Path
+) -> None:
+    lake, folder = Lake(), tmp_path / "made"
+    folder.mkdir()
+    (folder / "a.txt").write_text("one", encoding="utf-8")
+
+    lake.replace(NAME, rows(1, 2), JAN)
+    lake.replace(NAME, rows(4), FEB)
+    lake.replace(NAME, rows(3), JAN)
+    saved = lake.save_artifact(NAME, JAN, folder)
+
+    assert Lake().scan(NAME, [JAN]).collect()["_row_id"].to_list() == [3]
+    assert sorted(Lake().scan(NAME).collect()["_row_id"]) == [3, 4]
+    assert Lake().partitions(NAME) == [JAN, FEB]
+    log = [key for key in store.keys("bucket") if "/_delta_log/" in key]
+    assert log == [f"lake/shop/raw/orders/_delta_log/{number:020}.json" for number in range(4)]
+    assert saved.path.is_relative_to(state / "lake")
+    assert all(key.startswith("lake/shop/raw/orders/") for key in store.keys("bucket"))
+
+
+def test_what_writers_replace_in_an_object_store_at_once_is_all_there(store: ObjectStore) -> None:
+    """The store refuses a commit of a number that is taken, and its writer makes the next one."""
+    code = (
+        "import sys, polars as pl\n"
+        "from ai_assets.lifecycle.naming import AssetName\n"
+        "from ai_assets.resources.lake import Lake\n"
+        "number = int(sys.argv[1])\n"
+        "for step in range(3):\n"
+        "    rows = pl.DataFrame({'_row_id': [100 * number + step]})\n"
+        "    Lake().replace(AssetName('shop', 'raw/orders'), rows, f'2013-0{number}-01')\n"
+    )
+    Lake().replace(NAME, rows(0), "2012-12-01")
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(number)]) for number in (1, 2, 3)]
+
+    assert [writer.wait(120) for writer in writers] == [0, 0, 0]
+
+    assert sorted(Lake().scan(NAME).collect()["_row_id"]) == [0, 102, 202, 302]
+    commits = [key for key in store.keys("bucket") if key.endswith(".json")]
+    assert len(commits) == 2 + 3 * 3
