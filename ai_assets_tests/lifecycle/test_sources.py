@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from ai_assets.lifecycle.errors import DataError
@@ -89,6 +90,27 @@ def test_parquet_and_delta_keep_their_types(tmp_path: Path) -> None:
         rows = read(tmp_path, **source)
         assert rows["n"].to_list() == ["x"]
         assert rows.schema["at"] == pl.Datetime("us")
+
+
+@pytest.mark.parametrize("kind", [pl.Datetime("us", "UTC"), pl.Datetime("us"), pl.Date])
+def test_parts_of_a_parquet_file_outside_of_the_span_are_not_read(
+    tmp_path: Path, kind: Any
+) -> None:
+    """The part of March is damaged; February does not notice."""
+    file = tmp_path / "rows.parquet"
+    days = pl.Series([datetime(2013, 2, 5), datetime(2013, 2, 6), datetime(2013, 3, 6)])
+    days = days.dt.replace_time_zone("UTC") if kind == pl.Datetime("us", "UTC") else days.cast(kind)
+    frame = pl.DataFrame({"at": days, "n": [1, 2, 3]})
+    pq.write_table(frame.to_arrow(), file, row_group_size=2)
+    march = pq.read_metadata(file).row_group(1).column(0)
+    data = bytearray(file.read_bytes())
+    begin = march.dictionary_page_offset
+    data[begin : begin + march.total_compressed_size] = b"?" * march.total_compressed_size
+    file.write_bytes(data)
+
+    assert read(tmp_path, parquet="rows.parquet")["n"].to_list() == [1, 2]
+    with pytest.raises(pl.exceptions.PolarsError):
+        read(tmp_path, parquet="rows.parquet", span=None)
 
 
 def test_ndjson_is_text_whatever_types_a_file_mixes(tmp_path: Path) -> None:
