@@ -2,9 +2,13 @@
 
 Dagster opens an engine and a connection for each statement, and SQLite moves its write-ahead log
 into the database each time the last connection closes. A step writes several events, so most of
-what the graph costs beside its work went there. Here each database keeps its connection; tables,
-files and durability (`synchronous = FULL`) are Dagster's own, so either class reads what the other
-wrote. `dagster.yaml` names this class.
+what the graph costs beside its work went there. Here each database keeps its connection; tables
+and files are Dagster's own, so either class reads what the other wrote. `dagster.yaml` names this
+class.
+
+What is known of assets, checks, runs and ticks is on the disk before Dagster goes on, as with its
+own class (`synchronous = FULL`). What a run tells of itself, step by step, is not waited for
+(`NORMAL`): no killed process loses any of it, and where the power fails the run has ended too.
 
 What Dagster writes together is committed together, once a database: an event of a check, which it
 writes in three transactions; what a run plans, as it is made; the partitions of a step. And a run's
@@ -36,6 +40,7 @@ from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.event import listen
 from sqlalchemy.exc import OperationalError
 from watchdog.events import FileSystemEvent
 from watchdog.observers import Observer
@@ -56,8 +61,8 @@ class Engines:
         self._engines: OrderedDict[str, tuple[Engine, int | None]] = OrderedDict()
         weakref.finalize(self, _dispose_all, self._engines)
 
-    def get(self, url: str) -> Engine:
-        """The engine of a database, by its `sqlite:///` URL."""
+    def get(self, url: str, *, waits: bool = True) -> Engine:
+        """The engine of a database, by its `sqlite:///` URL; see `_engine` for `waits`."""
         file = _file_number(url)
         with self._lock:
             self._forget_those_of_another_process()
@@ -65,7 +70,7 @@ class Engines:
             if known is not None and known[1] not in (file, None):
                 known[0].dispose()
                 known = None
-            engine = known[0] if known else _engine(url)
+            engine = known[0] if known else _engine(url, waits=waits)
             self._engines[url] = engine, file
             while len(self._engines) > self._most:
                 self._engines.popitem(last=False)[1][0].dispose()
@@ -113,7 +118,8 @@ class EventLogs(SqliteEventLogStorage):
             if not Path(self.path_for_shard(shard)).exists():
                 self._initialized_dbs.discard(shard)
                 _copy(self._empty, Path(self.path_for_shard(shard)))
-            engine = self._engines.get(self.conn_string_for_shard(shard))
+            url, whole = self.conn_string_for_shard(shard), shard == INDEX_SHARD_NAME
+            engine = self._engines.get(url, waits=whole)
             if shard not in self._initialized_dbs:
                 self._initdb(engine)
                 self._initialized_dbs.add(shard)
@@ -247,8 +253,15 @@ class History(DagsterSqliteStorage):
         return cls.from_local(inst_data=inst_data, **config_value)
 
 
-def _engine(url: str) -> Engine:
-    return create_engine(url, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+def _engine(url: str, *, waits: bool = True) -> Engine:
+    """An engine whose commits wait for the disk, or in a write-ahead log only for its checkpoints.
+
+    See https://www.sqlite.org/pragma.html#pragma_synchronous.
+    """
+    engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+    if not waits:
+        listen(engine, "connect", lambda made, _: made.execute("PRAGMA synchronous = NORMAL"))
+    return engine
 
 
 def _copy(empty: Path, place: Path) -> None:

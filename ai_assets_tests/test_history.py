@@ -56,7 +56,26 @@ def test_each_reads_what_the_other_wrote(tmp_path, first, second):
         assert reader.get_latest_materialization_event(number.key).run_id == done.run_id
 
 
-def test_statements_share_a_connection_and_all_are_on_disk_at_each_commit(tmp_path):
+def test_only_what_a_run_tells_of_itself_does_not_wait_for_the_disk(tmp_path):
+    with instance(tmp_path) as ours:
+        done = dg.materialize([number], instance=ours)
+        events = ours.event_log_storage
+        with (
+            events.index_connection() as index,
+            events.run_connection(done.run_id) as run,
+            ours.run_storage.connect() as runs,
+        ):
+            durable, told, status = (
+                one.execute(text("PRAGMA synchronous")).scalar() for one in (index, run, runs)
+            )
+            journal = run.execute(text("PRAGMA journal_mode")).scalar()
+
+    full, normal = 2, 1
+    assert (durable, told, status) == (full, normal, full)
+    assert journal == "wal", "in another journal NORMAL may damage the file"
+
+
+def test_statements_share_a_connection_and_the_index_is_on_disk_at_each_commit(tmp_path):
     with instance(tmp_path) as ours:
         with ours.event_log_storage.index_connection() as one:
             first = one.connection.dbapi_connection
