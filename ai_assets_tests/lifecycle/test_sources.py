@@ -5,7 +5,7 @@ import lzma
 import sqlite3
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -60,6 +60,31 @@ def test_a_row_whose_time_cannot_be_read_is_kept_for_cleaning_to_reject(tmp_path
     assert read(tmp_path, csv="rows.csv")["at"].to_list() == ["yesterday"]
 
 
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+@pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin"])
+def test_a_month_of_native_moments_begins_and_ends_to_the_millisecond(
+    tmp_path: Path, unit: Any, zone: str | None
+) -> None:
+    ends = [FEBRUARY.start, FEBRUARY.end]
+    at = pl.Series([end + timedelta(milliseconds=ms) for end in ends for ms in (-1, 0, 1)])
+    at = at.dt.convert_time_zone(zone) if zone else at.dt.replace_time_zone(None)
+    rows = pl.DataFrame({"at": [*at.cast(pl.Datetime(unit, zone)), None], "n": range(7)})
+    rows.with_columns(pl.col("at").cast(pl.Datetime(unit, zone))).write_parquet(tmp_path / "r.pq")
+
+    assert read(tmp_path, parquet="r.pq")["n"].to_list() == [1, 2, 3, 6]
+
+
+@pytest.mark.parametrize(("hour", "kept"), [(0, [1, 2]), (1, [2, 3]), (23, [2, 3])])
+def test_a_day_belongs_to_the_span_that_its_midnight_is_in(
+    tmp_path: Path, hour: int, kept: list[int]
+) -> None:
+    days = pl.Series([date(2013, 1, 31), date(2013, 2, 1), date(2013, 2, 2), date(2013, 2, 3)])
+    pl.DataFrame({"at": days, "n": range(4)}).write_parquet(tmp_path / "r.pq")
+    span = Span(datetime(2013, 2, 1, hour, tzinfo=UTC), datetime(2013, 2, 3, hour, tzinfo=UTC))
+
+    assert read(tmp_path, parquet="r.pq", span=span)["n"].to_list() == kept
+
+
 def test_csv_obeys_delimiter_encoding_and_null_values(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_bytes("at;n\n2013-02-02;Köln\n2013-02-03;-\n".encode("latin-1"))
 
@@ -92,15 +117,18 @@ def test_parquet_and_delta_keep_their_types(tmp_path: Path) -> None:
         assert rows.schema["at"] == pl.Datetime("us")
 
 
-@pytest.mark.parametrize("kind", [pl.Datetime("us", "UTC"), pl.Datetime("us"), pl.Date])
+TIMES = [pl.Datetime("us", "UTC"), pl.Datetime("us"), pl.Datetime("ns"), pl.Date]
+
+
+@pytest.mark.parametrize("kind", TIMES)
 def test_parts_of_a_parquet_file_outside_of_the_span_are_not_read(
     tmp_path: Path, kind: Any
 ) -> None:
     """The part of March is damaged; February does not notice."""
     file = tmp_path / "rows.parquet"
-    days = pl.Series([datetime(2013, 2, 5), datetime(2013, 2, 6), datetime(2013, 3, 6)])
+    days = pl.Series([datetime(2013, month, day) for month in (2, 3) for day in (5, 6)])
     days = days.dt.replace_time_zone("UTC") if kind == pl.Datetime("us", "UTC") else days.cast(kind)
-    frame = pl.DataFrame({"at": days, "n": [1, 2, 3]})
+    frame = pl.DataFrame({"at": days, "n": [1, 2, 3, 4]})
     pq.write_table(frame.to_arrow(), file, row_group_size=2)
     march = pq.read_metadata(file).row_group(1).column(0)
     data = bytearray(file.read_bytes())
@@ -108,7 +136,9 @@ def test_parts_of_a_parquet_file_outside_of_the_span_are_not_read(
     data[begin : begin + march.total_compressed_size] = b"?" * march.total_compressed_size
     file.write_bytes(data)
 
-    assert read(tmp_path, parquet="rows.parquet")["n"].to_list() == [1, 2]
+    table = declare(parquet="rows.parquet")
+    february = read_source(table.source, FEBRUARY, table=table, folder=tmp_path)
+    assert february.collect(engine="streaming")["n"].to_list() == [1, 2]  # as raw reads it
     with pytest.raises(pl.exceptions.PolarsError):
         read(tmp_path, parquet="rows.parquet", span=None)
 

@@ -1,6 +1,7 @@
 """One way in to all kinds of sources."""
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -68,10 +69,23 @@ def _within(rows: pl.LazyFrame, time: str, span: Span) -> pl.LazyFrame:
     schema = rows.collect_schema()
     if time not in schema:
         return rows  # check_columns says so, with the nearest name
-    moment = cast(time, schema[time], "datetime")
+    given = schema[time]
+    moment, bounds = cast(time, given, "datetime"), (pl.lit(span.start), pl.lit(span.end))
+    if given == pl.Date or (isinstance(given, pl.Datetime) and given.time_zone in (None, "UTC")):
+        moment, bounds = pl.col(time), (_as(given, span.start), _as(given, span.end))
     # A time that cannot be read belongs to no partition; it is shown in each rather than lost.
-    # Said so, not by fill_null, parts of a Parquet file are skipped whose statistics lie outside.
-    return rows.filter(moment.is_null() | ((moment >= span.start) & (moment < span.end)))
+    # Said by the column as it is, and not by fill_null: then polars skips the parts of a Parquet
+    # file whose statistics lie outside.
+    return rows.filter(moment.is_null() | ((moment >= bounds[0]) & (moment < bounds[1])))
+
+
+def _as(given: pl.DataType, instant: datetime) -> pl.Expr:
+    """The first value of a type that is not before an instant; dates and naive times are UTC."""
+    plain = instant.astimezone(UTC).replace(tzinfo=None)
+    if given == pl.Date:
+        return pl.lit((plain - timedelta(microseconds=1)).date() + timedelta(days=1))
+    aware = isinstance(given, pl.Datetime) and given.time_zone is not None
+    return pl.lit(plain.replace(tzinfo=UTC) if aware else plain, given)
 
 
 def _without_null_types(rows: pl.LazyFrame, table: Table) -> pl.LazyFrame:
