@@ -137,11 +137,13 @@ def test_counts_are_learned_judged_and_answered_as_counts(calls: World) -> None:
     assert finding(calls.runs["all"], "answers_like_the_model")[0]
     rows = calls.rows("cleaned/things").select("number", "hour", "holiday").to_dicts()
     answers = ask(calls, rows[:20]) + ask(calls, [{**rows[0], "hour": -1e6, "holiday": 1e6}])
-    half = decision_of(calls.step("evaluation")).interval.half_width
+    of_one = decision_of(calls.step("evaluation")).interval.half_width
     for answer in answers:
         low, high = answer["interval"]
-        assert answer["label"] >= 0 and low == max(0.0, answer["label"] - half)
-        assert high == pytest.approx(answer["label"] + half)
+        half = of_one * answer["label"] ** 0.5
+        assert answer["label"] >= 0
+        assert low == pytest.approx(max(0.0, answer["label"] - half), rel=1e-6)
+        assert high == pytest.approx(answer["label"] + half, rel=1e-6)
     assert any(answer["interval"][0] == 0 for answer in answers)
 
 

@@ -62,10 +62,10 @@ class Interval:
 
     def __str__(self) -> str:
         """In words, for people."""
-        scaled = " times its root" if self.scale else ""
+        near = "times the prediction's root of it" if self.scale else "of the prediction"
         return (
-            f"{self.coverage:.0%} of outcomes within {self.half_width:.4g}{scaled} of the "
-            f"prediction, measured on {self.rows:,} rows"
+            f"{self.coverage:.0%} of outcomes within {self.half_width:.4g} {near}, measured on "
+            f"{self.rows:,} rows"
         )
 
 
