@@ -1,6 +1,7 @@
 """The commands of the documentation, run as they stand in a checkout of their own."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 from blocks import Block, blocks_of, not_said, save
 from postgres import Server, server
+
+from ai_assets_tests.object_store import ObjectStore, object_store
 
 ORDER = (
     "tutorial.md",
@@ -34,6 +37,8 @@ COPIED = (
 )  # fmt: skip
 MOST_SECONDS = 1500
 POSTGRES = "postgresql://ada:secret@127.0.0.1:5432/answers"
+WRITTEN_KEYS = re.compile(r"^AWS_\w+='.*'\n", re.MULTILINE)
+"""Where a store of the tests is asked, its own keys and region are in the environment."""
 MARK = "=== block "
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(MOST_SECONDS + 120)]
@@ -64,6 +69,12 @@ def database() -> Iterator[Server]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def store() -> Iterator[ObjectStore]:
+    with object_store() as running:
+        yield running
+
+
 def free_ports(count: int) -> list[int]:
     held = [socket.socket() for _ in range(count)]
     for one in held:
@@ -88,11 +99,11 @@ def script_of(blocks: list[Block], file: Path) -> str:
     return "\n".join(steps) + "\n"
 
 
-def run(script: str, folder: Path, log: Path) -> int:
+def run(script: str, folder: Path, log: Path, given: dict[str, str]) -> int:
     """Run it as a person's shell would; what it started ends with it."""
     keep = {n: v for n, v in os.environ.items() if n in ("PATH", "HOME", "LANG", "TMPDIR")}
     environment = {
-        **keep, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "COLUMNS": "200",
+        **keep, **given, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "COLUMNS": "200",
         "DAGSTER_DISABLE_TELEMETRY": "yes",
     }  # fmt: skip
     with log.open("w", encoding="utf-8") as output:
@@ -112,15 +123,21 @@ def test_the_commands_of_the_page_do_what_it_says(
     page: str, checkout: Path, repo_root: Path, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     text = (repo_root / "docs" / page).read_text(encoding="utf-8")
+    given = {}
     if POSTGRES in text:
-        text = text.replace(POSTGRES, request.getfixturevalue("database").url)
+        running = request.getfixturevalue("database")
+        text = text.replace(POSTGRES, running.url)
+        text = text.replace("DAGSTER_DB_PORT=5432", f"DAGSTER_DB_PORT={running.port}")
+    if "s3://" in text:
+        given = request.getfixturevalue("store").environment
+        text = WRITTEN_KEYS.sub("", text)
     (port,) = free_ports(1)
     blocks = blocks_of(text.replace("127.0.0.1:3001", f"127.0.0.1:{port}").replace(
         "--port 3001", f"--port {port}"
     ))  # fmt: skip
     log = tmp_path / "said"
 
-    code = run(script_of(blocks, tmp_path / "blocks.json"), checkout, log)
+    code = run(script_of(blocks, tmp_path / "blocks.json"), checkout, log, given)
 
     said = log.read_text(encoding="utf-8")
     assert code == 0, said[-6000:]
