@@ -1,6 +1,5 @@
 """What is guessed of a file of rows, and what is said of one that cannot be used."""
 
-from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -172,51 +171,6 @@ def test_time_that_spans_months_cuts_the_product_and_dates_become_days(tmp_path:
         "(epoch(r.created_at) - epoch(r.born)) / 86400 AS born_days_before" in files["features.sql"]
     )
     assert "isodow(r.created_at) AS created_at_isodow" in files["features.sql"]
-
-
-def a_table_of(first: date, last: date, a_day: int) -> pl.DataFrame:
-    """So many rows a day, with something to learn."""
-    days = pl.date_range(first, last, "1d", eager=True)
-    return pl.DataFrame({"created_at": [d for d in days for _ in range(a_day)]}).with_columns(
-        x=pl.int_range(pl.len()) % 17, late=pl.int_range(pl.len()) % 5 == 0
-    )
-
-
-def test_the_season_is_learned_from_two_years_on_and_a_month_is_no_drift(tmp_path: Path) -> None:
-    one_year = of(a_table_of(date(2023, 1, 3), date(2024, 11, 20), 10), tmp_path, "late")
-    two_years = of(a_table_of(date(2023, 1, 3), date(2024, 12, 20), 10), tmp_path, "late")
-
-    assert "AS created_at_month" not in one_year["features.sql"]
-    assert (
-        "-- No month(created_at) is read: the 23 months that are learned from do not hold two "
-        "years.\n" in one_year["features.sql"]
-    )
-    assert declared(one_year["defs.yaml"]).drift.ignore == []
-    assert "month(r.created_at) AS created_at_month" in two_years["features.sql"]
-    assert "-- No " not in two_years["features.sql"]
-    assert declared(two_years["defs.yaml"]).drift.ignore == ["created_at_month"]
-    assert "   # a month differs by the calendar alone\n" in two_years["defs.yaml"]
-
-
-def test_of_days_the_day_of_the_week_is_learned_from_two_weeks_on_and_is_no_drift(
-    tmp_path: Path,
-) -> None:
-    few = of(a_table_of(date(2024, 1, 3), date(2024, 1, 15), 300), tmp_path, "late")
-    enough = of(a_table_of(date(2024, 1, 3), date(2024, 1, 16), 300), tmp_path, "late")
-
-    assert declared(few["defs.yaml"]).partitions.every == "day"
-    assert "isodow(r." not in few["features.sql"] and "do not hold two weeks" in few["features.sql"]
-    assert "isodow(r.created_at) AS created_at_isodow" in enough["features.sql"]
-    assert declared(enough["defs.yaml"]).drift.ignore == ["created_at_isodow"]
-
-
-def test_what_is_read_of_the_calendar_takes_no_columns_name(tmp_path: Path) -> None:
-    frame = a_table_of(date(2023, 1, 3), date(2024, 12, 20), 10)
-
-    files = of(frame.rename({"x": "Created_at_month"}), tmp_path, "late")
-
-    assert "month(r.created_at) AS created_at_month_," in files["features.sql"]
-    assert declared(files["defs.yaml"]).drift.ignore == ["created_at_month_"]
 
 
 def test_a_date_that_is_no_moment_of_the_row_is_a_column_like_others(tmp_path: Path) -> None:
