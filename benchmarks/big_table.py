@@ -15,7 +15,8 @@ where it belongs, and whether features of some rows are those that a plain compu
 The other side does the same by hand: polars, streaming from Parquet to Parquet, with the contract's
 limits but without quarantine's words, ids, digests, versions, pages or guards.
 
-20 GB need 60 GB of free disk. Where there is less, the table is smaller, and the figure says so.
+20 GB need 60 GB of free disk. Where there is less, the table is smaller, as where less is asked
+for; the figure says so, and the time that it may take is less by as much.
 """
 
 import argparse
@@ -113,6 +114,7 @@ def _judged(
     size = (good.bytes + late.bytes) / big_rows.GIGABYTE
     cut = "one snapshot" if snapshot else f"{ours.told['partitions']} months"
     what = f"{size:.1f} GB, {good.rows + late.rows:,} rows, {cut}"
+    allowed = GOAL_SECONDS * min(1.0, size / GIGABYTES)
     counts = {name: ours.told[name] for name in account}
     wrong, looked = ours.told["wrong"], ours.told["looked"]
     return [
@@ -121,8 +123,8 @@ def _judged(
             f"{ours.seconds / 60:.1f} min",
             f"{script.seconds / 60:.1f} min, polars by hand",
             ours.seconds / script.seconds,
-            f"< {GOAL_SECONDS / 60:.0f} min",
-            ours.seconds < GOAL_SECONDS,
+            f"< {GOAL_SECONDS / 60:.0f} min for {GIGABYTES:.0f} GB, here {allowed / 60:.1f}",
+            ours.seconds < allowed,
         ),
         Figure(
             "its peak memory",
