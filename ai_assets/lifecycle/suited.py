@@ -89,6 +89,10 @@ def _groups(declared: "TabularDeclaration") -> Iterator[str]:
         return
     if declared.label.task != "binary":
         yield must_be("label.task of a product with fairness", ("binary",), declared.label.task)
+    if declared.fairness.mitigation == "reductions" and declared.kind != "tabular":
+        # It searches with a linear model, to which pixels and tokens say nothing.
+        what = f"fairness.mitigation of a product of kind {declared.kind}"
+        yield must_be(what, ("none", "reweighing"), declared.fairness.mitigation)
     request = declared.tables.get(declared.request)
     for name in declared.fairness.columns:
         column = request.columns.get(name) if request else None

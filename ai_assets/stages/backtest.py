@@ -180,6 +180,7 @@ def learned_from(before: StageRun, keys: list[str]) -> Learned:
         declared.training,
         declared.label.learned,
         len(declared.answers),
+        declared.fairness,
     )
 
 

@@ -1,6 +1,6 @@
 """How the served model answers groups of people, and what a mitigation changed about that."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from ai_assets.lifecycle.evaluation.bootstrap import paired_difference
 from ai_assets.lifecycle.evaluation.metrics import get_metric, metric_value
 from ai_assets.lifecycle.evaluation.plots import as_markdown_image
 from ai_assets.lifecycle.fairness import plot
+from ai_assets.lifecycle.fairness.groups import group_words
 from ai_assets.lifecycle.fairness.judge import Answers, Judged, compare_answers, judge_groups
 from ai_assets.lifecycle.fairness.words import (
     figures,
@@ -26,7 +27,7 @@ from ai_assets.lifecycle.training.blending import pool_of
 from ai_assets.lifecycle.training.calibration import fit_calibration
 from ai_assets.lifecycle.training.costs import matrix_of
 from ai_assets.lifecycle.training.crossing import cross_fit
-from ai_assets.lifecycle.training.fitting import fit_model
+from ai_assets.lifecycle.training.fitting import fit_model, weighted
 from ai_assets.lifecycle.training.threshold import choose_threshold
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, StageRun
@@ -38,6 +39,7 @@ from ai_assets.stages.training_data import TrainingData, artifact, read_json
 from ai_assets.stages.training_set import shared_ids
 
 FILE = "fairness.json"
+RANKING = "roc_auc"
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ def fairness_findings(
         changes = measured_mitigation(run, data, frame)
         said = of_mitigation(spec, changes)
         told |= {"mitigation": shown.table(changes), "mitigation_in_words": said}
+        told["training_weights"] = shown.table(training_weights(run, data))
         card |= section(f"What {spec.mitigation} changes", said, changes)
     check = Finding(passed, words, _told(judged))
     content = {"metric": spec.metric, "differences": differences, "card": card}
@@ -81,7 +84,9 @@ def fairness_findings(
 
 
 def measured_mitigation(run: StageRun, data: TrainingData, frame: pl.DataFrame) -> pl.DataFrame:
-    """The model with its mitigation against its twin without: differences and the main metric.
+    """The model with its mitigation against its twin without: differences, and what they cost.
+
+    The cost is told in the main metric and in ROC-AUC, which no calibration makes good.
 
     Both as the families gave them, before compression, so that nothing else lies between them.
 
@@ -103,24 +108,45 @@ def measured_mitigation(run: StageRun, data: TrainingData, frame: pl.DataFrame) 
     criterion = spec.metric.replace("_", " ")
     measure = pl.format("largest difference of {}, {}", "column", pl.lit(criterion))
     rows = compared.select(measure.alias("measure"), pl.exclude("column"))
-    metric = training.metric_for(declared.label.task)
-    change = paired_difference(ours.y, ours.p, other.p, metric, seed=training.seed)
+    metrics = dict.fromkeys((training.metric_for(declared.label.task), RANKING))
+    prices = [_price(name, ours, other, training.seed) for name in metrics]
+    return pl.concat([rows, pl.DataFrame(prices, schema=rows.schema, orient="row")])
+
+
+def _price(metric: str, ours: Answers, other: Answers, seed: int) -> list[str | float | None]:
+    change = paired_difference(ours.y, ours.p, other.p, metric, seed=seed)
     values = [metric_value(metric, answers.y, answers.p) for answers in (ours, other)]
-    title = get_metric(metric).title
-    main = pl.DataFrame(
-        [[title, *values, change.value, change.low, change.high]],
-        schema=rows.schema,
-        orient="row",
-    )
-    return pl.concat([rows, main])
+    return [get_metric(metric).title, *values, change.value, change.low, change.high]
+
+
+def training_weights(run: StageRun, data: TrainingData) -> pl.DataFrame:
+    """What rows to train on counted for under the mitigation, by groups and label.
+
+    Returns:
+        The protected columns, `label`, the label that such rows `teach`, `rows`, and the `weight`
+        of each, of which all rows' mean is 1.
+    """
+    declared, train = run.product.declaration, data.split("train")
+    taught = weighted(train, declared.training, declared.label.learned)
+    assert declared.fairness is not None and taught.weight is not None, "under a mitigation"
+    told = protected_columns(run, data.frame("train"), learned_partitions(run))
+    words = told.select(group_words(told[name]) for name in declared.fairness.columns)
+    labels = [
+        pl.Series(name, [declared.answers[int(label)] for label in y], dtype=pl.String)
+        for name, y in (("label", train.y), ("teach", taught.y))
+    ]
+    cells = words.with_columns(*labels, pl.Series("weight", taught.weight))
+    by = [*declared.fairness.columns, "label", "teach"]
+    counted = cells.group_by(by).agg(pl.len().alias("rows"), pl.col("weight").mean().round(3))
+    return counted.sort(by)
 
 
 def _without(run: StageRun, data: TrainingData) -> Model:
-    """The winner's families with the same parameters, learned from rows that all weigh alike."""
+    """The winner's families with the same parameters, learned from rows as they are."""
     declared = run.product.declaration
     params = read_json(artifact(run, "tuning"), "params.json")
     weights = read_json(artifact(run, "model"), "winner.json")["weights"]
-    train, validation = (_alike(data.split(name)) for name in ("train", "validation"))
+    train, validation = (_as_they_are(data.split(name)) for name in ("train", "validation"))
     members = [
         fit_model(
             name,
@@ -144,7 +170,11 @@ def _crossed_without(run: StageRun, data: TrainingData) -> np.ndarray:
     training = declared.training.model_copy(update={"split": once})
     params = read_json(artifact(run, "tuning"), "params.json")
     weights = read_json(artifact(run, "model"), "winner.json")["weights"]
-    rows, ids, task = _alike(data.whole), shared_ids(data.rows).to_numpy(), declared.label.task
+    rows, ids, task = (
+        _as_they_are(data.whole),
+        shared_ids(data.rows).to_numpy(),
+        declared.label.task,
+    )
     members = {
         name: cross_fit(name, rows, ids, params[name], training=training, task=task).predicted[0]
         for name in weights
@@ -160,8 +190,8 @@ def _cut(run: StageRun, y: np.ndarray, scores: np.ndarray) -> Answers:
     return Answers.of(y, p, choose_threshold(y, p, costs).value)
 
 
-def _alike(data: Dataset) -> Dataset:
-    return Dataset(data.x, data.y, data.weight, data.encoding, data.classes)
+def _as_they_are(data: Dataset) -> Dataset:
+    return replace(data, protected=None)
 
 
 def _answers(run: StageRun, data: TrainingData, model: Model) -> Answers:

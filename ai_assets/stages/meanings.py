@@ -30,7 +30,7 @@ FEEDBACK = LABELS | {
 TRAINING_SET = LABELS | {
     "split": "Which part of the work the row is for; no row is in two",
     "_group": "Rows of one group are never parted by the split",
-    "_protected": "The groups of people that the row belongs to, for judging alone",
+    "_protected": "A number for the groups of people that the row is of, by which it is weighed",
 }
 
 _ANSWER = {

@@ -12,7 +12,7 @@ import polars as pl
 
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.learners.base import Dataset
-from ai_assets.lifecycle.training.whole import PROTECTED
+from ai_assets.lifecycle.training.whole import protected_of
 from ai_assets.stages.binding import StageRun, digest
 from ai_assets.stages.training_set import CROSSED, ROW_COLUMNS
 
@@ -61,8 +61,8 @@ def load_training_data(run: StageRun) -> TrainingData:
     y = rows["label"].to_numpy().astype(np.float64)
     declared = run.product.declaration
     classes = len(declared.classes) or None
-    groups = rows[PROTECTED].to_numpy() if PROTECTED in rows.columns else None
-    whole = Dataset(encoding.transform(rows), y, None, encoding, classes, groups)
+    protected = protected_of(rows, declared.fairness)
+    whole = Dataset(encoding.transform(rows), y, None, encoding, classes, protected)
     return TrainingData(rows, encoding, whole, run.lake.digest(asset, run.partition))
 
 

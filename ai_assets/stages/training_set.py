@@ -18,7 +18,7 @@ from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.learning import SPLIT_ONCE
 from ai_assets.stages.learnable import Window, learnable
 from ai_assets.stages.meanings import TRAINING_SET
-from ai_assets.stages.protected import with_protected
+from ai_assets.stages.protected import check_groups, with_protected
 
 ROW_COLUMNS = ("_row_id", "_group", PROTECTED, "event_time", "known_at", "label", "split")
 SPLITS = ("train", "validation", "test")
@@ -46,8 +46,9 @@ def gather(run: StageRun) -> Outcome:
         _check_crossed_labels(rows, run)
     else:
         _check_split_labels(rows, run)
-    written = run.lake.replace(run.name("training_set"), rows, run.partition)
     train = rows.filter(pl.col("split").is_in(["train", CROSSED]))
+    check_groups(run, train, window.keys)
+    written = run.lake.replace(run.name("training_set"), rows, run.partition)
     encoding = Encoding.fit(
         train.drop(ROW_COLUMNS, strict=False), run.product.request_table.columns
     )

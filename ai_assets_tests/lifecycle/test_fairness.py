@@ -202,7 +202,7 @@ def test_rows_whose_labels_are_independent_already_keep_their_weights() -> None:
             "features must name some of columns, team, but got 'teams'. Did you mean 'team'?",
         ),
         ({"columns": []}, "at least 1 item"),
-        ({"columns": ["team"], "mitigation": "reweigh"}, "'none' or 'reweighing'"),
+        ({"columns": ["team"], "mitigation": "reweigh"}, "'none', 'reweighing' or 'reductions"),
         ({"columns": ["team"], "metric": "parity"}, "'demographic_parity', 'equal_opportunity'"),
     ],
 )

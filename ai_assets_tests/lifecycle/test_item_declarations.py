@@ -32,6 +32,19 @@ def test_an_image_product_reads_its_one_image() -> None:
     assert declared(TextDeclaration, {"note": {"type": "text"}, "kind": WORDS}).item == "note"
 
 
+def test_pixels_and_tokens_tell_a_linear_search_nothing_so_reductions_are_of_tables() -> None:
+    columns = {"photo": PHOTO, "kind": WORDS, "team": WORDS}
+    fairness = {"columns": ["team"], "mitigation": "reductions"}
+    words = "fairness.mitigation of a product of kind image must be one of 'none', 'reweighing', "
+
+    with pytest.raises(ValidationError, match=f"{words}but got 'reductions'"):
+        declared(ImageDeclaration, columns, fairness=fairness)
+    reweighed = declared(
+        ImageDeclaration, columns, fairness=fairness | {"mitigation": "reweighing"}
+    )
+    assert reweighed.fairness.mitigation == "reweighing"
+
+
 @pytest.mark.parametrize(
     ("kind", "columns", "words"),
     [

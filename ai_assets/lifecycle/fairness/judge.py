@@ -15,7 +15,7 @@ from ai_assets.lifecycle.errors import DataError, must_be
 from ai_assets.lifecycle.evaluation.bootstrap import Estimate, interval, resample_counts
 from ai_assets.lifecycle.evaluation.counted import Floats, ratio
 from ai_assets.lifecycle.fairness.groups import group_words
-from ai_assets.lifecycle.fairness.spec import Fairness
+from ai_assets.lifecycle.fairness.spec import CRITERIA, Fairness
 
 RATES: Mapping[str, str] = {
     "selection_rate": "answered positive, of all",
@@ -24,13 +24,6 @@ RATES: Mapping[str, str] = {
     "precision": "positive, of those answered positive",
     "calibration": "mean score less the share of positives",
 }
-CRITERIA: Mapping[str, tuple[str, ...]] = {
-    "demographic_parity": ("selection_rate",),
-    "equal_opportunity": ("true_positive_rate",),
-    "equalized_odds": ("true_positive_rate", "false_positive_rate"),
-}
-"""The rates whose difference between groups a criterion looks at."""
-
 RESAMPLES = 400
 _LEVEL = 0.95
 

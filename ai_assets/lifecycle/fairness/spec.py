@@ -1,5 +1,6 @@
 """What a product declares about groups of people: the `fairness:` part of its YAML."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -8,7 +9,19 @@ from ai_assets.lifecycle.errors import did_you_mean
 from ai_assets.lifecycle.schema.tables import Section
 
 Criterion = Literal["demographic_parity", "equal_opportunity", "equalized_odds"]
-Mitigation = Literal["none", "reweighing"]
+Mitigation = Literal["none", "reweighing", "reductions"]
+CRITERIA: Mapping[Criterion, tuple[str, ...]] = {
+    "demographic_parity": ("selection_rate",),
+    "equal_opportunity": ("true_positive_rate",),
+    "equalized_odds": ("true_positive_rate", "false_positive_rate"),
+}
+"""The rates whose difference between groups a criterion looks at."""
+EVENTS: Mapping[str, float | None] = {
+    "selection_rate": None,
+    "true_positive_rate": 1.0,
+    "false_positive_rate": 0.0,
+}
+"""The label of the rows that such a rate is a share of; None for all rows."""
 
 
 class Fairness(Section):
@@ -16,6 +29,7 @@ class Fairness(Section):
 
     columns: list[str] = Field(
         min_length=1,
+        max_length=14,
         description="Protected columns of the request table, whose values are groups of people.",
     )
     metric: Criterion = Field(
@@ -35,14 +49,16 @@ class Fairness(Section):
     mitigation: Mitigation = Field(
         "none",
         description="reweighing: training rows weigh as if the groups, of all columns together, "
-        "and the label had nothing to do with each other (Kamiran and Calders 2012). Nothing is "
-        "asked of callers for it. The evaluation shows what it changes.",
+        "and the label had nothing to do with each other (Kamiran and Calders 2012). reductions: "
+        "training rows weigh, and some teach the other label, so that `metric` differs by no more "
+        "than `max_difference`, as far as held-out training rows tell (Agarwal et al. 2018); for "
+        "tables. Nothing is asked of callers for either. The evaluation shows what it changes.",
     )
     min_rows: int = Field(
         50,
         ge=10,
         description="Fewer test rows say nothing of a group: it is listed, not judged, and the "
-        "check says so.",
+        "check says so. Of fewer rows whose rate counts `reductions` learns nothing.",
     )
     features: list[str] = Field(
         default_factory=list,

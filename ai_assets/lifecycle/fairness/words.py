@@ -4,8 +4,8 @@ from typing import Any
 
 import polars as pl
 
-from ai_assets.lifecycle.fairness.judge import CRITERIA, RATES, Difference, Judged
-from ai_assets.lifecycle.fairness.spec import Fairness
+from ai_assets.lifecycle.fairness.judge import RATES, Difference, Judged
+from ai_assets.lifecycle.fairness.spec import CRITERIA, Fairness
 
 
 def is_fair(judged: Judged, spec: Fairness) -> tuple[bool, str]:

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from ai_assets.lifecycle.errors import DataError
+from ai_assets.lifecycle.fairness.groups import Protected
 from ai_assets.lifecycle.features.encoding import Encoding
 
 Task = Literal["binary", "multiclass", "regression", "count"]
@@ -27,8 +28,8 @@ class Dataset:
     `x` is float32 [n, F], the encoding's matrix. `y` is float64 [n]: 0 or 1, the class's number
     from 0, or the value. `weight` is float64 [n] or None when every row counts the same.
     `classes` is the number of classes that there are, of which these rows may lack some; None:
-    as many as the labels tell. `groups` is int64 [n], the number of each row's group of people
-    where training is to make labels independent of groups, else None.
+    as many as the labels tell. `protected` are the groups of people that rows are of, where
+    training is to do something about them, else None.
     """
 
     x: np.ndarray
@@ -36,15 +37,19 @@ class Dataset:
     weight: np.ndarray | None
     encoding: Encoding
     classes: int | None = None
-    groups: np.ndarray | None = None
+    protected: Protected | None = None
 
     def __post_init__(self) -> None:
         columns = self.encoding.width
         if self.x.ndim != 2 or self.x.shape[1] != columns:
             raise DataError(f"x must be [n, {columns}] like its encoding, but got {self.x.shape}.")
-        for name, values in (("y", self.y), ("weight", self.weight), ("groups", self.groups)):
+        for name, values in (("y", self.y), ("weight", self.weight)):
             if values is not None and values.shape != (len(self.x),):
                 raise DataError(f"{name} must be [{len(self.x)}] like x, but got {values.shape}.")
+        if self.protected is not None and len(self.protected) != len(self.x):
+            raise DataError(
+                f"protected must be of {len(self.x)} rows like x, but got {len(self.protected)}."
+            )
         if not np.isfinite(self.y).all():
             raise DataError(f"y must be finite, but got {int((~np.isfinite(self.y)).sum())} rows.")
 
@@ -54,8 +59,8 @@ class Dataset:
     def take(self, rows: np.ndarray) -> "Dataset":
         """The rows at the given positions, or where a mask is true."""
         weight = None if self.weight is None else self.weight[rows]
-        groups = None if self.groups is None else self.groups[rows]
-        return replace(self, x=self.x[rows], y=self.y[rows], weight=weight, groups=groups)
+        protected = None if self.protected is None else self.protected.take(rows)
+        return replace(self, x=self.x[rows], y=self.y[rows], weight=weight, protected=protected)
 
 
 class Model(Protocol):

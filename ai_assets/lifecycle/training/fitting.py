@@ -12,6 +12,7 @@ from ai_assets.lifecycle.learners import get_family
 from ai_assets.lifecycle.learners.base import OF_VALUES, Dataset, Family, Model, OnStep, Task
 from ai_assets.lifecycle.learners.blend import FAMILY as BLEND
 from ai_assets.lifecycle.learners.blend import BlendModel, load_blend
+from ai_assets.lifecycle.training.reductions import reduced
 from ai_assets.lifecycle.training.reweighing import reweighed
 from ai_assets.lifecycle.training.spec import Training
 
@@ -71,16 +72,20 @@ def learnable(data: Dataset, family: str, training: Training, task: Task) -> Dat
 
 
 def weighted(data: Dataset, training: Training, task: Task) -> Dataset:
-    """The rows with weights that make groups and labels independent, and classes equal.
+    """The rows as a mitigation has groups of people answered alike, and with classes equal.
 
-    The first where the rows have groups, the second if the product declares `balanced`. Weights
-    have mean 1 and multiply those that rows already have. A regression has no classes.
+    The first where the rows have protected groups, whose mitigation gives weights and may have a
+    row teach another label; the second if the product declares `balanced`. Weights have mean 1 and
+    multiply those that rows already have. A regression has no classes.
     """
-    if task in OF_VALUES or (training.class_weight == "none" and data.groups is None):
+    if task in OF_VALUES or (training.class_weight == "none" and data.protected is None):
         return data
     base = np.ones(len(data)) if data.weight is None else data.weight
-    if data.groups is not None:
-        base = reweighed(data.groups, data.y, base)
+    if data.protected is not None and data.protected.spec.mitigation == "reductions":
+        y, base = reduced(data, training)
+        data = replace(data, y=y)
+    elif data.protected is not None:
+        base = reweighed(data.protected.groups, data.y, base)
     if training.class_weight == "none":
         return replace(data, weight=base / base.mean())
     classes = data.y.astype(np.int64)

@@ -14,11 +14,13 @@ def reweighed(groups: np.ndarray, y: np.ndarray, base: np.ndarray) -> np.ndarray
     their own shares.
 
     Args:
-        groups: int64 [n], the number of each row's group.
+        groups: int64 [n, C], the number of each row's group in each protected column; a group is
+            what is alike in all of them together.
         y: labels, 0 and 1 or the numbers of classes, [n].
         base: weights that the rows already have, [n].
     """
-    _, group = np.unique(groups, return_inverse=True)
+    _, group = np.unique(groups, axis=0, return_inverse=True)
+    group = group.reshape(len(y))
     _, label = np.unique(y, return_inverse=True)
     cell = group * (label.max() + 1) + label
     total = base.sum()

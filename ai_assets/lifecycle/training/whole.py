@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from ai_assets.lifecycle.fairness.groups import Protected, group_digits
+from ai_assets.lifecycle.fairness.spec import Fairness
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.learners.base import Dataset, Model, Task
 from ai_assets.lifecycle.learners.blend import BlendModel
@@ -18,6 +20,13 @@ from ai_assets.lifecycle.training.split import split_rows
 
 PROTECTED = "_protected"
 NOT_FEATURES = ("_row_id", "label", "event_time", "known_at", PROTECTED)
+
+
+def protected_of(rows: pl.DataFrame, fairness: Fairness | None) -> Protected | None:
+    """The groups of the rows, which `_protected` holds; None where that is not there."""
+    if fairness is None or PROTECTED not in rows.columns:
+        return None
+    return Protected(group_digits(rows[PROTECTED].to_numpy(), len(fairness.columns)), fairness)
 
 
 @dataclass(frozen=True)
@@ -41,26 +50,27 @@ def learn(
     training: Training,
     task: Task,
     classes: int | None = None,
+    fairness: Fairness | None = None,
 ) -> Learned:
     """Fit families with given parameters and weights, as the graph would on these rows.
 
     Args:
-        rows: features with `_row_id`, `label` and, by time, `event_time`; where training reweighs
-            groups also `_protected`, the number of each row's group.
+        rows: features with `_row_id`, `label` and, by time, `event_time`; under a mitigation also
+            `_protected`, the number of each row's groups.
         weights: what each family has to say; they sum to 1.
         params: parameters of each family.
         training: the product's declaration.
         task: what is predicted.
         classes: how many classes there are, where there are several.
+        fairness: what is declared of groups of people.
     """
     times = rows["event_time"].to_numpy() if "event_time" in rows.columns else None
     split = training.split
     roles = split_rows(times, rows["_row_id"].to_numpy(), split.validation, split.test)
     names = [name for name in NOT_FEATURES if name in rows.columns]
     encoding = Encoding.fit(rows.filter(pl.Series(roles) == "train").drop(names))
-    groups = rows[PROTECTED].to_numpy() if PROTECTED in rows.columns else None
-    y = rows["label"].to_numpy()
-    data = Dataset(encoding.transform(rows), y, None, encoding, classes, groups)
+    y, protected = rows["label"].to_numpy(), protected_of(rows, fairness)
+    data = Dataset(encoding.transform(rows), y, None, encoding, classes, protected)
     train, validation = data.take(roles == "train"), data.take(roles == "validation")
     members = [
         fit_model(name, train, validation, params[name], training=training, task=task)

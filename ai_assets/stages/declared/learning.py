@@ -28,7 +28,7 @@ def training_set_stage(product: Product) -> Stage:
         settings=declared.training.split.model_dump_json()
         + str(declared.training.window)
         + ",".join(declared.training.accept)
-        + reweighed_columns(product),
+        + mitigation_settings(product),
     )
 
 
@@ -53,13 +53,15 @@ def search_settings(product: Product) -> str:
     """What a search depends on beside its rows."""
     training = product.declaration.training
     without = {"refit", "calibration", "window", "blend"}
-    return training.model_dump_json(exclude=without) + reweighed_columns(product)
+    return training.model_dump_json(exclude=without) + mitigation_settings(product)
 
 
-def reweighed_columns(product: Product) -> str:
-    """The columns whose groups training rows are reweighed by; empty without that."""
+def mitigation_settings(product: Product) -> str:
+    """What learning depends on where it does something about groups of people; else empty."""
     fairness = product.declaration.fairness
-    return "" if fairness is None or fairness.mitigation == "none" else ",".join(fairness.columns)
+    if fairness is None or fairness.mitigation == "none":
+        return ""
+    return fairness.model_dump_json(exclude={"features"})
 
 
 _KINDS = {
@@ -84,7 +86,8 @@ def family_stage(product: Product, family: str) -> Stage:
         kinds=frozenset({_KINDS.get(family, "python"), "mlflow"}),
         upstream=[Upstream("training_set"), Upstream("tuning")],
         code=("learners", "training"),
-        settings=product.declaration.training.model_dump_json(exclude={"tune", "refit"}),
+        settings=product.declaration.training.model_dump_json(exclude={"tune", "refit"})
+        + mitigation_settings(product),
     )
 
 
@@ -128,7 +131,7 @@ def model_stage(product: Product) -> Stage:
             *(Upstream(f"model/{family}") for family in training.families),
         ],
         code=("learners", "training"),
-        settings=training.model_dump_json(exclude={"tune"}),
+        settings=training.model_dump_json(exclude={"tune"}) + mitigation_settings(product),
     )
 
 

@@ -2,6 +2,7 @@
 
 from ai_assets.lifecycle.product import Product
 from ai_assets.stages.binding import Guard, Stage, Upstream
+from ai_assets.stages.declared.learning import mitigation_settings
 from ai_assets.stages.work import work
 
 OF_A_RELEASE = Guard(
@@ -201,7 +202,9 @@ def backtest_stage(product: Product) -> Stage:
         ],
         guards=[COMPARED],
         code=("training", "learners"),
-        settings=product.declaration.training.model_dump_json() + str(rolling),
+        settings=product.declaration.training.model_dump_json()
+        + str(rolling)
+        + mitigation_settings(product),
     )
 
 
