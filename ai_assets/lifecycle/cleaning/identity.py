@@ -158,6 +158,12 @@ def _text_hashes(texts: pl.Series) -> np.ndarray:
         found = [_text_hash(t) if len(t) <= _SHORT else _hash_of(t) for t in distinct]
         hashes = pl.Series(found, dtype=pl.UInt64)
         return texts.replace_strict(distinct, hashes).to_numpy()
+    if 2 * len(distinct) <= len(texts):  # to find a text again costs half of hashing it
+        return texts.replace_strict(distinct, pl.Series(_many_hashes(distinct))).to_numpy()
+    return _many_hashes(texts)
+
+
+def _many_hashes(texts: pl.Series) -> np.ndarray:
     query = "SELECT CAST('0x' || left(md5(text), 16) AS UBIGINT) AS h FROM texts"
     connection = _connection()
     connection.register("texts", pl.DataFrame({"text": texts}).to_arrow())
