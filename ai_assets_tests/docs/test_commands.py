@@ -36,7 +36,7 @@ COPIED = (
     "bentofile.yaml", "dagster.yaml", "pyproject.toml", "requirements.lock", "workspace.yaml",
 )  # fmt: skip
 MOST_SECONDS = 1500
-POSTGRES = "postgresql://ada:secret@127.0.0.1:5432/answers"
+POSTGRES = "postgresql://ada:secret@127.0.0.1:5432/"
 WRITTEN_KEYS = re.compile(r"^AWS_\w+='.*'\n", re.MULTILINE)
 """Where a store of the tests is asked, its own keys and region are in the environment."""
 MARK = "=== block "
@@ -126,7 +126,8 @@ def test_the_commands_of_the_page_do_what_it_says(
     given = {}
     if POSTGRES in text:
         running = request.getfixturevalue("database")
-        text = text.replace(POSTGRES, running.url)
+        text = text.replace(f"{POSTGRES}answers", running.url)
+        text = text.replace(POSTGRES, running.url.removesuffix("postgres"))
         text = text.replace("DAGSTER_DB_PORT=5432", f"DAGSTER_DB_PORT={running.port}")
     if "s3://" in text:
         given = request.getfixturevalue("store").environment
