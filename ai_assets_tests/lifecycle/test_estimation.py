@@ -266,6 +266,10 @@ def test_what_is_no_probability_is_refused(p: list, q: list | None, says: str) -
 def test_a_metric_that_cannot_be_estimated_is_refused_by_name() -> None:
     with pytest.raises(DeclarationError, match="an estimated metric must be one of 'roc_auc'"):
         expected_values(believed([0.5]), ("roc",))
+    with pytest.raises(DeclarationError, match=r"but got 'cost'"):
+        estimated([0.5], seed=1, names=("cost",))
+    with pytest.raises(DeclarationError, match=r"one of 'log_loss', .* but got 'roc_auc'"):
+        estimated([[0.2, 0.3, 0.5]], seed=1, names=("roc_auc",))
 
 
 def test_beliefs_learned_from_the_last_labelled_partition_mend_faded_calibration() -> None:

@@ -110,14 +110,17 @@ def expected_values(rows: Believed, names: tuple[str, ...] = ESTIMATED) -> dict[
     Raises:
         DeclarationError: A metric cannot be estimated.
     """
-    known = estimated_of("binary", rows.rows.costs)
-    for name in names:
-        if name not in known:
-            raise DeclarationError(must_be("an estimated metric", known, name))
+    _check_estimated(names, estimated_of("binary", rows.rows.costs))
     once = np.ones((1, len(rows.q)))
     weights = rows.weights(rows.q[None, :], once)
     found = {name: float(get_metric(name).compute(rows.rows, weights)[0]) for name in names}
     return {name: None if np.isnan(value) else value for name, value in found.items()}
+
+
+def _check_estimated(names: tuple[str, ...], known: tuple[str, ...]) -> None:
+    for name in names:
+        if name not in known:
+            raise DeclarationError(must_be("an estimated metric", known, name))
 
 
 def estimated(
@@ -145,6 +148,9 @@ def estimated(
         resamples: How many draws; 0 for no interval.
         level: Share of draws inside the interval.
         blocks: The block of each row [n], for example its day; whole blocks are drawn.
+
+    Raises:
+        DeclarationError: A metric cannot be estimated.
     """
     check_resampling(resamples, level)
     scores = np.asarray(p, dtype=np.float64)
@@ -152,6 +158,7 @@ def estimated(
         of_classes = believed_classes(scores, q, decision.costs)
         values, drawn = of_classes.expected(), of_classes.drawn(seed, resamples, blocks)
         names = tuple(values) if names is None else names
+        _check_estimated(names, tuple(values))
     else:
         names = estimated_of("binary", decision.costs) if names is None else names
         rows = believed(p, q, decision.threshold, decision.costs)
