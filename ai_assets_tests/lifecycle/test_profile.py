@@ -344,3 +344,16 @@ def test_words_are_all_there_are_only_where_none_is_rare(
 )
 def test_the_search_suits_size_and_time(rows, outputs, drifts, search) -> None:
     assert search_of(rows, outputs, drifts)["tune"][0] == search
+
+
+def test_many_classes_of_many_rows_are_searched_less(tmp_path: Path) -> None:
+    kinds = pl.Series([i * 7919 % 9973 % 9 for i in range(12_000)])
+    nine = pl.DataFrame({"x": [i % 7 for i in range(12_000)], "kind": "kind " + kinds.cast(str)})
+    two = nine.with_columns(kind=kinds > 4)
+
+    searches = {
+        len(found.answers): found.training.tune.trials
+        for found in (declared(of(frame, tmp_path, "kind")["defs.yaml"]) for frame in (nine, two))
+    }
+
+    assert searches == {9: 4, 2: 6}

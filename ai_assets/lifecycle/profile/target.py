@@ -27,22 +27,19 @@ class Target:
         allowed: values to declare of its column; none of a regression.
         reason: what the task was told by.
         rarest: rows of the rarest class, of all that were looked at; as a share 0 to 1.
+        outputs: numbers that a model answers with: one, or one a class.
     """
 
     label: dict[str, Any]
     reason: str
     allowed: list[Any] = field(default_factory=list)
     rarest: float = 1.0
+    outputs: int = 1
 
     @property
     def task(self) -> str:
         """binary, multiclass or regression."""
         return str(self.label["task"])
-
-    @property
-    def outputs(self) -> int:
-        """Numbers that a model answers with: one, or one a class."""
-        return len(self.label.get("classes", ())) or 1
 
 
 def check_target(name: str, names: list[str], place: str) -> None:
@@ -133,7 +130,7 @@ def _multiclass(name: str, column: Typed, counts: dict[Any, int]) -> Target:
     )
     if rare:
         reason += f"; not learned for want of rows: {', '.join(rare[:10])}"
-    return Target(label, reason, sorted(counts), least)
+    return Target(label, reason, sorted(counts), least, len(classes))
 
 
 def _regression(name: str, there: pl.Series, distinct: int) -> Target:
