@@ -41,7 +41,10 @@ class Replacement:
             self._files.write(key, rows)
             self._digests[key].add(rows)
             return
-        written = self._beside.submit(self._files.write, key, rows)
+        # A frame of its own over the same values: polars locks a frame while it becomes Arrow, with
+        # Python's lock in hand, and while its types are told, which takes Python's lock. Two
+        # threads that do so with one frame may wait for each other for ever.
+        written = self._beside.submit(self._files.write, key, rows.clone())
         try:
             self._digests[key].add(rows)
         finally:

@@ -37,3 +37,18 @@ def test_neither_may_fail(tmp_path: Path, monkeypatch, failing):
     with pytest.raises(OSError, match="No space left"):
         lake.replace(NAME, MANY, "2013-01-01")
     assert not lake.exists(NAME)
+
+
+def test_the_threads_that_write_and_digest_have_no_frame_in_common(tmp_path: Path, monkeypatch):
+    """polars locks a frame in both, once with Python's lock in hand: one frame would be a trap."""
+    seen: dict[str, object] = {}
+    write, add = delta.DataFiles.write, Digest.add
+    monkeypatch.setattr(
+        delta.DataFiles, "write", lambda *a: (seen.update(written=a[2]._df), write(*a))[1]
+    )
+    monkeypatch.setattr(Digest, "add", lambda *a: (seen.update(digested=a[1]._df), add(*a))[1])
+
+    Lake(root=str(tmp_path)).replace(NAME, MANY, "2013-01-01")
+
+    assert set(seen) == {"written", "digested"}
+    assert seen["written"] is not seen["digested"]
