@@ -137,7 +137,7 @@ def search_of(rows: int, outputs: int, drifts: bool) -> dict[str, tuple[Any, str
     elif not drifts and rows < _FEW:
         search, why = {"trials": 8, "folds": 5}, "each row is held out once"
     elif rows * outputs > _COSTLY:
-        search = {"trials": 4, "folds": 2}
+        search = {"trials": 3, "folds": 2}
     return {"tune": (search if drifts else search | {"space": "wide"}, why)}
 
 
