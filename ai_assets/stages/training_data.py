@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from ai_assets.lifecycle.cleaning.identity import row_hashes
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.learners.base import Dataset
 from ai_assets.lifecycle.training.whole import protected_of
@@ -53,8 +54,7 @@ class TrainingData:
 def load_training_data(run: StageRun) -> TrainingData:
     """Read the training set of the run's partition."""
     asset = run.name("training_set")
-    rows = run.lake.scan(asset, [run.partition] if run.partition else None).collect()
-    rows = rows.sort(*(["event_time"] if "event_time" in rows.columns else []), "_row_id")
+    rows = in_order(run.lake.scan(asset, [run.partition] if run.partition else None).collect())
     encoding = Encoding.from_json(
         Path(run.lake.artifact(asset, run.partition), "encoding.json").read_text(encoding="utf-8")
     )
@@ -64,6 +64,19 @@ def load_training_data(run: StageRun) -> TrainingData:
     protected = protected_of(rows, declared.fairness)
     whole = Dataset(encoding.transform(rows), y, None, encoding, classes, protected)
     return TrainingData(rows, encoding, whole, run.lake.digest(asset, run.partition))
+
+
+def in_order(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows by time and id, or by their content where that says where they go (`_group`).
+
+    An id that is made of a pseudonym is another one under another key, and what is learned depends
+    a little on the order of rows.
+    """
+    if "event_time" in rows.columns or "_group" not in rows.columns:
+        return rows.sort(*(["event_time"] if "event_time" in rows.columns else []), "_row_id")
+    content = [name for name in rows.columns if name not in ("_row_id", "_group", "known_at")]
+    hashes = pl.Series("_content", row_hashes(rows, content))
+    return rows.with_columns(hashes).sort("_content", "_row_id").drop("_content")
 
 
 def save_folder(run: StageRun, asset: str, write: Callable[[Path], None]) -> str:

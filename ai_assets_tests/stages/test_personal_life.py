@@ -15,6 +15,7 @@ from ai_assets.lifecycle.cleaning.personal import pseudonym
 from ai_assets.resources.pseudonyms import pseudonym_key
 from ai_assets.serving.app import create_app
 from ai_assets.serving.settings import Settings
+from ai_assets.stages.training_data import TrainingData, load_training_data
 
 ROWS = 1_500
 LIFE = (
@@ -179,19 +180,24 @@ def test_callers_send_the_pseudonym_and_a_plain_value_is_refused_unrepeated(worl
     assert any("served" in path for path in holding(world.home, [name]))
 
 
-def test_the_key_of_pseudonyms_decides_no_split(
+def test_the_key_of_pseudonyms_decides_neither_the_split_nor_what_is_learned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upstream = LIFE[: LIFE.index("training_set") + 1]
+    upstream = LIFE[: LIFE.index("model/linear") + 1]
     folder = write(tmp_path / "leaving")
 
-    def split(number: int) -> pl.DataFrame:
+    def learned(number: int) -> tuple[pl.DataFrame, TrainingData, str]:
         monkeypatch.setenv("AI_ASSETS_PSEUDONYM_KEY", f"{number} is one of several keys")
         world = World.of(folder, tmp_path / f"home-{number}")
         world.run(*upstream)
-        return world.rows("training_set").select("age", "area", "fee", "calls", "label", "split")
+        rows = world.rows("training_set").select("age", "area", "fee", "calls", "label", "split")
+        return rows, load_training_data(world.step("tuning")), world.version("model/linear")
 
-    first, second = split(1), split(2)
+    (first, data, model), (second, other, again) = learned(1), learned(2)
 
     assert first["split"].value_counts(sort=True)["count"].to_list() == [1064, 235, 201]
     assert first.sort(pl.all()).equals(second.sort(pl.all()))
+    assert set(data.rows["_row_id"]).isdisjoint(other.rows["_row_id"])
+    assert np.array_equal(data.whole.x, other.whole.x, equal_nan=True)
+    assert (data.whole.y == other.whole.y).all()
+    assert model == again
