@@ -331,24 +331,27 @@ def test_words_are_all_there_are_only_where_none_is_rare(
 
 
 @pytest.mark.parametrize(
-    ("rows", "outputs", "drifts", "search"),
+    ("rows", "columns", "outputs", "drifts", "search"),
     [
-        (400, 1, False, {"trials": 8, "folds": 5, "space": "wide"}),
-        (400, 1, True, {"trials": 10, "folds": 5, "rule": "clearly_better"}),
-        (7_000, 1, False, {"trials": 6, "folds": 2, "space": "wide"}),
-        (20_000, 1, False, {"trials": 6, "folds": 2, "space": "wide"}),
-        (20_000, 9, False, {"trials": 3, "folds": 2, "space": "wide"}),
-        (20_000, 1, True, {"trials": 6, "folds": 2}),
-        (2_000_000, 1, False, {"trials": 5, "folds": 1, "space": "wide"}),
+        (400, 9, 1, False, {"trials": 8, "folds": 5, "space": "wide"}),
+        (400, 9, 1, True, {"trials": 10, "folds": 5, "rule": "clearly_better"}),
+        (7_000, 19, 1, False, {"trials": 6, "folds": 2, "space": "wide"}),
+        (20_000, 12, 1, False, {"trials": 6, "folds": 2, "space": "wide"}),
+        (20_000, 12, 9, False, {"trials": 3, "folds": 2, "space": "wide"}),
+        (1_500, 1_999, 1, False, {"trials": 3, "folds": 5, "space": "wide"}),
+        (20_000, 12, 1, True, {"trials": 6, "folds": 2}),
+        (200_000, 30, 1, True, {"trials": 3, "folds": 2}),
+        (2_000_000, 30, 1, False, {"trials": 5, "folds": 1, "space": "wide"}),
     ],
 )
-def test_the_search_suits_size_and_time(rows, outputs, drifts, search) -> None:
-    assert search_of(rows, outputs, drifts)["tune"][0] == search
+def test_the_search_suits_size_and_time(rows, columns, outputs, drifts, search) -> None:
+    assert search_of(rows, columns, outputs, drifts)["tune"][0] == search
 
 
 def test_many_classes_of_many_rows_are_searched_less(tmp_path: Path) -> None:
     kinds = pl.Series([i * 7919 % 9973 % 9 for i in range(12_000)])
-    nine = pl.DataFrame({"x": [i % 7 for i in range(12_000)], "kind": "kind " + kinds.cast(str)})
+    columns = {f"x{n}": [i % (7 + n) for i in range(12_000)] for n in range(15)}
+    nine = pl.DataFrame({**columns, "kind": "kind " + kinds.cast(str)})
     two = nine.with_columns(kind=kinds > 4)
 
     searches = {

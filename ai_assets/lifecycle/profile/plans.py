@@ -12,8 +12,8 @@ from ai_assets.lifecycle.profile.target import Target
 
 _SMALL, _FEW, _NETWORK, _LARGE, _CALIBRATED = 1_000, 3_000, 10_000, 1_000_000, 2_000
 _FINE_TUNED = 5_000
-_COSTLY = 100_000
-"""Rows times outputs: trees are grown for each class by itself."""
+_COSTLY = 1_200_000
+"""Values times outputs: each is looked at for every tree, and each class has trees of its own."""
 _MOST_WINDOW = 24
 _RARE = 0.05
 
@@ -67,7 +67,7 @@ def plan(
         kind = str(columns[time].type)
         calendar = calendar_of(time, kind, partitions, window, columns)
     drifts = partitions is not None
-    search = search_of(sample.rows, target.outputs, drifts)
+    search = search_of(sample.rows, len(columns) - 1, target.outputs, drifts)
     training |= _families(sample.rows, drifts) | _metric(target) | search
     if not drifts:
         training["refit"] = ("full", "judged without the test rows, served with them")
@@ -119,11 +119,12 @@ def _metric(target: Target) -> dict[str, tuple[Any, str]]:
     return {"metric": ("log_loss", "judges the probability, not only the answer")}
 
 
-def search_of(rows: int, outputs: int, drifts: bool) -> dict[str, tuple[Any, str]]:
+def search_of(rows: int, columns: int, outputs: int, drifts: bool) -> dict[str, tuple[Any, str]]:
     """The field `tune:` of `training:`, with its reason.
 
     Args:
         rows: how many there are.
+        columns: in how many they are described.
         outputs: numbers that a model answers with.
         drifts: whether the rows are of many times.
     """
@@ -136,8 +137,8 @@ def search_of(rows: int, outputs: int, drifts: bool) -> dict[str, tuple[Any, str
         why = "few rows favour luck"
     elif not drifts and rows < _FEW:
         search, why = {"trials": 8, "folds": 5}, "each row is held out once"
-    elif rows * outputs > _COSTLY:
-        search = {"trials": 3, "folds": 2}
+    if rows <= _LARGE and rows * columns * outputs > _COSTLY:
+        search["trials"] = 3
     return {"tune": (search if drifts else search | {"space": "wide"}, why)}
 
 
