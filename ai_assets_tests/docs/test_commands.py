@@ -123,14 +123,15 @@ def test_the_commands_of_the_page_do_what_it_says(
     page: str, checkout: Path, repo_root: Path, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     text = (repo_root / "docs" / page).read_text(encoding="utf-8")
-    given = {}
+    # A person's shell still has what the page on sources exports: the product reads that table.
+    given = {"CRM_URL": f"sqlite:///{checkout}/crm.db"}
     if POSTGRES in text:
         running = request.getfixturevalue("database")
         text = text.replace(f"{POSTGRES}answers", running.url)
         text = text.replace(POSTGRES, running.url.removesuffix("postgres"))
         text = text.replace("DAGSTER_DB_PORT=5432", f"DAGSTER_DB_PORT={running.port}")
     if "s3://" in text:
-        given = request.getfixturevalue("store").environment
+        given |= request.getfixturevalue("store").environment
         text = WRITTEN_KEYS.sub("", text)
     (port,) = free_ports(1)
     blocks = blocks_of(text.replace("127.0.0.1:3001", f"127.0.0.1:{port}").replace(
