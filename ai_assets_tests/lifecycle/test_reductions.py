@@ -3,6 +3,7 @@
 The people: two teams and two ages that features only hint at, and outcomes that are rarer in one.
 """
 
+from collections import OrderedDict
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +29,12 @@ TRAINING = Training(threads=1, calibration="sigmoid")
 COLUMNS = ("team", "older")
 LIMIT = 0.1
 Drawn = tuple[pl.DataFrame, np.ndarray, np.ndarray]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test searched for does not answer another."""
+    monkeypatch.setattr(reductions, "_KNOWN", OrderedDict())
 
 
 def people(rows: int, seed: int, *, biased: bool = True, telling: float = 0.9) -> Drawn:
@@ -172,11 +179,46 @@ def test_the_same_rows_give_the_same_weights_and_other_rows_have_no_part_in_it()
     judging = np.arange(4_000) % 4 == 0
     other = replace(data, y=np.where(judging, 1 - data.y, data.y))
 
-    ours, theirs = (reduced(d.take(~judging), TRAINING) for d in (data, other))
+    def searched(rows: Dataset) -> tuple[np.ndarray, np.ndarray]:
+        reductions._KNOWN.clear()
+        return reduced(rows, TRAINING)
+
+    ours, theirs = (searched(d.take(~judging)) for d in (data, other))
     seen = reduced(other, TRAINING)[1][~judging]
 
     assert all((a == b).all() for a, b in zip(ours, theirs, strict=True))
     assert np.abs(seen - ours[1]).max() > 0.01
+
+
+def test_what_was_searched_for_is_known_of_the_same_rows_and_declaration_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fits: list[int] = []
+    fit = Linear.fit
+    monkeypatch.setattr(Linear, "fit", lambda *a, **k: (fits.append(1), fit(*a, **k))[1])
+
+    def fits_for(data: Dataset, training: Training) -> int:
+        before = len(fits)
+        reduced(data, training)
+        return len(fits) - before
+
+    spec = declared("equal_opportunity", "team")
+    data = dataset(people(2_000, seed=0), spec)
+    other_label = replace(data, y=np.concatenate([[1 - data.y[0]], data.y[1:]]))
+    assert data.protected is not None
+    strict = declared("equal_opportunity", "team", max_difference=0.05)
+    stricter = replace(data, protected=replace(data.protected, spec=strict))
+
+    first = fits_for(data, TRAINING)
+    assert first >= reductions.FOLDS
+    assert fits_for(replace(data, x=data.x.copy()), TRAINING) == 0
+    for changed, training in (
+        (other_label, TRAINING),
+        (stricter, TRAINING),
+        (data, TRAINING.model_copy(update={"calibration": "isotonic"})),
+    ):
+        assert fits_for(changed, training) >= reductions.FOLDS
+    assert fits_for(data, TRAINING) == 0
 
 
 def test_of_many_rows_some_are_searched_on_and_all_are_weighed(

@@ -11,6 +11,8 @@ rows given: what judges the model later has no part in it. The fits are of the l
 takes a moment; what the weights do to the families themselves is measured by the evaluation.
 """
 
+import hashlib
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -33,6 +35,9 @@ STEPS = 30
 """How often the multipliers grow; where nothing holds after that, the smallest difference wins."""
 _STEP, _SALT = 0.5, 11
 _SURELY = 1.96
+_MOST_KNOWN = 16
+_KNOWN: OrderedDict[str, list[np.ndarray]] = OrderedDict()
+"""Multipliers by what they were searched for: each trial of each family asks of the same folds."""
 _LEAST = 0.25
 """Share of the limit that is close enough, however few rows there are: chance is not chased."""
 _NEAR = 1 / 3
@@ -117,9 +122,33 @@ def reduced(data: Dataset, training: Training) -> tuple[np.ndarray, np.ndarray]:
     parts = list(compared_parts(sample.protected, sample.y))
     if not parts or min(np.bincount(sample.y.astype(np.int64), minlength=2)) < FOLDS:
         return data.y, _base(data)
-    multipliers = _searched(sample, parts, protected.spec, training)
+    multipliers = _known(sample, parts, protected.spec, training)
     whole = [Part.of(p.column, p.event, p.values, protected.groups, data.y) for p in parts]
     return _taught(data, _worth(data.y, whole, multipliers))
+
+
+def _known(
+    data: Dataset, parts: list[Part], spec: Fairness, training: Training
+) -> list[np.ndarray]:
+    """Multipliers [K] of each part, searched for where they are not known."""
+    asked = _digest(data, spec, training)
+    found = _KNOWN.pop(asked, None)
+    if found is None:
+        found = _searched(data, parts, spec, training)
+    _KNOWN[asked] = found
+    while len(_KNOWN) > _MOST_KNOWN:
+        _KNOWN.popitem(last=False)
+    return found
+
+
+def _digest(data: Dataset, spec: Fairness, training: Training) -> str:
+    assert data.protected is not None
+    digest = hashlib.sha256()
+    for told in (data.encoding.to_json(), spec.model_dump_json(), training.model_dump_json()):
+        digest.update(told.encode())
+    for values in (data.x, data.y, _base(data), data.protected.groups):
+        digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()
 
 
 def _searched(
