@@ -6,7 +6,8 @@ more columns: each number's negative, because NaN is never at most a threshold a
 branch for "no", whichever of left and right that is; and ranks of categories (`memberships`).
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.learners.forest import Forest, Tree
 from ai_assets.lifecycle.learners.graphs import Graph
-from ai_assets.lifecycle.learners.memberships import Ranks, build_ranks, categories
+from ai_assets.lifecycle.learners.memberships import Question, Ranks, build_ranks, categories
 
 ML, ML_OPSET = "ai.onnx.ml", 5
 ZERO = np.float32(1e-35)
@@ -23,11 +24,28 @@ AT_MOST, MEMBER = 0, 6
 """Kinds of splits of ONNX's TreeEnsemble: `x <= threshold` and `x in set`."""
 PLAIN = ("regression", "regression_l1", "huber", "fair", "quantile", "mape", "custom")
 LISTS = (
-    "tree_roots", "nodes_featureids", "nodes_truenodeids", "nodes_falsenodeids", "nodes_trueleafs",
+    "nodes_featureids", "nodes_truenodeids", "nodes_falsenodeids", "nodes_trueleafs",
     "nodes_falseleafs", "leaf_targetids",
 )  # fmt: skip
-Split = tuple[int, float, int, bool]
-"""Column, threshold, the set of a `MEMBER` split or 0, and whether yes means right."""
+TENSORS = {"nodes_splits": np.float32, "nodes_modes": np.uint8, "leaf_weights": np.float32}
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What the S splits of a tree compare.
+
+    Attributes:
+        column: int64 [S]: of the columns that rows get.
+        threshold: float32 [S]: the answer is yes where the column is not above it.
+        sets: of each split that asks whether the column is one of a set of categories, the set, a
+            bit a category; its threshold means nothing.
+        yes_is_right: bool [S]: whether yes leads right.
+    """
+
+    column: np.ndarray
+    threshold: np.ndarray
+    sets: dict[int, int]
+    yes_is_right: np.ndarray
 
 
 def forest_to_onnx(forest: Forest, features: int) -> bytes:
@@ -50,8 +68,7 @@ def forest_to_onnx(forest: Forest, features: int) -> bytes:
     trees = _Trees()
     share = forest.outputs / len(forest.trees) if forest.averaged else 1.0
     for number, tree in enumerate(forest.trees):
-        splits = [_split(tree, each, features, ranks) for each in range(len(tree.feature))]
-        trees.add(tree, splits, number % forest.outputs, share)
+        trees.add(tree, _splits(tree, features, ranks), number % forest.outputs, share)
     score = graph.add("TreeEnsemble", columns, domain=ML, **trees.attributes(forest.outputs))
     _add_objective(graph, forest.objective, score)
     return graph.to_bytes(features, forest.outputs, {ML: ML_OPSET})
@@ -88,68 +105,86 @@ def _add_ranks(graph: Graph, ranks: Ranks) -> str:
     return graph.add("Reshape", found, graph.constant(np.array([-1, width])))
 
 
-def _split(tree: Tree, number: int, features: int, ranks: Ranks | None) -> Split:
-    feature, members = int(tree.feature[number]), tree.sets[number]
-    if members:
-        question = ranks.questions.get((feature, members)) if ranks else None
-        if question is None:
-            return feature, 0.0, members, False
-        return question.column, question.threshold, 0, question.opposite
-    column = feature + (2 * features if tree.zero_missing[number] else 0)
-    threshold = lowered(tree.threshold[number])
-    if not tree.missing_left[number]:
-        return column, float(threshold), 0, False
+def _splits(tree: Tree, features: int, ranks: Ranks | None) -> Splits:
+    column = tree.feature + np.where(tree.zero_missing, 2 * features, 0)
+    threshold = lowered(tree.threshold)
     # x > t is -x < -t; and NaN says no, which here means left.
-    return column + features, float(np.nextafter(-threshold, np.float32(-np.inf))), 0, True
+    beyond = np.nextafter(-threshold, np.float32(-np.inf))
+    splits = Splits(
+        column=np.where(tree.missing_left, column + features, column),
+        threshold=np.where(tree.missing_left, beyond, threshold),
+        sets={},
+        yes_is_right=tree.missing_left.copy(),
+    )
+    for number in (number for number, members in enumerate(tree.sets) if members):
+        _ask_set(splits, number, int(tree.feature[number]), tree.sets[number], ranks)
+    return splits
 
 
-def lowered(threshold: float) -> np.float32:
-    """The nearest float32 that is not above a threshold: every float32 row goes where it went."""
-    near = np.float32(threshold)
-    return np.nextafter(near, np.float32(-np.inf)) if float(near) > threshold else near
+def _ask_set(splits: Splits, number: int, feature: int, members: int, ranks: Ranks | None) -> None:
+    """Let a split ask for a set of categories: by its rank, or where there is none by itself."""
+    asked = ranks.questions.get((feature, members)) if ranks else None
+    if asked is None:
+        splits.sets[number] = members
+        asked = Question(feature, 0.0, opposite=False)
+    splits.column[number], splits.threshold[number] = asked.column, asked.threshold
+    splits.yes_is_right[number] = asked.opposite
+
+
+def lowered(thresholds: np.ndarray) -> np.ndarray:
+    """The nearest float32 that are not above thresholds: every float32 row goes where it went."""
+    with np.errstate(over="ignore"):
+        near = thresholds.astype(np.float32)
+    return np.where(near > thresholds, np.nextafter(near, np.float32(-np.inf)), near)
 
 
 class _Trees:
     """The attributes of a TreeEnsemble node, filled tree by tree."""
 
     def __init__(self) -> None:
-        self.lists: dict[str, list[int]] = {name: [] for name in LISTS}
-        self.splits: list[float] = []
-        self.modes: list[int] = []
+        self.roots: list[int] = []
+        self.arrays: dict[str, list[np.ndarray]] = defaultdict(list)
         self.members: list[float] = []
-        self.leaves: list[float] = []
+        self.splits = self.leaves = 0
 
-    def add(self, tree: Tree, splits: list[Split], output: int, share: float) -> None:
+    def add(self, tree: Tree, splits: Splits, output: int, share: float) -> None:
         """Add a tree whose leaves, times `share`, count for an output."""
-        first_split, first_leaf = len(self.splits), len(self.leaves)
-        self.lists["tree_roots"].append(first_split)
-        children = zip(tree.left.tolist(), tree.right.tolist(), strict=True)
-        for (column, threshold, members, yes_is_right), pair in zip(splits, children, strict=True):
-            self.lists["nodes_featureids"].append(column)
-            self.splits.append(threshold)
-            self.modes.append(MEMBER if members else AT_MOST)
-            self.members += [*categories(members), np.nan] if members else []
-            sides = ("false", "true") if yes_is_right else ("true", "false")
-            for side, child in zip(sides, pair, strict=True):
-                number = first_split + child if child >= 0 else first_leaf - 1 - child
-                self.lists[f"nodes_{side}nodeids"].append(number)
-                self.lists[f"nodes_{side}leafs"].append(int(child < 0))
-        self.leaves.extend((tree.leaf * share).tolist())
-        self.lists["leaf_targetids"].extend([output] * len(tree.leaf))
+        modes = np.full(len(splits.column), AT_MOST, dtype=np.uint8)
+        for number, members in splits.sets.items():
+            modes[number] = MEMBER
+            self.members += [*categories(members), np.nan]
+        added = {
+            "nodes_featureids": splits.column,
+            "nodes_splits": splits.threshold,
+            "nodes_modes": modes,
+            "leaf_weights": tree.leaf * share,
+            "leaf_targetids": np.full(len(tree.leaf), output),
+        }
+        children = {
+            "true": np.where(splits.yes_is_right, tree.right, tree.left),
+            "false": np.where(splits.yes_is_right, tree.left, tree.right),
+        }
+        for side, child in children.items():
+            is_leaf = child < 0
+            ids = np.where(is_leaf, self.leaves - 1 - child, self.splits + child)
+            added |= {f"nodes_{side}nodeids": ids, f"nodes_{side}leafs": is_leaf}
+        for name, array in added.items():
+            self.arrays[name].append(array)
+        self.roots.append(self.splits)
+        self.splits += len(splits.column)
+        self.leaves += len(tree.leaf)
 
     def attributes(self, outputs: int) -> dict[str, Any]:
         """By the names of ONNX's operator TreeEnsemble, version 5."""
         from onnx import numpy_helper
 
-        arrays = {
-            "nodes_splits": np.array(self.splits, dtype=np.float32),
-            "nodes_modes": np.array(self.modes, dtype=np.uint8),
-            "leaf_weights": np.array(self.leaves, dtype=np.float32),
-        }
+        arrays = {name: np.concatenate(parts) for name, parts in self.arrays.items()}
+        lists = {name: arrays[name].astype(np.int64).tolist() for name in LISTS}
+        tensors = {name: arrays[name].astype(kind) for name, kind in TENSORS.items()}
         if self.members:
-            arrays["membership_values"] = np.array(self.members, dtype=np.float32)
-        tensors = {name: numpy_helper.from_array(array) for name, array in arrays.items()}
-        return {**self.lists, **tensors, "n_targets": outputs}
+            tensors["membership_values"] = np.array(self.members, dtype=np.float32)
+        held = {name: numpy_helper.from_array(array) for name, array in tensors.items()}
+        return {"tree_roots": self.roots, **lists, **held, "n_targets": outputs}
 
 
 def _add_objective(graph: Graph, objective: list[str], score: str) -> None:

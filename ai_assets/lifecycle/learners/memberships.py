@@ -91,15 +91,16 @@ def chained(feature: int, sets: set[int]) -> list[Chain]:
     """
     chains: list[Chain] = []
     words = max((members.bit_length() for members in sets), default=0) // _BITS + 1
-    inner, outer = (np.zeros((len(sets), words), dtype=np.uint64) for _ in range(2))
+    # Words in the first axis: over so few of them, whole rows of chains are joined at once.
+    inner, outer = (np.zeros((words, len(sets)), dtype=np.uint64) for _ in range(2))
     # Categories of the largest inner and the largest outer set.
     sizes = np.zeros((2, len(sets)), dtype=np.int64)
     for members in sorted(sets, key=lambda s: (s.bit_count(), s)):
-        given = np.frombuffer(members.to_bytes(words * _BITS // 8, "little"), dtype="<u8")
+        given = np.frombuffer(members.to_bytes(words * _BITS // 8, "little"), dtype="<u8")[:, None]
         known = len(chains)
-        within, beside = inner[:known], outer[:known]
-        fits_inner = ~((within & ~given) | (beside & given)).any(axis=1)
-        fits_outer = ~((beside & ~given) | (within & given)).any(axis=1)
+        within, beside = inner[:, :known], outer[:, :known]
+        fits_inner = ~((within & ~given) | (beside & given)).any(axis=0)
+        fits_outer = ~((beside & ~given) | (within & given)).any(axis=0)
         held = np.where([fits_inner, fits_outer], sizes[:, :known], -1)
         best = held.max(axis=0)
         place = int(best.argmax()) if known and best.max() >= 0 else known
@@ -107,7 +108,7 @@ def chained(feature: int, sets: set[int]) -> list[Chain]:
         if place == known:
             chains.append(Chain(feature, [], []))
         (chains[place].outer if is_outer else chains[place].inner).append(members)
-        (outer if is_outer else inner)[place] = given
+        (outer if is_outer else inner)[:, place] = given[:, 0]
         sizes[int(is_outer), place] = members.bit_count()
     return chains
 
