@@ -338,7 +338,7 @@ def test_words_are_all_there_are_only_where_none_is_rare(
         (7_000, 19, 1, False, {"trials": 6, "folds": 2, "space": "wide"}),
         (20_000, 12, 1, False, {"trials": 6, "folds": 2, "space": "wide"}),
         (20_000, 12, 9, False, {"trials": 3, "folds": 2, "space": "wide"}),
-        (1_500, 1_999, 1, False, {"trials": 3, "folds": 5, "space": "wide"}),
+        (1_500, 1_999, 1, False, {"trials": 3, "folds": 2, "space": "wide"}),
         (20_000, 12, 1, True, {"trials": 6, "folds": 2}),
         (200_000, 30, 1, True, {"trials": 3, "folds": 2}),
         (2_000_000, 30, 1, False, {"trials": 5, "folds": 1, "space": "wide"}),

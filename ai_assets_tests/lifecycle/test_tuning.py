@@ -261,6 +261,23 @@ def test_with_several_folds_a_trial_is_given_up_after_a_fold(monkeypatch) -> Non
     assert [len(folds) for folds in study.trials["folds"]] == [2, 2, 2, 1]
 
 
+@pytest.mark.parametrize(
+    ("trials", "states"),
+    [
+        (3, ["complete", "pruned", "pruned"]),
+        (4, ["complete", "complete", "pruned", "pruned"]),
+        (8, ["complete"] * 3 + ["pruned"] * 5),
+    ],
+)
+def test_a_short_search_compares_with_fewer_trials(trials, states, monkeypatch) -> None:
+    # Each is worse than the one before.
+    curves = [[0.5 + 0.01 * number] for number in range(trials)]
+    study, _, _ = searched(monkeypatch, curves, folds=2)
+
+    assert study.trials["state"].to_list() == states
+    assert study.value == study.default_value
+
+
 def test_trees_are_searched_with_one_fold_as_repeatably_as_with_more() -> None:
     training = spec(trials=7, folds=1).model_copy(
         update={"parameters": {"lightgbm": {"min_child_samples": 20}}}

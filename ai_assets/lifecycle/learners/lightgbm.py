@@ -148,16 +148,23 @@ class LightGbm:
         rounds = params.get("iterations", ROUNDS)
         rows = _lgb_dataset(train, settings)
         curve: list[dict[str, float]] = []
-        callbacks = [_recorder(curve, on_step)]
+        watched: list[Any] = []
+        callbacks: list[Any] = []
         if validation is not None:
+            watched.append(_lgb_dataset(validation, settings, reference=rows))
+            callbacks.append(_recorder(curve, on_step))
             if "iterations" not in params:
                 callbacks.append(lightgbm.early_stopping(PATIENCE, verbose=False))
-            watched = [_lgb_dataset(validation, settings, reference=rows)]
-            booster = lightgbm.train(
-                settings, rows, rounds, watched, ["validation"], callbacks=callbacks
-            )
-        else:
-            booster = lightgbm.train(settings, rows, rounds)
+        booster = lightgbm.train(
+            settings,
+            rows,
+            rounds,
+            watched,
+            ["validation"],
+            callbacks=callbacks,
+            # Otherwise it is written as text and read again, as is done below.
+            keep_training_booster=True,
+        )
         best = booster.best_iteration if booster.best_iteration > 0 else rounds
         text = booster.model_to_string(num_iteration=best)
         names = list(train.encoding.names)

@@ -138,7 +138,7 @@ def search_of(rows: int, columns: int, outputs: int, drifts: bool) -> dict[str, 
     elif not drifts and rows < _FEW:
         search, why = {"trials": 8, "folds": 5}, "each row is held out once"
     if rows <= _LARGE and rows * columns * outputs > _COSTLY:
-        search["trials"] = 3
+        search |= {"trials": 3, "folds": min(2, search["folds"])}
     return {"tune": (search if drifts else search | {"space": "wide"}, why)}
 
 

@@ -27,9 +27,11 @@ TRIALS_SCHEMA: dict[str, Any] = {
     "params": pl.String,
 }
 
-# What a trial must have before it is given up within its only fold: as many trials to compare with,
-# and as many steps one after the other without a better loss.
-COMPARED_TRIALS = 5
+# What a trial must have before it is given up after a fold: as many trials to compare with, fewer of
+# a short search.
+COMPARED_TRIALS = 3
+# The same within its only fold, and as many steps one after the other without a better loss.
+COMPARED_WITHIN = 5
 STALLED_STEPS = 2
 
 
@@ -249,6 +251,11 @@ def _sampler(optuna: Any, seed: int, trials: int) -> Any:
     return optuna.samplers.TPESampler(seed=seed, n_startup_trials=min(10, max(3, trials // 3)))
 
 
+def _compared(trials: int, folds: int) -> int:
+    """How many trials come before the first that may be given up."""
+    return COMPARED_WITHIN if folds == 1 else min(COMPARED_TRIALS, max(1, trials // 2))
+
+
 def _search(judge: _Judge, seed: int, trials: int, report: Any) -> Any:
     import optuna
 
@@ -257,9 +264,7 @@ def _search(judge: _Judge, seed: int, trials: int, report: Any) -> Any:
     try:
         study = optuna.create_study(
             sampler=_sampler(optuna, seed, trials),
-            pruner=optuna.pruners.MedianPruner(
-                n_startup_trials=3 if len(judge.folds) > 1 else COMPARED_TRIALS
-            ),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=_compared(trials, len(judge.folds))),
             direction="minimize",
         )
         study.enqueue_trial(judge.learner.defaults())
