@@ -16,7 +16,7 @@ from ai_assets.lifecycle.compression.candidates import (
     measure,
 )
 from ai_assets.lifecycle.compression.choose import Choice, choose
-from ai_assets.lifecycle.compression.onnx_session import open_session, run_session
+from ai_assets.lifecycle.compression.held_out import HeldOut
 from ai_assets.lifecycle.compression.parity import budget_ok, onnx_parity_ok
 from ai_assets.lifecycle.compression.plot import frontier, pareto
 from ai_assets.lifecycle.compression.recipes import Candidate, Job
@@ -51,16 +51,17 @@ def compress(run: StageRun) -> Outcome:
     data = load_training_data(run)
     judged, served = load_models(run)
     spec = run.product.declaration.compression
+    held_out = HeldOut(data.split("validation"))
     found_of: dict[str, Measurement] = {}
 
     def enough(candidate: Candidate) -> bool:
-        found_of[candidate.name] = _measure(run, candidate, judged, data)
+        found_of[candidate.name] = _measure(run, candidate, judged, held_out)
         return budget_ok(found_of[candidate.name], spec)[0]
 
     # Students would be chosen by the very rows that they learned from.
     only = ORIGINAL if data.crossed else None
     recipes = _candidates(run, judged, data, "train", only=only, enough=enough)
-    measured = [found_of.get(c.name) or _measure(run, c, judged, data) for c in recipes]
+    measured = [found_of.get(c.name) or _measure(run, c, judged, held_out) for c in recipes]
     choice = choose(measured, spec)
     run.say(choice.reason)
     kept = {c.name: c for c in recipes}[choice.name]
@@ -70,9 +71,11 @@ def compress(run: StageRun) -> Outcome:
         whole = ("train", "validation", "test")
         (shipped,) = _candidates(run, served, data, *whole, only=choice.name)
         compared = replace(
-            _measure(run, shipped, served, data), metric=found.metric, metric_loss=found.metric_loss
+            _measure(run, shipped, served, held_out),
+            metric=found.metric,
+            metric_loss=found.metric_loss,
         )
-    calibration, decision, threshold = decide(run, kept, data)
+    calibration, decision, threshold = decide(run, kept, data, held_out)
     save_folder(
         run,
         "compressed_model",
@@ -98,7 +101,7 @@ def compress(run: StageRun) -> Outcome:
                 }
             ),
         },
-        {PARITY.name: parity(kept, shipped, data), BUDGET.name: budget(run, compared)},
+        {PARITY.name: parity(kept, shipped, held_out), BUDGET.name: budget(run, compared)},
     )
 
 
@@ -147,20 +150,14 @@ def _candidates(
     return build_candidates(job, only=only, enough=enough)
 
 
-def _measure(run: StageRun, candidate: Candidate, parent: Model, data: TrainingData) -> Measurement:
+def _measure(run: StageRun, candidate: Candidate, parent: Model, held_out: HeldOut) -> Measurement:
     declared = run.product.declaration
-    validation = data.split("validation")
-    return measure(
-        candidate,
-        validation,
-        parent.predict(validation.x),
-        metric=declared.training.metric_for(declared.label.learned),
-        task=declared.label.learned,
-    )
+    metric, task = declared.training.metric_for(declared.label.learned), declared.label.learned
+    return measure(candidate, parent, held_out, metric=metric, task=task)
 
 
 def decide(
-    run: StageRun, judged: Candidate, data: TrainingData
+    run: StageRun, judged: Candidate, data: TrainingData, held_out: HeldOut
 ) -> tuple[Calibration, Decision, Threshold | None]:
     """Calibrate the chosen graph itself, and choose its threshold, both on validation rows.
 
@@ -169,7 +166,7 @@ def decide(
     A student answers a little differently from the winner, so the winner's calibration is not its.
     """
     declared = run.product.declaration
-    y, scores = _held_out_scores(run, judged, data)
+    y, scores = _held_out_scores(run, judged, data, held_out)
     calibration = fit_calibration(declared.training.calibration, scores, y)
     label, answers = declared.label, declared.answers
     costs = matrix_of(declared.training.costs, answers)
@@ -184,7 +181,7 @@ def decide(
 
 
 def _held_out_scores(
-    run: StageRun, judged: Candidate, data: TrainingData
+    run: StageRun, judged: Candidate, data: TrainingData, held_out: HeldOut
 ) -> tuple[np.ndarray, np.ndarray]:
     """Outcomes [n] and scores [n, K] of rows that what is judged did not learn from.
 
@@ -192,14 +189,14 @@ def _held_out_scores(
     """
     if data.crossed:
         return data.whole.y, crossed_predictions(run, "model")[0]
-    validation = data.split("validation")
-    return validation.y, run_session(open_session(judged.onnx), validation.x)
+    return held_out.rows.y, held_out.of_graph(judged)
 
 
-def parity(judged: Candidate, shipped: Candidate, data: TrainingData) -> Finding:
+def parity(judged: Candidate, shipped: Candidate, held_out: HeldOut) -> Finding:
     """Whether both graphs, the judged and the served one, answer like their models."""
-    x = data.split("validation").x
-    results = [onnx_parity_ok(c.model, c.onnx, x) for c in (judged, shipped) if c.model is not None]
+    results = [
+        onnx_parity_ok(c.model, c, held_out) for c in (judged, shipped) if c.model is not None
+    ]
     if not results:
         return Finding(True, "The graph is quantized: the budget says how far it may differ.")
     broken = [words for ok, words in results if not ok]

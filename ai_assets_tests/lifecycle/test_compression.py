@@ -7,6 +7,8 @@ import pytest
 
 from ai_assets.lifecycle.compression.candidates import Measurement, build_candidates, measure
 from ai_assets.lifecycle.compression.choose import choose
+from ai_assets.lifecycle.compression.held_out import HeldOut
+from ai_assets.lifecycle.compression.onnx_session import open_session
 from ai_assets.lifecycle.compression.parity import budget_ok, onnx_parity_ok
 from ai_assets.lifecycle.compression.recipes import Candidate, Job
 from ai_assets.lifecycle.compression.spec import Compression
@@ -33,7 +35,7 @@ def test_students_have_a_quarter_of_the_trees_and_answer_like_their_teacher(task
     for student in students:
         assert student.model.iterations <= winner.iterations // 4
         assert len(student.onnx) < len(made["onnx"].onnx)
-        assert onnx_parity_ok(student.model, student.onnx, data.x)[0]
+        assert onnx_parity_ok(student.model, student, HeldOut(data))[0]
         pair = [model.predict(data.x)[:, 0] for model in (winner, student.model)]
         assert np.corrcoef(*pair)[0, 1] > 0.95
     sizes = [len(student.onnx) for student in students]
@@ -56,9 +58,9 @@ def test_no_larger_student_is_built_once_one_is_enough():
 
 def test_int8_is_smaller_than_the_network_and_close_to_it():
     made = candidates("mlp", width=256, layers=3)
-    parent = made["winner"].predict(VALIDATION.x)
+    rules = {"metric": "log_loss", "task": "binary", "repeats": 50}
     measured = {
-        name: measure(made[name], VALIDATION, parent, metric="log_loss", task="binary", repeats=50)
+        name: measure(made[name], made["winner"], HeldOut(VALIDATION), **rules)
         for name in ("onnx", "int8")
     }
     assert measured["int8"].size < measured["onnx"].size / 2
@@ -89,10 +91,30 @@ def test_a_linear_winner_is_served_as_it_is():
 
 def test_parity_passes_for_the_own_graph_and_fails_for_another_models():
     model, other = fit("linear"), fit("linear", c=0.001)
-    assert onnx_parity_ok(model, model.to_onnx(), VALIDATION.x)[0]
-    passed, words = onnx_parity_ok(model, other.to_onnx(), VALIDATION.x)
+    own, strange = (Candidate("onnx", "linear", m.to_onnx(), m, "") for m in (model, other))
+    assert onnx_parity_ok(model, own, HeldOut(VALIDATION))[0]
+    passed, words = onnx_parity_ok(model, strange, HeldOut(VALIDATION))
     assert not passed
     assert "beyond the tolerance" in words
+
+
+def test_each_is_asked_once_for_its_answers_to_the_held_out_rows(monkeypatch):
+    model, other = fit("linear"), fit("linear", c=0.001)
+    first, second = (Candidate("onnx", "linear", m.to_onnx(), m, "") for m in (model, other))
+    held_out = HeldOut(VALIDATION)
+    opened: list[bytes] = []
+    monkeypatch.setattr(
+        "ai_assets.lifecycle.compression.held_out.open_session",
+        lambda graph: opened.append(graph) or open_session(graph),
+    )
+
+    found = [held_out.of_graph(c) for c in (first, second, first)]
+
+    assert opened == [first.onnx, second.onnx]
+    assert found[0] is found[2] and not np.allclose(found[0], found[1])
+    assert np.allclose(found[1], other.predict(VALIDATION.x), atol=1e-5)
+    assert held_out.of_model(other) is held_out.of_model(other)
+    assert np.array_equal(held_out.of_model(other), other.predict(VALIDATION.x))
 
 
 def test_the_budget_check_passes_within_and_names_each_broken_limit():

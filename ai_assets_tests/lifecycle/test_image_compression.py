@@ -8,6 +8,7 @@ import pytest
 
 from ai_assets.lifecycle.compression import image_networks
 from ai_assets.lifecycle.compression.candidates import Measurement, build_candidates
+from ai_assets.lifecycle.compression.held_out import HeldOut
 from ai_assets.lifecycle.compression.onnx_session import open_session, run_session
 from ai_assets.lifecycle.compression.parity import onnx_parity_ok
 from ai_assets.lifecycle.compression.plot import frontier, pareto
@@ -71,7 +72,7 @@ def test_every_way_is_tried_once_and_answers_like_the_winner(winner):
     for name, candidate in made.items():
         assert hits(candidate.onnx) > 0.85, name
         if candidate.model is not None:
-            assert onnx_parity_ok(candidate.model, candidate.onnx, FRESH.x)[0], name
+            assert onnx_parity_ok(candidate.model, candidate, HeldOut(FRESH))[0], name
     zeros = np.concatenate(
         [
             value.ravel() == 0

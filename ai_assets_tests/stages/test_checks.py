@@ -11,6 +11,7 @@ import pytest
 from small_product import APRIL, FEBRUARY, JANUARY, World, failure, finding, write_product
 
 from ai_assets.lifecycle.compression.candidates import Measurement
+from ai_assets.lifecycle.compression.held_out import HeldOut
 from ai_assets.lifecycle.compression.recipes import Candidate
 from ai_assets.lifecycle.evaluation.evaluate import evaluate
 from ai_assets.lifecycle.learners.base import Model, Task
@@ -151,16 +152,16 @@ class Shifted:
 
 def test_answers_like_the_model(shared_world: World) -> None:
     run = shared_world.step("compressed_model", FEBRUARY)
-    data = load_training_data(run)
+    held_out = HeldOut(load_training_data(run).split("validation"))
     model, _ = load_models(run)
     onnx = Candidate("onnx", "linear", model.to_onnx(), model, "")
     other = Candidate("onnx", "linear", model.to_onnx(), Shifted(model), "")  # type: ignore[arg-type]
     quantized = Candidate("int8", "linear", model.to_onnx(), None, "")
 
-    assert parity(onnx, onnx, data).passed
-    assert parity(quantized, quantized, data).passed
+    assert parity(onnx, onnx, held_out).passed
+    assert parity(quantized, quantized, held_out).passed
     for judged, shipped in [(other, onnx), (onnx, other)]:
-        broken = parity(judged, shipped, data)
+        broken = parity(judged, shipped, held_out)
         assert not broken.passed
         assert "by at most 1.0e-02 over 180 rows, beyond the tolerance" in broken.words
 

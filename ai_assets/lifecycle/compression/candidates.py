@@ -6,14 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ai_assets.lifecycle.compression.onnx_session import (
-    open_session,
-    run_session,
-    single_row_latency,
-)
+from ai_assets.lifecycle.compression.held_out import HeldOut
+from ai_assets.lifecycle.compression.onnx_session import open_session, single_row_latency
 from ai_assets.lifecycle.compression.recipes import Candidate, Job, recipes_of
 from ai_assets.lifecycle.evaluation.metrics import get_metric
-from ai_assets.lifecycle.learners.base import Dataset, Task
+from ai_assets.lifecycle.learners.base import Model, Task
 from ai_assets.lifecycle.training.metrics import metric_value, sign
 
 ORIGINAL = "onnx"
@@ -83,8 +80,8 @@ def build_candidates(
 
 def measure(
     candidate: Candidate,
-    validation: Dataset,
-    parent: np.ndarray,
+    parent: Model,
+    held_out: HeldOut,
     *,
     metric: str,
     task: Task,
@@ -94,18 +91,19 @@ def measure(
 
     Args:
         candidate: what to measure.
-        validation: rows to measure on.
-        parent: the winner's predictions [n, K] of these rows.
+        parent: what it was made from.
+        held_out: rows to measure on.
         metric: name of the training metric.
         task: what is predicted.
         repeats: single rows to time.
     """
     session: Any = open_session(candidate.onnx)
-    predicted = run_session(session, validation.x)
-    value = metric_value(metric, task, validation.y, predicted)
-    of_parent = metric_value(metric, task, validation.y, parent)
-    difference = np.abs(predicted - parent)
-    p50, p99 = single_row_latency(session, validation.x, repeats)
+    predicted, expected = held_out.of_graph(candidate, session), held_out.of_model(parent)
+    rows = held_out.rows
+    value = metric_value(metric, task, rows.y, predicted)
+    of_parent = metric_value(metric, task, rows.y, expected)
+    difference = np.abs(predicted - expected)
+    p50, p99 = single_row_latency(session, rows.x, repeats)
     return Measurement(
         name=candidate.name,
         size=len(candidate.onnx),

@@ -3,7 +3,8 @@
 import numpy as np
 
 from ai_assets.lifecycle.compression.candidates import Measurement
-from ai_assets.lifecycle.compression.onnx_session import open_session, run_session
+from ai_assets.lifecycle.compression.held_out import HeldOut
+from ai_assets.lifecycle.compression.recipes import Candidate
 from ai_assets.lifecycle.compression.spec import Compression
 from ai_assets.lifecycle.learners.base import OF_VALUES, Model
 
@@ -11,15 +12,15 @@ TOLERANCE = 1e-5
 
 
 def onnx_parity_ok(
-    model: Model, onnx: bytes, x: np.ndarray, tolerance: float = TOLERANCE
+    model: Model, candidate: Candidate, held_out: HeldOut, tolerance: float = TOLERANCE
 ) -> tuple[bool, str]:
-    """Whether an exported graph answers like the model it was made from.
+    """Whether a candidate's graph answers like the model it was made from.
 
     Differences of probabilities count as they are, those of values relative to their size: to the
     value itself, or to the root mean square of all where that is larger, since a sum that ends near
     0 is rounded at the size of its parts.
     """
-    expected, given = model.predict(x), run_session(open_session(onnx), x)
+    expected, given = held_out.of_model(model), held_out.of_graph(candidate)
     if given.shape != expected.shape:
         return False, f"the graph's outputs are {given.shape}, the model's {expected.shape}."
     if not np.isfinite(given).all():
@@ -28,8 +29,8 @@ def onnx_parity_ok(
     passed = largest <= tolerance
     relation = "within" if passed else "beyond"
     return passed, (
-        f"the graph differs from the model by at most {largest:.1e} over {len(x)} rows, {relation} "
-        f"the tolerance of {tolerance:.1e}."
+        f"the graph differs from the model by at most {largest:.1e} over {len(given)} rows, "
+        f"{relation} the tolerance of {tolerance:.1e}."
     )
 
 

@@ -27,8 +27,8 @@ TRIALS_SCHEMA: dict[str, Any] = {
     "params": pl.String,
 }
 
-# What a trial must have before it is given up after a fold: as many trials to compare with, fewer of
-# a short search.
+# What a trial must have before it is given up after a fold: as many trials to compare with, or
+# fewer in a short search.
 COMPARED_TRIALS = 3
 # The same within its only fold, and as many steps one after the other without a better loss.
 COMPARED_WITHIN = 5
@@ -264,7 +264,9 @@ def _search(judge: _Judge, seed: int, trials: int, report: Any) -> Any:
     try:
         study = optuna.create_study(
             sampler=_sampler(optuna, seed, trials),
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=_compared(trials, len(judge.folds))),
+            pruner=optuna.pruners.MedianPruner(
+                n_startup_trials=_compared(trials, len(judge.folds))
+            ),
             direction="minimize",
         )
         study.enqueue_trial(judge.learner.defaults())
