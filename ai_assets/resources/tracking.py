@@ -8,7 +8,6 @@ directory. Here a run belongs to the `with` block that opened it, and nothing is
 `MlflowClient` is used, no fluent function. `dagster_mlflow` is not imported.
 """
 
-import fcntl
 import json
 import os
 import tempfile
@@ -17,13 +16,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import dagster as dg
 from pydantic import Field
 
 from ai_assets.lifecycle.errors import DeclarationError, must_be
 from ai_assets.resources.events import events_root, write_events
+from ai_assets.resources.tracking_database import one_at_a_time
 from ai_assets.serving.place import state_root
 
 # MLflow's own limits: a longer value is refused by some stores, a larger batch by all.
@@ -147,10 +147,12 @@ class ExperimentTracker(dg.ConfigurableResource):
 
     def client(self) -> Any:
         """An `MlflowClient` of the store, whose database exists and is migrated."""
+        # Before MLflow is imported: no telemetry from a tool that people run on their own data.
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         uri = self.uri
         if uri in _READY:
             return _client(uri)
-        with _one_at_a_time(uri):
+        with one_at_a_time(uri):
             client = _client(uri)
             # The first question migrates the database; two processes that do so at once both fail.
             client.search_experiments(max_results=1)
@@ -229,22 +231,6 @@ class ExperimentTracker(dg.ConfigurableResource):
 
 
 def _client(uri: str) -> Any:
-    # Quiet, and no telemetry from a tool that people run on their own data.
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
-
-
-@contextmanager
-def _one_at_a_time(uri: str) -> Iterator[None]:
-    """Hold the database's lock file; only for SQLite, others are migrated by who runs them."""
-    parts = urlsplit(uri)
-    if not parts.scheme.startswith("sqlite") or parts.path in ("", "/"):
-        yield
-        return
-    database = Path(unquote(uri.split("///", 1)[1]))
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with database.with_name(f"{database.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
