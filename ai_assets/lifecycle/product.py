@@ -23,12 +23,14 @@ from ai_assets.lifecycle.operations.spec import Backtest
 from ai_assets.lifecycle.partitions import Partitions
 from ai_assets.lifecycle.retraining.spec import Retrain
 from ai_assets.lifecycle.rollout.spec import Rollout
+from ai_assets.lifecycle.schema.decision import CostMatrix
 from ai_assets.lifecycle.schema.durations import Duration, parse_duration
 from ai_assets.lifecycle.schema.label import Label, word_of
 from ai_assets.lifecycle.schema.near import Near, NearDuplicates
 from ai_assets.lifecycle.schema.serving import Serving
 from ai_assets.lifecycle.schema.tables import Column, Section, Table
 from ai_assets.lifecycle.suited import unsuited
+from ai_assets.lifecycle.training.costs import matrix_of
 from ai_assets.lifecycle.training.spec import Training
 from ai_assets.lifecycle.verdict.spec import Causes
 
@@ -169,6 +171,11 @@ class TabularDeclaration(Section):
                 f"of '{self.request}' with allowed values, but got none."
             )
         return self
+
+    @property
+    def costs(self) -> CostMatrix | None:
+        """What answers cost, by label and answer in the order of `answers`; None if undeclared."""
+        return matrix_of(self.training.costs, self.answers)
 
     @property
     def answers(self) -> tuple[str, ...]:

@@ -27,7 +27,6 @@ from ai_assets.lifecycle.schema.calibration import Calibration
 from ai_assets.lifecycle.schema.decision import Decision
 from ai_assets.lifecycle.training.calibration import fit_calibration
 from ai_assets.lifecycle.training.conformal import fit_interval
-from ai_assets.lifecycle.training.costs import matrix_of
 from ai_assets.lifecycle.training.threshold import Threshold, choose_threshold
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
@@ -168,8 +167,7 @@ def decide(
     declared = run.product.declaration
     y, scores = _held_out_scores(run, judged, data, held_out)
     calibration = fit_calibration(declared.training.calibration, scores, y)
-    label, answers = declared.label, declared.answers
-    costs = matrix_of(declared.training.costs, answers)
+    label, answers, costs = declared.label, declared.answers, declared.costs
     if label.task != "binary":
         share, counts = label.interval, label.learned == "count"
         beside = None if share is None else fit_interval(y, scores[:, 0], share, counts=counts)

@@ -25,7 +25,6 @@ from ai_assets.lifecycle.schema.decision import Decision
 from ai_assets.lifecycle.schema.scores import squeezed
 from ai_assets.lifecycle.training.blending import pool_of
 from ai_assets.lifecycle.training.calibration import fit_calibration
-from ai_assets.lifecycle.training.costs import matrix_of
 from ai_assets.lifecycle.training.crossing import cross_fit
 from ai_assets.lifecycle.training.fitting import fit_model, weighted
 from ai_assets.lifecycle.training.threshold import choose_threshold
@@ -186,8 +185,7 @@ def _cut(run: StageRun, y: np.ndarray, scores: np.ndarray) -> Answers:
     """Answers by scores [n, 1] of held-out rows, calibrated and cut on the same rows."""
     declared = run.product.declaration
     p = squeezed(fit_calibration(declared.training.calibration, scores, y).apply(scores))
-    costs = matrix_of(declared.training.costs, declared.answers)
-    return Answers.of(y, p, choose_threshold(y, p, costs).value)
+    return Answers.of(y, p, choose_threshold(y, p, declared.costs).value)
 
 
 def _as_they_are(data: Dataset) -> Dataset:
@@ -200,8 +198,7 @@ def _answers(run: StageRun, data: TrainingData, model: Model) -> Answers:
     scores = model.predict(validation.x)
     declared = run.product.declaration
     calibration = fit_calibration(declared.training.calibration, scores, validation.y)
-    costs = matrix_of(declared.training.costs, declared.answers)
-    threshold = choose_threshold(validation.y, squeezed(calibration.apply(scores)), costs)
+    threshold = choose_threshold(validation.y, squeezed(calibration.apply(scores)), declared.costs)
     p = squeezed(calibration.apply(model.predict(test.x)))
     return Answers.of(test.y, p, threshold.value)
 

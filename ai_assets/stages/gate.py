@@ -13,7 +13,6 @@ from ai_assets.lifecycle.gate.compatible import incompatible
 from ai_assets.lifecycle.gate.limits import GateResult, GroupDifferences, judge
 from ai_assets.lifecycle.gate.page import versions_page
 from ai_assets.lifecycle.gate.pair import Pair, Side
-from ai_assets.lifecycle.training.costs import matrix_of
 from ai_assets.resources.ledger import Entry
 from ai_assets.serving.bundle import Bundle
 from ai_assets.stages import shown
@@ -140,7 +139,7 @@ def compared(run: StageRun, entry: Entry | None, tag: str) -> Comparison:
         y,
         Side(champion_scores(run, bundle, test), bundle.decision),
         Side(challenger, decision_of(run)),
-        matrix_of(declared.training.costs, declared.answers),
+        declared.costs,
     )
     return compare(
         pair.at(unseen),

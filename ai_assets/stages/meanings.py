@@ -86,6 +86,8 @@ PERFORMANCE = {
     "realised_low": "Lower end of its interval of 95 %",
     "realised_high": "Upper end of its interval of 95 %",
     "valid": "Whether the estimate may be believed",
+    "costs": "Of `cost`: what answers were declared to cost, by label and answer; only values by "
+    "the same costs can be compared",
 }
 
 BACKTEST = LABELS | {

@@ -21,7 +21,7 @@ from ai_assets.lifecycle.verdict.evidence import Verdict
 from ai_assets.stages import shown
 from ai_assets.stages.backtest import LINES
 from ai_assets.stages.binding import Outcome, StageRun
-from ai_assets.stages.performance import shown_metrics
+from ai_assets.stages.performance import comparable, shown_metrics
 from ai_assets.stages.training_data import read_json, save_folder
 
 
@@ -129,7 +129,7 @@ def performance_of(run: StageRun, key: str) -> dict[str, str]:
     """Realised metrics of a partition as text; none where its source could not be read."""
     if not run.lake.exists(run.name("performance"), key):
         return {}
-    rows = run.lake.scan(run.name("performance"), [key]).collect()
+    rows = comparable(run, key)
     return {
         row["metric"]: str(Estimate(row["realised"], row["realised_low"], row["realised_high"]))
         for row in rows.iter_rows(named=True)
@@ -189,7 +189,7 @@ def told_by_metric(run: StageRun) -> dict[str, list[Told]]:
     told: dict[str, list[Told]] = {metric: [] for metric in shown_metrics(run)}
     for key in measured_partitions(run, "performance"):
         concept = verdict_of(run, key).cause == "concept_drift"
-        rows = run.lake.scan(run.name("performance"), [key]).collect()
+        rows = comparable(run, key)
         for row in rows.filter(pl.col("metric").is_in(list(told))).iter_rows(named=True):
             told[row["metric"]].append(
                 Told(

@@ -1,5 +1,6 @@
 """performance: how well the release does, estimated before labels arrive and judged by them."""
 
+import json
 from typing import Any
 
 import polars as pl
@@ -10,12 +11,14 @@ from ai_assets.lifecycle.estimation.quality import Told, history
 from ai_assets.lifecycle.evaluation import plots
 from ai_assets.lifecycle.evaluation.bootstrap import Estimate
 from ai_assets.lifecycle.evaluation.names import OF_COSTS
-from ai_assets.lifecycle.schema.decision import Decision
+from ai_assets.lifecycle.schema.decision import CostMatrix
 from ai_assets.lifecycle.schema.scores import SCORES, score_column, scores_in
 from ai_assets.lifecycle.verdict.concept import concept_evidence, labelled
+from ai_assets.serving.bundle import Bundle
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.watching import performance_guard
+from ai_assets.stages.evaluation import answers_as_declared
 from ai_assets.stages.learnable import not_learned
 from ai_assets.stages.meanings import PERFORMANCE
 from ai_assets.stages.outcomes import Outcomes, days_of, judged_outcomes
@@ -55,7 +58,8 @@ def judge_release(run: StageRun) -> Outcome:
     outcomes = judged_outcomes(run, entry.stable)
     judge = judged_values if run.product.declaration.label.task == "regression" else _scores
     judged = judge(run, rows, outcomes, entry.stable)
-    frame = _frame(judged, entry.stable, rows.height, outcomes.rows.height)
+    told = _frame(judged, entry.stable, rows.height, outcomes.rows.height)
+    frame = with_costs(told, run.product.declaration.costs)
     written = run.lake.replace(
         run.name("performance"), frame, run.partition, admit_new_columns=True
     )
@@ -63,7 +67,7 @@ def judge_release(run: StageRun) -> Outcome:
         written.digest,
         {
             **shown.rows_and_columns(frame, written.rows, meanings=PERFORMANCE),
-            "numbers": shown.table(frame),
+            "numbers": shown.table(told),
             "bundle": entry.stable,
             "labels_arrived": outcomes.rows.height,
             **_pictures(run),
@@ -76,8 +80,8 @@ def judge_release(run: StageRun) -> Outcome:
 
 def _scores(run: StageRun, rows: pl.DataFrame, outcomes: Outcomes, bundle: str) -> Judged:
     """What probabilities promise of themselves, and whether labels bear it out."""
-    decision = run.tools.bundles.load(bundle).decision
-    found, judged = _estimates(run, rows, bundle, decision), _judged(run, outcomes, decision)
+    loaded = run.tools.bundles.load(bundle)
+    found, judged = _estimates(run, rows, bundle, loaded), _judged(run, outcomes, loaded)
     valid = not _contradicted(run, outcomes)
     finding = as_estimated(found["log_loss"], judged.get("log_loss"), valid)
     return Judged(found, judged, valid, finding)
@@ -94,18 +98,30 @@ def _nothing(run: StageRun, rows: int) -> Outcome:
     return Outcome(written.digest, {"numbers": words}, {guard.name: Finding(True, words)})
 
 
-def _estimates(
-    run: StageRun, rows: pl.DataFrame, bundle: str, decision: Decision
-) -> dict[str, Estimate]:
+def present_costs(run: StageRun, bundle: Bundle) -> CostMatrix | None:
+    """What a bundle's answers cost as it is declared today, as the gate judges them.
+
+    None where nothing is declared, or the bundle gives other answers than those declared.
+    """
+    return run.product.declaration.costs if answers_as_declared(run.product, bundle) else None
+
+
+def _estimates(run: StageRun, rows: pl.DataFrame, tag: str, bundle: Bundle) -> dict[str, Estimate]:
     """Expected metrics; the scores are believed as the newest labels before the partition say."""
     times = run.lake.scan(run.name("labels"), [run.partition] if run.partition else None)
     if "event_time" in times.collect_schema():
         rows = rows.join(times.select("_row_id", "event_time").collect(), on="_row_id", how="left")
-    before = newest_outcomes(run, bundle) if run.partition else _no_outcomes()
+    before = newest_outcomes(run, tag) if run.partition else _no_outcomes()
     p = scores_in(rows[score_column(rows.columns)])
     q = belief(p, before.p, before.y)
-    seed = run.product.declaration.training.seed
-    return estimated(p, q, seed=seed, decision=decision, blocks=days_of(rows))
+    return estimated(
+        p,
+        q,
+        seed=run.product.declaration.training.seed,
+        decision=bundle.decision,
+        costs=present_costs(run, bundle),
+        blocks=days_of(rows),
+    )
 
 
 def newest_outcomes(run: StageRun, bundle: str) -> Outcomes:
@@ -122,11 +138,17 @@ def _no_outcomes() -> Outcomes:
     return Outcomes(pl.DataFrame(schema={"label": pl.Float64, "probability": pl.Float64}))
 
 
-def _judged(run: StageRun, outcomes: Outcomes, decision: Decision) -> dict[str, Estimate]:
+def _judged(run: StageRun, outcomes: Outcomes, bundle: Bundle) -> dict[str, Estimate]:
     if outcomes.rows.height < FEWEST or outcomes.rows["label"].n_unique() < 2:
         return {}
-    seed = run.product.declaration.training.seed
-    return realised(outcomes.y, outcomes.p, seed=seed, decision=decision, blocks=outcomes.days)
+    return realised(
+        outcomes.y,
+        outcomes.p,
+        seed=run.product.declaration.training.seed,
+        decision=bundle.decision,
+        costs=present_costs(run, bundle),
+        blocks=outcomes.days,
+    )
 
 
 def _contradicted(run: StageRun, outcomes: Outcomes) -> bool:
@@ -146,6 +168,25 @@ def _frame(judged: Judged, bundle: str, rows: int, labelled: int) -> pl.DataFram
         schema=SCHEMA,
         orient="row",
     )
+
+
+def with_costs(rows: pl.DataFrame, costs: CostMatrix | None) -> pl.DataFrame:
+    """The rows, with the column `costs` where some are declared: by which each `cost` was told."""
+    if costs is None:
+        return rows
+    of_costs = pl.when(pl.col("metric").is_in(OF_COSTS)).then(pl.lit(json.dumps(costs)))
+    return rows.with_columns(of_costs.alias("costs"))
+
+
+def comparable(run: StageRun, partition: str) -> pl.DataFrame:
+    """What is told of a partition's performance, without costs by others than are declared today.
+
+    They have another unit: beside the present ones they would look like better or worse answers.
+    """
+    rows = run.lake.scan(run.name("performance"), [partition]).collect()
+    costs = json.dumps(run.product.declaration.costs)
+    by = pl.col("costs") if "costs" in rows.columns else pl.lit(None, pl.String)
+    return rows.filter(pl.col("metric").is_in(OF_COSTS).not_() | by.eq_missing(pl.lit(costs)))
 
 
 def _values(found: dict[str, Estimate]) -> dict[str, float]:
@@ -177,7 +218,7 @@ def told_so_far(run: StageRun) -> dict[str, list[Told]]:
     keys = [key for key in run.lake.partitions(name) if key <= str(run.partition)]
     told: dict[str, list[Told]] = {}
     for key in keys:
-        for row in run.lake.scan(name, [key]).collect().iter_rows(named=True):
+        for row in comparable(run, key).iter_rows(named=True):
             told.setdefault(row["metric"], []).append(
                 Told(
                     key,

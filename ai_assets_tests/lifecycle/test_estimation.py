@@ -74,22 +74,59 @@ COSTS = ((0.0, 1.0), (6.0, -2.0))
 
 def test_the_cost_of_answers_is_estimated_from_the_confusion_that_scores_promise() -> None:
     p = np.array([0.05, 0.4, 0.9])
-    decision = Decision("binary", threshold=1 / 9, costs=COSTS)
+    decision = Decision("binary", threshold=1 / 9)
 
-    found = estimated(p, seed=1, decision=decision, resamples=0)
+    found = estimated(p, seed=1, decision=decision, costs=COSTS, resamples=0)
 
     # Negative, positive, positive: a miss by 0.05; false alarms by 0.6 and 0.1, hits by the rest.
     by_hand = (0.05 * 6 + (0.6 * 1 - 0.4 * 2) + (0.1 * 1 - 0.9 * 2)) / 3
     assert found["cost"].value == pytest.approx(by_hand)
     assert by_hand < 0
     assert found["accuracy"].value == pytest.approx((0.95 + 0.4 + 0.9) / 3)
-    assert "cost" not in estimated(p, seed=1, resamples=0)
+    assert "cost" not in estimated(p, seed=1, decision=decision, resamples=0)
+
+
+def test_answers_by_former_costs_are_estimated_and_judged_at_the_present_ones() -> None:
+    p = np.array([[0.9, 0.02, 0.08], [0.5, 0.2, 0.3]])
+    y = np.array([0.0, 2.0])
+    names, dear = ("fine", "worn", "broken"), 20.0
+    now = ((0.0, 1.0, 1.0), (1.0, 0.0, 1.0), (dear, dear, 0.0))
+    before_any = Decision("multiclass", classes=names)
+    by_former = Decision("multiclass", classes=names, costs=((0, 1, 1), (9, 0, 9), (1, 1, 0)))
+    told = {}
+    for which, decision, answers in (
+        ("none", before_any, [0, 0]), ("former", by_former, [0, 1]),
+        ("present", Decision("multiclass", classes=names, costs=now), [2, 2]),
+    ):  # fmt: skip
+        told[which] = estimated(p, seed=1, decision=decision, costs=now, resamples=0)
+        kept = realised(y, p, seed=1, decision=decision, costs=now, resamples=0)
+        expected = [(row * np.array(now)[:, a]).sum() for row, a in zip(p, answers, strict=True)]
+        assert told[which]["cost"].value == pytest.approx(np.mean(expected)), which
+        by_label = [now[int(label)][a] for label, a in zip(y, answers, strict=True)]
+        assert kept["cost"].value == pytest.approx(np.mean(by_label)), which
+        right = [float(label == a) for label, a in zip(y, answers, strict=True)]
+        assert kept["accuracy"].value == np.mean(right), which
+        believed_right = [row[a] for row, a in zip(p, answers, strict=True)]
+        assert told[which]["accuracy"].value == pytest.approx(np.mean(believed_right)), which
+
+    assert told["present"]["cost"].value < told["none"]["cost"].value < told["former"]["cost"].value
+    assert "cost" not in estimated(p, seed=1, decision=by_former, resamples=0)
+    assert "cost" not in realised(y, p, seed=1, decision=by_former, resamples=0)
+
+
+def test_where_no_decision_is_given_the_likeliest_class_is_answered() -> None:
+    p, y = [[0.2, 0.5, 0.3], [0.1, 0.2, 0.7]], [1.0, 0.0]
+
+    assert estimated(p, seed=1, resamples=0)["accuracy"].value == pytest.approx(0.6)
+    assert realised(y, p, seed=1, resamples=0)["accuracy"].value == 0.5
+    assert estimated([0.6, 0.2], seed=1, resamples=0)["accuracy"].value == pytest.approx(0.7)
+    assert realised([1, 1], [0.6, 0.2], seed=1, resamples=0)["accuracy"].value == 0.5
 
 
 def test_the_estimated_cost_holds_the_realised_one_as_often_as_it_says() -> None:
     generator = np.random.default_rng(7)
     matrix = ((0.0, 1.0, 1.0), (1.0, 0.0, 1.0), (20.0, 5.0, 0.0))
-    two = Decision("binary", threshold=1 / 9, costs=COSTS)
+    two = Decision("binary", threshold=1 / 9)
     several = Decision("multiclass", classes=("a", "b", "c"), costs=matrix)
     inside = {"binary": 0, "multiclass": 0}
     for seed in range(60):
@@ -98,9 +135,11 @@ def test_the_estimated_cost_holds_the_realised_one_as_often_as_it_says() -> None
         of_classes = generator.dirichlet(np.ones(3), 300)
         drawn = (generator.random((300, 1)) > of_classes.cumsum(axis=1)).sum(axis=1)
         for scores, labels, decision in ((p, y, two), (of_classes, drawn, several)):
-            told = estimated(scores, seed=seed, decision=decision, resamples=100)["cost"]
-            kept = realised(labels, scores, seed=seed, decision=decision, resamples=0)["cost"]
-            by_hand = np.array(decision.costs)[labels.astype(int), decision.codes(scores)].mean()
+            costs = COSTS if decision is two else matrix
+            by = {"seed": seed, "decision": decision, "costs": costs}
+            told = estimated(scores, **by, resamples=100)["cost"]
+            kept = realised(labels, scores, **by, resamples=0)["cost"]
+            by_hand = np.array(costs)[labels.astype(int), decision.codes(scores)].mean()
             assert kept.value == pytest.approx(by_hand)
             inside[decision.task] += told.low <= kept.value <= told.high
 
@@ -112,7 +151,7 @@ def test_of_classes_the_expected_cost_is_that_of_the_cheapest_answer() -> None:
     matrix = ((0.0, 1.0, 1.0), (1.0, 0.0, 1.0), (20.0, 5.0, 0.0))
     decision = Decision("multiclass", classes=("fine", "worn", "broken"), costs=matrix)
 
-    found = estimated(p, seed=1, decision=decision, resamples=0)
+    found = estimated(p, seed=1, decision=decision, costs=matrix, resamples=0)
 
     assert found["cost"].value == pytest.approx((0.92 + (0.01 + 20 * 0.03)) / 2)
     # Broken is answered to the first row, though it is fine by 0.9.

@@ -7,12 +7,15 @@ mean of what a row of every class would count, weighted by the belief that it is
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ai_assets.lifecycle.errors import DataError, must_be
 from ai_assets.lifecycle.evaluation.bootstrap import resample_counts
 from ai_assets.lifecycle.evaluation.counted import LOG_LOSS_EPSILON, Floats
-from ai_assets.lifecycle.schema.decision import CostMatrix, answered_classes
+from ai_assets.lifecycle.schema.decision import CostMatrix, Decision
+
+LIKELIEST = Decision("multiclass")
+"""Answers where nothing else is said: the likeliest class."""
 
 
 @dataclass(frozen=True)
@@ -22,23 +25,24 @@ class BelievedClasses:
     Attributes:
         p: Probabilities, [n, K].
         q: Belief that the row is of each class, [n, K].
+        answers: Numbers of the answers, [n].
         costs: What answers cost, [K, K]; None where nothing is declared.
     """
 
     p: Floats
     q: Floats
+    answers: NDArray[np.intp]
     costs: CostMatrix | None = None
 
     def if_of_class(self) -> dict[str, Floats]:
         """What each row would count to each metric were it of each class, [n, K]."""
         square = (self.p**2).sum(axis=1, keepdims=True)
-        answers = answered_classes(self.p, self.costs)
         # Of an answer the costs by label: a column of the matrix.
-        costs = {} if self.costs is None else {"cost": np.array(self.costs)[:, answers].T}
+        costs = {} if self.costs is None else {"cost": np.array(self.costs)[:, self.answers].T}
         return {
             "log_loss": -np.log(np.clip(self.p, LOG_LOSS_EPSILON, None)),
             "brier": (square - 2 * self.p + 1) / 2,
-            "accuracy": (answers[:, None] == np.arange(self.p.shape[1])).astype(np.float64),
+            "accuracy": (self.answers[:, None] == np.arange(self.p.shape[1])).astype(np.float64),
             **costs,
         }
 
@@ -63,9 +67,19 @@ class BelievedClasses:
 
 
 def believed_classes(
-    p: ArrayLike, q: ArrayLike | None = None, costs: CostMatrix | None = None
+    p: ArrayLike,
+    q: ArrayLike | None = None,
+    decision: Decision = LIKELIEST,
+    costs: CostMatrix | None = None,
 ) -> BelievedClasses:
-    """Check probabilities [n, K] and beliefs [n, K] (default: the probabilities are calibrated).
+    """Check probabilities and beliefs of several classes.
+
+    Args:
+        p: Probabilities [n, K].
+        q: Beliefs [n, K]; the probabilities by default, as if they were calibrated.
+        decision: How they become answers; the likeliest class by default.
+        costs: What the answers are held to cost, by label and answer, [K, K]; None where nothing
+            is declared.
 
     Raises:
         DataError: There are no rows, shapes differ, or a belief or score is not in [0, 1].
@@ -79,4 +93,4 @@ def believed_classes(
     for name, values in (("a score", scores), ("a belief", beliefs)):
         if wrong := values[~((values >= 0) & (values <= 1))][:1].tolist():
             raise DataError(must_be(name, "a probability between 0 and 1", wrong[0]))
-    return BelievedClasses(scores, beliefs, costs)
+    return BelievedClasses(scores, beliefs, decision.codes(scores), costs)

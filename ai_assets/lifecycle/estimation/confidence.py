@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ai_assets.lifecycle.errors import DataError, DeclarationError, must_be
-from ai_assets.lifecycle.estimation.classes import believed_classes
+from ai_assets.lifecycle.estimation import classes
+from ai_assets.lifecycle.evaluation.answered import answered
 from ai_assets.lifecycle.evaluation.binary import Scored
 from ai_assets.lifecycle.evaluation.bootstrap import (
     Estimate,
@@ -25,15 +26,15 @@ from ai_assets.lifecycle.evaluation.bootstrap import (
     resample_counts,
 )
 from ai_assets.lifecycle.evaluation.counted import Floats
-from ai_assets.lifecycle.evaluation.metrics import get_metric, scored
+from ai_assets.lifecycle.evaluation.metrics import get_metric
 from ai_assets.lifecycle.evaluation.names import OF_COSTS
 from ai_assets.lifecycle.schema.decision import CostMatrix, Decision
 
 ESTIMATED = ("roc_auc", "log_loss", "brier", "accuracy")
 ESTIMATED_OF_CLASSES = ("log_loss", "brier", "accuracy")
 """Means of rows; ROC-AUC is none, and not estimated of several classes."""
-LIKELIEST = Decision("binary")
-"""Answers where nothing else is said: what is likelier than not."""
+LIKELIER = Decision("binary")
+"""Answers of two where nothing else is said: what is likelier than not."""
 FEWEST_LABELS = 200
 
 
@@ -77,7 +78,14 @@ def believed(
     threshold: float = 0.5,
     costs: CostMatrix | None = None,
 ) -> Believed:
-    """Check scores [n] and beliefs [n] (default: the scores are calibrated), and sort them.
+    """Check scores and beliefs of two classes, and sort them.
+
+    Args:
+        p: P(positive) [n].
+        q: Beliefs [n]; the scores by default, as if they were calibrated.
+        threshold: Score from which on the answer is positive.
+        costs: What the answers are held to cost, by label and answer, [2, 2]; None where nothing
+            is declared.
 
     Raises:
         DataError: There are no rows, lengths differ, or a belief or score is not in [0, 1].
@@ -128,7 +136,8 @@ def estimated(
     q: ArrayLike | None = None,
     *,
     seed: int,
-    decision: Decision = LIKELIEST,
+    decision: Decision | None = None,
+    costs: CostMatrix | None = None,
     names: tuple[str, ...] | None = None,
     resamples: int = 200,
     level: float = 0.95,
@@ -143,7 +152,10 @@ def estimated(
         q: Calibrated probability [n] that a row is a positive, or [n, K] that it is of each class;
             the scores by default.
         seed: Of the draws.
-        decision: What is answered to scores, and what answers cost.
+        decision: How scores become answers: by its threshold, of classes by the costs that it was
+            made by. Default: what is likelier than not, of classes the likeliest.
+        costs: What the answers are held to cost today, by label and answer, [2, 2] or [K, K]; None
+            where nothing is declared: then no cost is estimated.
         names: Metrics, of those of `estimated_of`; all of them by default.
         resamples: How many draws; 0 for no interval.
         level: Share of draws inside the interval.
@@ -155,13 +167,13 @@ def estimated(
     check_resampling(resamples, level)
     scores = np.asarray(p, dtype=np.float64)
     if scores.ndim == 2:
-        of_classes = believed_classes(scores, q, decision.costs)
+        of_classes = classes.believed_classes(scores, q, decision or classes.LIKELIEST, costs)
         values, drawn = of_classes.expected(), of_classes.drawn(seed, resamples, blocks)
         names = tuple(values) if names is None else names
         _check_estimated(names, tuple(values))
     else:
-        names = estimated_of("binary", decision.costs) if names is None else names
-        rows = believed(p, q, decision.threshold, decision.costs)
+        names = estimated_of("binary", costs) if names is None else names
+        rows = believed(p, q, (decision or LIKELIER).threshold, costs)
         values = expected_values(rows, names)
         drawn = _drawn(rows, names, seed, resamples, blocks)
     return {name: estimate_of(get_metric(name), values[name], drawn[name], level) for name in names}
@@ -187,17 +199,34 @@ def realised(
     p: ArrayLike,
     *,
     seed: int,
-    decision: Decision = LIKELIEST,
+    decision: Decision | None = None,
+    costs: CostMatrix | None = None,
     names: tuple[str, ...] | None = None,
     resamples: int = 200,
     level: float = 0.95,
     blocks: ArrayLike | None = None,
 ) -> dict[str, Estimate]:
-    """The same metrics of labels [n] and scores, once labels are known, with intervals."""
-    rows = scored(y, p, decision.threshold, costs=decision.costs)
+    """The same metrics once labels are known, with intervals; arguments as of `estimated`.
+
+    Args:
+        y: Labels [n], of several classes their numbers.
+        p: Scores [n], or of several classes [n, K].
+        seed: Of the draws.
+        decision: How the scores became answers.
+        costs: What the answers are held to cost today; None where nothing is declared.
+        names: Metrics, of those of `estimated_of`; all of them by default.
+        resamples: How many draws; 0 for no interval.
+        level: Share of draws inside the interval.
+        blocks: The block of each row [n], for example its day; whole blocks are drawn.
+
+    Raises:
+        DataError: Labels or scores are not what they must be, or there are none.
+    """
+    scores = np.asarray(p, dtype=np.float64)
+    usual = classes.LIKELIEST if scores.ndim == 2 else LIKELIER
+    rows = answered(y, scores, decision or usual, costs)
     if names is None:
-        task = "binary" if isinstance(rows, Scored) else "multiclass"
-        names = estimated_of(task, decision.costs)
+        names = estimated_of("binary" if isinstance(rows, Scored) else "multiclass", costs)
     return bootstrap(rows, names, seed=seed, resamples=resamples, level=level, blocks=blocks)
 
 

@@ -120,6 +120,7 @@ def performance_guard(product: Product) -> Guard:
 
 def performance_stage(product: Product) -> Stage:
     """The stage that estimates and judges the release."""
+    declared = product.declaration
     return Stage(
         stage="performance",
         asset="performance",
@@ -137,8 +138,9 @@ def performance_stage(product: Product) -> Stage:
         ],
         guards=[performance_guard(product)],
         code=("estimation",),
-        settings=product.declaration.label.model_dump_json()
-        + product.declaration.causes.model_dump_json(),
+        settings=declared.label.model_dump_json()
+        + declared.causes.model_dump_json()
+        + declared.training.model_dump_json(include={"costs"}),
     )
 
 
