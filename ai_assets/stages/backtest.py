@@ -19,7 +19,7 @@ from ai_assets.stages.evaluation import answers_as_declared, scores_of
 from ai_assets.stages.learnable import learned_partitions
 from ai_assets.stages.meanings import BACKTEST
 from ai_assets.stages.protected import with_protected
-from ai_assets.stages.training_data import artifact, read_json
+from ai_assets.stages.training_data import artifact, in_order, read_json
 
 LINES = ("never", "rolling", "expanding")
 JUDGED = {
@@ -116,7 +116,7 @@ def before_key(run: StageRun) -> str | None:
 
 def labelled_rows(run: StageRun) -> pl.DataFrame:
     """Features of the partition with all labels that ever arrived."""
-    return _joined(run, [str(run.partition)]).sort("event_time", "_row_id")
+    return in_order(_joined(run, [str(run.partition)]), run.product.request_table)
 
 
 def _joined(run: StageRun, keys: list[str]) -> pl.DataFrame:
@@ -169,10 +169,8 @@ def as_of(before: StageRun, rows: pl.DataFrame) -> np.ndarray:
 def learned_from(before: StageRun, keys: list[str]) -> Learned:
     """What the product's families learn from some partitions, of labels that had arrived."""
     declared = before.product.declaration
-    assert before.span is not None
-    rows = _joined(before, keys).filter(pl.col("known_at") <= before.span.end)
+    rows = rows_to_learn_from(before, keys)
     before.say(f"learning from {rows.height:,} rows of {len(keys)} partitions")
-    rows = with_protected(before, rows.sort("event_time", "_row_id"), keys)
     return learn(
         rows,
         read_json(artifact(before, "model"), "winner.json")["weights"],
@@ -182,6 +180,13 @@ def learned_from(before: StageRun, keys: list[str]) -> Learned:
         len(declared.answers),
         declared.fairness,
     )
+
+
+def rows_to_learn_from(before: StageRun, keys: list[str]) -> pl.DataFrame:
+    """Rows of some partitions with the labels that had arrived, in the order they are learned."""
+    assert before.span is not None
+    rows = _joined(before, keys).filter(pl.col("known_at") <= before.span.end)
+    return with_protected(before, in_order(rows, before.product.request_table), keys)
 
 
 def _text(path: Path) -> str:

@@ -13,6 +13,7 @@ import polars as pl
 from ai_assets.lifecycle.cleaning.identity import row_hashes
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.learners.base import Dataset
+from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.lifecycle.training.whole import protected_of
 from ai_assets.stages.binding import StageRun, digest
 from ai_assets.stages.training_set import CROSSED, ROW_COLUMNS
@@ -54,7 +55,8 @@ class TrainingData:
 def load_training_data(run: StageRun) -> TrainingData:
     """Read the training set of the run's partition."""
     asset = run.name("training_set")
-    rows = in_order(run.lake.scan(asset, [run.partition] if run.partition else None).collect())
+    rows = run.lake.scan(asset, [run.partition] if run.partition else None).collect()
+    rows = in_order(rows, run.product.request_table)
     encoding = Encoding.from_json(
         Path(run.lake.artifact(asset, run.partition), "encoding.json").read_text(encoding="utf-8")
     )
@@ -66,17 +68,24 @@ def load_training_data(run: StageRun) -> TrainingData:
     return TrainingData(rows, encoding, whole, run.lake.digest(asset, run.partition))
 
 
-def in_order(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows by time and id, or by their content where that says where they go (`_group`).
+def in_order(rows: pl.DataFrame, table: Table) -> pl.DataFrame:
+    """The rows as they are learned from: by time, and those of one moment by their id.
 
-    An id that is made of a pseudonym is another one under another key, and what is learned depends
-    a little on the order of rows.
+    What is learned depends a little on the order of rows, and an id that is made of a pseudonym is
+    another one under another key. There their content is asked in its place, as it is where
+    without times the content says where a row goes (`_group`).
+
+    Args:
+        rows: features with `_row_id`, label and times.
+        table: the request table, whose rows they are.
     """
-    if "event_time" in rows.columns or "_group" not in rows.columns:
-        return rows.sort(*(["event_time"] if "event_time" in rows.columns else []), "_row_id")
+    times = ["event_time"] if "event_time" in rows.columns else []
+    grouped = "_group" in rows.columns and not times
+    if not (grouped or table.identified_by_pseudonyms):
+        return rows.sort(*times, "_row_id")
     content = [name for name in rows.columns if name not in ("_row_id", "_group", "known_at")]
     hashes = pl.Series("_content", row_hashes(rows, content))
-    return rows.with_columns(hashes).sort("_content", "_row_id").drop("_content")
+    return rows.with_columns(hashes).sort(*times, "_content", "_row_id").drop("_content")
 
 
 def save_folder(run: StageRun, asset: str, write: Callable[[Path], None]) -> str:

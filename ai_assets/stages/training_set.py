@@ -100,10 +100,10 @@ def _with_groups(run: StageRun, rows: pl.DataFrame) -> pl.DataFrame:
     declared = run.product.declaration
     table = run.product.request_table
     names = declared.training.split.group
-    hashed = {name for name, column in table.plain.items() if column.personal == "hash"}
-    keyed = table.key and not hashed & set(table.key)
+    keyed = table.key and not table.identified_by_pseudonyms
     if names or (run.product.partitions is None and not keyed and declared.kind == "tabular"):
-        asked = [n for n in table.columns if n not in table.late_columns and n not in hashed]
+        unasked = {*table.late_columns, *table.pseudonyms}
+        asked = [name for name in table.columns if name not in unasked]
         request = run.lake.scan(run.name(f"cleaned/{declared.request}"))
         told = request.select("_row_id", *(names or asked)).collect()
         numbers = row_ids(row_hashes(told, names or asked)).alias("_group")

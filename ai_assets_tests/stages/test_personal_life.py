@@ -1,6 +1,8 @@
 """Personal data through a whole life: no file of the state holds a plain value."""
 
+import copy
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,12 @@ from fastapi.testclient import TestClient
 from small_product import World
 
 from ai_assets.lifecycle.cleaning.personal import pseudonym
+from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.resources.pseudonyms import pseudonym_key
 from ai_assets.serving.app import create_app
 from ai_assets.serving.settings import Settings
-from ai_assets.stages.training_data import TrainingData, load_training_data
+from ai_assets.stages.backtest import rows_to_learn_from
+from ai_assets.stages.training_data import TrainingData, in_order, load_training_data
 
 ROWS = 1_500
 LIFE = (
@@ -60,9 +64,23 @@ DECLARED: dict[str, Any] = {
 NUMBERS = [830_000_007 + 7919 * i for i in range(ROWS)]
 
 
-def write(folder: Path) -> Path:
+MONTHS = ("2024-01-01", "2024-02-01")
+
+
+def monthly() -> dict[str, Any]:
+    """The same product in partitions: each day's people came at one moment."""
+    declared = copy.deepcopy(DECLARED)
+    declared["partitions"] = {"every": "month", "start": MONTHS[0], "end": "2024-03-01"}
+    declared["tables"]["people"]["time"] = "since"
+    declared["tables"]["people"]["columns"]["since"] = {"type": "datetime"}
+    declared["label"]["arrives_after"] = "1 day"
+    declared["training"]["window"] = 2
+    return declared
+
+
+def write(folder: Path, declared: dict[str, Any] = DECLARED) -> Path:
     folder.mkdir()
-    content = {"type": "ai_assets.components.TabularProduct", "attributes": DECLARED}
+    content = {"type": "ai_assets.components.TabularProduct", "attributes": declared}
     (folder / "defs.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     (folder / "features.sql").write_text(SQL, encoding="utf-8")
     luck = np.random.default_rng(2)
@@ -82,7 +100,11 @@ def write(folder: Path) -> Path:
         number=pl.Series(["Wilhelmina", NUMBERS[0]], strict=False, dtype=pl.String),
         phone=pl.Series(["+493055000001", "Zaunkoenigweg"]),
     )
-    pl.concat([people, broken]).write_csv(folder / "people.csv")
+    people = pl.concat([people, broken])
+    if "partitions" in declared:
+        days = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=i % 60) for i in range(ROWS + 2)]
+        people = people.with_columns(since=pl.Series([day.isoformat() for day in days]))
+    people.write_csv(folder / "people.csv")
     pl.DataFrame({"number": NUMBERS, "calls": calls}).write_csv(folder / "calls.csv")
     return folder
 
@@ -201,3 +223,59 @@ def test_the_key_of_pseudonyms_decides_neither_the_split_nor_what_is_learned(
     assert np.array_equal(data.whole.x, other.whole.x, equal_nan=True)
     assert (data.whole.y == other.whole.y).all()
     assert model == again
+
+
+def test_nor_does_it_where_rows_have_times_and_many_have_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "leaving", monthly())
+    data = ("raw/people", "cleaned/people", "rejected/people", "labels", "features")
+
+    def learned(number: int) -> tuple[TrainingData, pl.DataFrame, str]:
+        monkeypatch.setenv("AI_ASSETS_PSEUDONYM_KEY", f"{number} is one of several keys")
+        world = World.of(folder, tmp_path / f"home-{number}")
+        world.run("raw/calls", "cleaned/calls")
+        world.run(*data, partition=MONTHS[0], last=MONTHS[1])
+        world.run("training_set", "tuning", "model/linear", partition=MONTHS[1])
+        step = world.step("tuning", MONTHS[1])
+        again = rows_to_learn_from(step, list(MONTHS))
+        return load_training_data(step), again, world.version("model/linear", MONTHS[1])
+
+    (first, policy, model), (second, other, again) = learned(1), learned(2)
+
+    days = first.rows["event_time"]
+    assert (days.len(), days.n_unique(), days.is_sorted()) == (1500, 60, True)
+    assert set(first.rows["_row_id"]).isdisjoint(second.rows["_row_id"])
+    assert first.rows.drop("_row_id").equals(second.rows.drop("_row_id"))
+    assert np.array_equal(first.whole.x, second.whole.x, equal_nan=True)
+    assert model == again
+    assert policy.drop("_row_id").equals(other.drop("_row_id"))
+    assert policy["event_time"].is_sorted() and policy.height == first.rows.height
+
+
+def test_rows_without_pseudonyms_in_their_id_stay_in_the_order_of_it() -> None:
+    moment = datetime(2024, 1, 1, tzinfo=UTC)
+    rows = pl.DataFrame(
+        {
+            "_row_id": [3, 1, 2],
+            "event_time": [moment, moment, moment - timedelta(1)],
+            "x": [1, 2, 3],
+        }
+    )
+    people = DECLARED["tables"]["people"]
+    plain = copy.deepcopy(people)
+    plain["columns"]["number"] = {"type": "int64"}
+    plain["columns"]["friend"] = {"type": "string", "personal": "hash"}
+    unkeyed = {name: part for name, part in plain.items() if name != "key"}
+
+    def ids(declared: dict[str, Any]) -> list[int]:
+        return in_order(rows, Table.model_validate(declared))["_row_id"].to_list()
+
+    assert ids(plain) == [2, 1, 3]
+    by_content = ids(people)
+    # An id is nothing else than a name: other ids leave the rows where they are.
+    swapped = rows.with_columns(_row_id=pl.Series([1, 3, 2]))
+    assert by_content[0] == 2 and ids(unkeyed) == by_content
+    moved = in_order(swapped, Table.model_validate(people))["x"].to_list()
+    assert moved == in_order(rows, Table.model_validate(people))["x"].to_list()
+    assert in_order(swapped, Table.model_validate(plain))["x"].to_list() == [3, 1, 2]

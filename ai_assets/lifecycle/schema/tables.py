@@ -327,6 +327,16 @@ class Table(Section):
         return self
 
     @property
+    def pseudonyms(self) -> set[str]:
+        """Columns whose values are other ones under the key of another installation."""
+        return {name for name, column in self.plain.items() if column.personal == "hash"}
+
+    @property
+    def identified_by_pseudonyms(self) -> bool:
+        """Whether a row's id is made of one: of its key, or without a key of all it has."""
+        return not self.pseudonyms.isdisjoint(self.key or self.columns)
+
+    @property
     def item_of_files(self) -> str | None:
         """The column that a folder's files are read into: the one image, or else the one text."""
         for kind in ITEMS:
