@@ -118,12 +118,12 @@ def paired_difference(
     With `blocks` [n], for example days, whole blocks are drawn.
     """
     one, other = (scored_for(metric, y, scores, threshold) for scores in (first, second))
-    return difference_between(
+    return side_by_side(
         one, other, metric, seed=seed, resamples=resamples, level=level, blocks=blocks
-    )
+    )[2]
 
 
-def difference_between(
+def side_by_side(
     first: AnyScored,
     second: AnyScored,
     metric: str,
@@ -132,17 +132,21 @@ def difference_between(
     resamples: int = 200,
     level: float = 0.95,
     blocks: ArrayLike | None = None,
-) -> Estimate:
-    """As `paired_difference`, of the same rows scored, and answered, by two models."""
+) -> tuple[float | None, float | None, Estimate]:
+    """The metric of the same rows as two models scored and answered them, of each and paired.
+
+    Returns:
+        Its value of the first and of the second, None where undefined, and the first's minus the
+        second's.
+    """
     check_resampling(resamples, level)
     pair = (first, second)
-    values = [values_of(rows, (metric,))[metric] for rows in pair]
-    if values[0] is None or values[1] is None:
-        return Estimate(None, words=get_metric(metric).undefined)
+    one, other = (values_of(rows, (metric,))[metric] for rows in pair)
+    if one is None or other is None:
+        return one, other, Estimate(None, words=get_metric(metric).undefined)
     drawn = [resampled(rows, (metric,), seed, resamples, blocks)[metric] for rows in pair]
-    value = values[0] - values[1]
-    low, high = interval(value, drawn[0] - drawn[1], level)
-    return Estimate(value, low, high)
+    low, high = interval(one - other, drawn[0] - drawn[1], level)
+    return one, other, Estimate(one - other, low, high)
 
 
 def check_resampling(resamples: int, level: float) -> None:

@@ -14,16 +14,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
+from ai_assets.lifecycle.evaluation.answered import answered
 from ai_assets.lifecycle.evaluation.bootstrap import Estimate, estimate_of, resampled
 from ai_assets.lifecycle.evaluation.costs import COST_SCHEMA
 from ai_assets.lifecycle.evaluation.evaluate import Evaluation, evaluate, names_of
-from ai_assets.lifecycle.evaluation.metrics import (
-    AnyScored,
-    get_metric,
-    metrics_of,
-    scored,
-    values_of,
-)
+from ai_assets.lifecycle.evaluation.metrics import AnyScored, get_metric, metrics_of, values_of
 from ai_assets.lifecycle.schema.decision import Decision
 
 
@@ -74,17 +69,7 @@ def evaluate_repeats(
             counts=counts,
         )
 
-    rows = [
-        scored(
-            y,
-            p,
-            decision.threshold,
-            values=values,
-            interval=decision.interval,
-            costs=decision.costs,
-        )
-        for p in repeats
-    ]
+    rows = [answered(y, p, decision, decision.costs) for p in repeats]
     costs = [judged(p, resamples).costs for p in repeats] if decision.costs is not None else []
     names = names_of(rows[0], counts)
     metrics = bootstrap_repeats(rows, names, seed=seed, resamples=resamples, blocks=blocks)

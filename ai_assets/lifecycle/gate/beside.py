@@ -44,9 +44,9 @@ def metrics_beside(pair: Pair, *, blocks: np.ndarray | None, seed: int) -> pl.Da
     """
     rows = []
     for name in (*(OF_COSTS if pair.costs else ()), *SHOWN[pair.challenger.decision.task]):
-        found = pair.difference(name, blocks=blocks, seed=seed)
+        champion, challenger, found = pair.compared(name, blocks=blocks, seed=seed)
         says = _said(name, found.low, found.high)
-        rows.append([name, *pair.values(name), found.value, found.low, found.high, says])
+        rows.append([name, champion, challenger, found.value, found.low, found.high, says])
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
 
 

@@ -100,14 +100,15 @@ def _row(
     *,
     whole: bool,
 ) -> list[object]:
-    found, values = pair.difference(spec.metric, blocks=blocks, seed=seed), pair.values(spec.metric)
+    champion, challenger, found = pair.compared(spec.metric, blocks=blocks, seed=seed)
     metric = get_metric(spec.metric)
     sign = -1.0 if metric.higher_is_better else 1.0
-    margin = metric.margin(spec.margin if whole else spec.slice_margin, values[0])
+    margin = metric.margin(spec.margin if whole else spec.slice_margin, champion)
     passed, allowed = (
         _whole(found, sign, margin, spec.rule) if whole else _slice(found, sign, margin)
     )
-    return [name, len(pair.y), *values, found.value, found.low, found.high, allowed, passed]
+    values = [champion, challenger, found.value, found.low, found.high]
+    return [name, len(pair.y), *values, allowed, passed]
 
 
 def _whole(found: Estimate, sign: float, margin: float, rule: Rule) -> tuple[bool, str]:

@@ -1,12 +1,13 @@
 """Two versions on the same rows: what each scores, what each answers, and how it is judged."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
-from ai_assets.lifecycle.evaluation.bootstrap import Estimate, difference_between
-from ai_assets.lifecycle.evaluation.classes import ScoredClasses
-from ai_assets.lifecycle.evaluation.metrics import AnyScored, get_metric, scored, values_of
+from ai_assets.lifecycle.evaluation.answered import answered
+from ai_assets.lifecycle.evaluation.bootstrap import Estimate, side_by_side
+from ai_assets.lifecycle.evaluation.metrics import AnyScored
 from ai_assets.lifecycle.schema.decision import CostMatrix, Decision
 
 
@@ -47,29 +48,31 @@ class Pair:
         )
         return replace(self, y=self.y[rows], champion=champion, challenger=challenger)
 
-    def values(self, metric: str) -> tuple[float | None, float | None]:
-        """The metric of the champion and of the challenger; None where it is undefined."""
-        champion, challenger = self._judged(metric)
-        return values_of(champion, (metric,))[metric], values_of(challenger, (metric,))[metric]
-
-    def difference(self, metric: str, *, blocks: np.ndarray | None, seed: int) -> Estimate:
-        """The challenger's metric minus the champion's, with the interval of drawn rows.
+    def compared(
+        self, metric: str, *, blocks: np.ndarray | None, seed: int
+    ) -> tuple[float | None, float | None, Estimate]:
+        """Both by one metric, on the same rows.
 
         Args:
             metric: Its name.
             blocks: The block (day) of each row [n]; rows of a day are alike.
             seed: Of the bootstrap.
+
+        Returns:
+            Its value of the champion and of the challenger, None where it is undefined, and the
+            challenger's minus the champion's, with the interval of drawn rows.
         """
-        champion, challenger = self._judged(metric)
-        return difference_between(challenger, champion, metric, seed=seed, blocks=blocks)
+        champion, challenger = self._rows
+        this, that, difference = side_by_side(
+            challenger, champion, metric, seed=seed, blocks=blocks
+        )
+        return that, this, difference
 
-    def _judged(self, metric: str) -> tuple[AnyScored, AnyScored]:
-        return self._rows(self.champion, metric), self._rows(self.challenger, metric)
-
-    def _rows(self, side: Side, metric: str) -> AnyScored:
-        """Its rows as the metric judges them: by its own answers, at the present costs."""
-        decision, values = side.decision, get_metric(metric).of_values is not None
-        rows = scored(self.y, side.scores, decision.threshold, values=values, costs=self.costs)
-        if isinstance(rows, ScoredClasses):
-            return replace(rows, given=decision.codes(side.scores))
-        return rows
+    @cached_property
+    def _rows(self) -> tuple[AnyScored, AnyScored]:
+        """The rows of both, by their own answers, at the present costs: as any metric asks them."""
+        champion, challenger = (
+            answered(self.y, side.scores, side.decision, self.costs)
+            for side in (self.champion, self.challenger)
+        )
+        return champion, challenger
