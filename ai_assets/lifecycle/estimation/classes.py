@@ -4,6 +4,7 @@ Log loss, Brier score, accuracy and cost are means of rows, so the expected valu
 mean of what a row of every class would count, weighted by the belief that it is of that class.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ai_assets.lifecycle.errors import DataError, must_be
 from ai_assets.lifecycle.evaluation.bootstrap import resample_counts
 from ai_assets.lifecycle.evaluation.counted import LOG_LOSS_EPSILON, Floats
+from ai_assets.lifecycle.evaluation.names import OF_COSTS
 from ai_assets.lifecycle.schema.decision import CostMatrix, Decision
 
 LIKELIEST = Decision("multiclass")
@@ -36,15 +38,7 @@ class BelievedClasses:
 
     def if_of_class(self) -> dict[str, Floats]:
         """What each row would count to each metric were it of each class, [n, K]."""
-        square = (self.p**2).sum(axis=1, keepdims=True)
-        # Of an answer the costs by label: a column of the matrix.
-        costs = {} if self.costs is None else {"cost": np.array(self.costs)[:, self.answers].T}
-        return {
-            "log_loss": -np.log(np.clip(self.p, LOG_LOSS_EPSILON, None)),
-            "brier": (square - 2 * self.p + 1) / 2,
-            "accuracy": (self.answers[:, None] == np.arange(self.p.shape[1])).astype(np.float64),
-            **costs,
-        }
+        return {name: IF_OF_CLASS[name](self) for name in estimated_of_classes(self.costs)}
 
     def expected(self) -> dict[str, float | None]:
         """The value that each metric is expected to have once labels are known."""
@@ -64,6 +58,39 @@ class BelievedClasses:
                 for name, part in parts.items():
                     found[name].append(float(count @ part[rows, drawn] / count.sum()))
         return {name: np.array(values) for name, values in found.items()}
+
+
+def _log_loss(rows: BelievedClasses) -> Floats:
+    found: Floats = -np.log(np.clip(rows.p, LOG_LOSS_EPSILON, None))
+    return found
+
+
+def _brier(rows: BelievedClasses) -> Floats:
+    return ((rows.p**2).sum(axis=1, keepdims=True) - 2 * rows.p + 1) / 2
+
+
+def _accuracy(rows: BelievedClasses) -> Floats:
+    return (rows.answers[:, None] == np.arange(rows.p.shape[1])).astype(np.float64)
+
+
+def _cost(rows: BelievedClasses) -> Floats:
+    # Of an answer the costs by label: a column of the matrix.
+    return np.array(rows.costs, np.float64)[:, rows.answers].T
+
+
+IF_OF_CLASS: dict[str, Callable[[BelievedClasses], Floats]] = {
+    "log_loss": _log_loss,
+    "brier": _brier,
+    "accuracy": _accuracy,
+    "cost": _cost,
+}
+"""By metric, what each row would count to it were it of each class, [n, K]. ROC-AUC is no mean of
+rows, and not estimated of several classes."""
+
+
+def estimated_of_classes(costs: CostMatrix | None) -> tuple[str, ...]:
+    """Names of the metrics that are estimated of several classes; costs are None if undeclared."""
+    return tuple(name for name in IF_OF_CLASS if costs is not None or name not in OF_COSTS)
 
 
 def believed_classes(

@@ -31,8 +31,7 @@ from ai_assets.lifecycle.evaluation.names import OF_COSTS
 from ai_assets.lifecycle.schema.decision import CostMatrix, Decision
 
 ESTIMATED = ("roc_auc", "log_loss", "brier", "accuracy")
-ESTIMATED_OF_CLASSES = ("log_loss", "brier", "accuracy")
-"""Means of rows; ROC-AUC is none, and not estimated of several classes."""
+"""Of two classes; those of several are in `classes.py`."""
 LIKELIER = Decision("binary")
 """Answers of two where nothing else is said: what is likelier than not."""
 FEWEST_LABELS = 200
@@ -68,8 +67,9 @@ def estimated_of(task: str, costs: CostMatrix | None) -> tuple[str, ...]:
 
     What an answer costs follows from the expected confusion, so it is expected as accuracy is.
     """
-    names = ESTIMATED_OF_CLASSES if task == "multiclass" else ESTIMATED
-    return names if costs is None else (*names, *OF_COSTS)
+    if task == "multiclass":
+        return classes.estimated_of_classes(costs)
+    return ESTIMATED if costs is None else (*ESTIMATED, *OF_COSTS)
 
 
 def believed(
