@@ -60,12 +60,10 @@ def _metrics(declared: "TabularDeclaration") -> Iterator[str]:
     limits = [gate, *([gate.slices] if gate.slices else [])]
     for name in (name for part in limits for name in (*part.min, *part.max)):
         if name not in allowed:
-            yield _not_a_metric(f"a metric of the gate of a {label.task} task", allowed, name)
+            yield _not_a_metric("a metric of the gate", label.task, allowed, name)
     compared = [name for name in allowed if name not in OF_INTERVALS]
     if gate.champion is not None and gate.champion.metric not in compared:
-        yield _not_a_metric(
-            f"gate.champion.metric of a {label.task} task", compared, gate.champion.metric
-        )
+        yield _not_a_metric("gate.champion.metric", label.task, compared, gate.champion.metric)
     metric = declared.training.metric
     if values and metric is not None and metric not in METRICS_OF_TASK[label.learned]:
         yield must_be(
@@ -73,9 +71,10 @@ def _metrics(declared: "TabularDeclaration") -> Iterator[str]:
         )
 
 
-def _not_a_metric(what: str, allowed: Sequence[str], name: str) -> str:
+def _not_a_metric(what: str, task: str, allowed: Sequence[str], name: str) -> str:
     """That such a task has no such metric, or of one that it could have, what is missing."""
-    if name in OF_COSTS and not set(allowed) & set(OF_VALUES):
+    what = f"{what} of a {task} task"
+    if name in OF_COSTS and task != "regression":
         return (
             f"{what} can be '{name}' only where training.costs says what answers cost, but none "
             "are declared."
