@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from ai_assets.lifecycle.schema.repeats import again
+
 if TYPE_CHECKING:
     import duckdb
 
@@ -51,15 +53,11 @@ def row_ids(hashes: np.ndarray, occurrence: np.ndarray | None = None) -> pl.Seri
 
 
 def repeated(hashes: np.ndarray) -> np.ndarray:
-    """Which hashes [n] occur more than once, as booleans [n].
-
-    Sorted for that, which takes 8 bytes a row; a set of them would take several times as much.
-    """
-    ordered = np.sort(hashes)
-    again = ordered[1:][ordered[1:] == ordered[:-1]]
-    if not len(again):
+    """Which hashes [n] occur more than once, as booleans [n]."""
+    several = again(pl.Series(hashes))
+    if not len(several):
         return np.zeros(len(hashes), dtype=bool)
-    return pl.Series(hashes).is_in(pl.Series(again).unique().implode()).to_numpy()
+    return pl.Series(hashes).is_in(pl.Series(several).unique().implode()).to_numpy()
 
 
 def occurrences(hashes: np.ndarray) -> np.ndarray:
