@@ -4,12 +4,14 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from small_product import MARCH, World
+from small_product import LEARNING, MARCH, World
 
 APRILS_START = datetime(2024, 4, 1, tzinfo=UTC)
 DECISION = "0123456789abcdef"
 UNDER = {"who": "retraining sensor", "why": "weight has moved", "decision": DECISION}
 STEEP = {"margin": 0.5}
+OF_A_MODEL = LEARNING[1:]
+"""From tuning to the gate."""
 
 
 def tag(world: World, partition: str) -> str:

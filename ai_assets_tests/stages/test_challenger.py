@@ -4,11 +4,22 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from challengers import APRILS_START, DECISION, STEEP, UNDER, gate_of, of_release, release, tag
+from challengers import (
+    APRILS_START,
+    DECISION,
+    OF_A_MODEL,
+    STEEP,
+    UNDER,
+    gate_of,
+    of_release,
+    release,
+    tag,
+)
 from small_product import (
     APRIL,
     FEATURES,
     FEBRUARY,
+    LEARNING,
     MARCH,
     World,
     failure,
@@ -119,8 +130,7 @@ def test_without_a_declared_comparison_none_is_made(challenged: World) -> None:
 def test_only_rows_after_what_the_champion_learned_from_are_compared(challenged: World) -> None:
     """With half of two months to test on, test rows begin in what the champion learned from."""
     world = challenged.declared(training__split={"validation": 0.1, "test": 0.6})
-    world.run("training_set", "tuning", "model/linear", "model", "compressed_model", "evaluation",
-              "model_card", "bundle", "gate", partition=MARCH)  # fmt: skip
+    world.run(*LEARNING, partition=MARCH)
 
     test = world.rows("training_set", MARCH).filter(split="test")
     (row,) = [row for row in gate_of(world)["comparison"] if row["rows"] == "all"]
@@ -133,10 +143,8 @@ def test_only_rows_after_what_the_champion_learned_from_are_compared(challenged:
 def test_a_champion_that_may_have_seen_all_test_rows_is_not_compared(challenged: World) -> None:
     release(challenged)
     world = challenged.declared(training__seed=5)
-    world.run("tuning", "model/linear", "model", "compressed_model", "evaluation",
-              "model_card", "bundle", partition=MARCH)  # fmt: skip
 
-    result = world.run("gate", partition=MARCH)
+    result = world.run(*OF_A_MODEL, partition=MARCH)
 
     champion = in_april(world)
     assert champion != tag(world, MARCH)
@@ -153,8 +161,7 @@ def test_a_champion_with_another_feature_query_is_scored_by_its_own(challenged: 
     (challenged.product.folder / "features.sql").write_text(query, encoding="utf-8")
     world = World.of(challenged.product.folder, challenged.home)
     world.run("features", partition=FEBRUARY, last=MARCH)
-    world.run("training_set", "tuning", "model/linear", "model", "compressed_model", "evaluation",
-              "model_card", "bundle", "gate", partition=MARCH)  # fmt: skip
+    world.run(*LEARNING, partition=MARCH)
 
     assert gate_of(world)["comparison"][0]["champion"] == pytest.approx(before)
 

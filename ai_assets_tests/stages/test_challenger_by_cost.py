@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from challengers import gate_of, release, tag
+from challengers import OF_A_MODEL, gate_of, release, tag
 from small_product import APRIL, FEBRUARY, MARCH, World
 
 from ai_assets.lifecycle.schema.scores import scores_in
@@ -20,8 +20,7 @@ def test_by_cost_both_versions_are_judged_by_what_their_own_answers_cost(
     world = challenged.declared(
         training__costs={"missed": 5, "false_alarm": 1}, gate__champion={"metric": "cost"}
     )
-    world.run("tuning", "model/linear", "model", "compressed_model", "evaluation",
-              "model_card", "bundle", "gate", partition=MARCH)  # fmt: skip
+    world.run(*OF_A_MODEL, partition=MARCH)
 
     gate = gate_of(world)
     (row,) = gate["comparison"]
@@ -44,8 +43,7 @@ def test_what_answers_will_cost_is_estimated_before_labels_and_judged_by_them(
     challenged: World,
 ) -> None:
     world = challenged.declared(training__costs={"missed": 5, "false_alarm": 1})
-    world.run("tuning", "model/linear", "model", "compressed_model", "evaluation",
-              "model_card", "bundle", "gate", partition=MARCH)  # fmt: skip
+    world.run(*OF_A_MODEL, partition=MARCH)
     release(world)
     data = ("raw/orders", "raw/visits", "cleaned/orders", "cleaned/visits", "rejected/orders")
     world.run(*data, "features", "labels", "predictions", "performance", partition=APRIL)
