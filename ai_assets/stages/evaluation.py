@@ -56,7 +56,7 @@ def evaluate_served(run: StageRun) -> Outcome:
     return Outcome(
         version,
         {
-            "metrics": shown.table(evaluation.metrics_frame()),
+            "metrics": shown.table(metrics_told(evaluation)),
             **_tables(costs=evaluation.costs, slices=evaluation.slices, classes=evaluation.classes),
             **_pictures(run, y, p, decision),
             **of_items.shown,
@@ -77,6 +77,12 @@ def evaluate_served(run: StageRun) -> Outcome:
             **fair.checks,
         },
     )
+
+
+def metrics_told(evaluation: Evaluation) -> pl.DataFrame:
+    """A row a metric; with `words` only where one of them is undefined."""
+    frame = evaluation.metrics_frame()
+    return frame if frame["words"].count() else frame.drop("words")
 
 
 def decision_of(run: StageRun) -> Decision:

@@ -175,6 +175,10 @@ def test_the_model_learned_what_the_data_was_made_of(shared_world: World) -> Non
 
     assert metadata["roc_auc"] > 0.8
     assert metadata["rows"] == 180
+    # Why a metric is undefined has a column only where one is.
+    head, _, *lines = str(metadata["metrics"]).splitlines()
+    assert head == "| metric | value | low | high |"
+    assert all(line.count("|") == 5 for line in lines)
     assert shared_world.metadata("model", FEBRUARY)["winner"] == "linear"
     passed, words = finding(shared_world.runs["model"], "better_than_the_base_rate")
     assert passed and "would have" in str(words)

@@ -1,8 +1,11 @@
 """What the UI shows of a table's columns: type, meaning, unit, and what the contract allows."""
 
+import numpy as np
 import polars as pl
 
+from ai_assets.lifecycle.evaluation.evaluate import evaluate
 from ai_assets.lifecycle.schema.tables import Column
+from ai_assets.stages.evaluation import metrics_told
 from ai_assets.stages.meanings import DRIFT
 from ai_assets.stages.shown import rows_and_columns, table
 
@@ -56,3 +59,17 @@ def test_columns_of_the_graphs_own_tables_are_shown_with_what_they_mean() -> Non
 def test_a_table_without_rows_is_told_in_a_word() -> None:
     assert table(pl.DataFrame({"rule": [], "rows": []})).value == "none"
     assert table(pl.DataFrame({"rule": ["weight"], "rows": [2]})).value.endswith("| weight | 2 |")
+
+
+def test_metrics_say_why_they_have_no_value_where_one_has_none() -> None:
+    rows, scores = pl.DataFrame({"shop": ["a"] * 3}), np.array([0.2, 0.9, 0.6])
+    both = metrics_told(evaluate(rows, [0, 1, 1], scores, 0.5, seed=1, resamples=20))
+    one = metrics_told(evaluate(rows, [1, 1, 1], scores, 0.5, seed=1, resamples=20))
+
+    assert both.columns == ["metric", "value", "low", "high"]
+    assert both["value"].null_count() == 0
+    assert one.columns == [*both.columns, "words"]
+    told = dict(one.select("metric", "words").iter_rows())
+    assert told["roc_auc"] == "undefined: the rows hold one class only"
+    assert told["accuracy"] is None
+    assert "| roc_auc |  |  |  | undefined: the rows hold one class only |" in table(one).value

@@ -65,8 +65,8 @@ class Evaluation:
         return {name: e.value for name, e in self.metrics.items() if e.value is not None}
 
     def metrics_frame(self) -> pl.DataFrame:
-        """`metric`, `value`, `low`, `high`, `words`: a row a metric."""
-        rows = [[name, e.value, e.low, e.high, e.words] for name, e in self.metrics.items()]
+        """A row a metric: `metric`, `value`, `low`, `high`, and in `words` why it has no value."""
+        rows = [[name, e.value, e.low, e.high, e.words or None] for name, e in self.metrics.items()]
         numbers = dict.fromkeys(("value", "low", "high"), pl.Float64)
         schema = {"metric": pl.String, **numbers, "words": pl.String}
         return pl.DataFrame(rows, schema=schema, orient="row")
