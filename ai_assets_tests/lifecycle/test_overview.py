@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
+from polars._typing import EngineType
 
 from ai_assets.lifecycle.overview.columns import Overview, overview
 from ai_assets.lifecycle.overview.page import as_markdown, as_page
@@ -123,6 +124,40 @@ def test_a_large_table_is_estimated_near_the_truth_and_alike_each_time() -> None
     assert first.quantiles[0] == frame["fee"].min() and first.quantiles[-1] == frame["fee"].max()
     assert first.quantiles[3] == pytest.approx(np.exp(3), rel=0.05)
     assert sum(first.bars) == 60_000
+
+
+@pytest.mark.parametrize("exact_rows", [300, 100])
+def test_pictures_and_texts_are_measured_and_neither_is_held(
+    monkeypatch: pytest.MonkeyPatch, exact_rows: int
+) -> None:
+    frame = pl.DataFrame(
+        {
+            "_row_id": range(300),
+            "picture": [bytes([n % 256]) * 10_000 for n in range(299)] + [None],
+            "said": [f"{n % 150:03}" + "é" * (n + 1) * 20 for n in range(299)] + [None],
+        }
+    )
+    collect, held = pl.LazyFrame.collect, []
+
+    def noted(rows: pl.LazyFrame, *, engine: EngineType = "auto") -> pl.DataFrame:
+        found = collect(rows, engine=engine)
+        held.append((engine, found))
+        return found
+
+    monkeypatch.setattr(pl.LazyFrame, "collect", noted)
+    found = looked_at(
+        frame, exact_rows, picture={"type": "image", "size": [8, 8]}, said={"type": "text"}
+    )
+
+    assert (found["picture"].missing, found["picture"].distinct) == (1, None)
+    assert (found["said"].missing, found["said"].exact) == (1, exact_rows == 300)
+    assert found["said"].distinct == pytest.approx(299, rel=0 if exact_rows == 300 else 0.1)
+    assert (found["said"].quantiles[0], found["said"].quantiles[-1]) == (23, 299 * 20 + 3)
+    assert sum(found["said"].bars) == 299
+    assert not {pl.Binary(), pl.String()} & {kind for _, one in held for kind in one.dtypes}
+    assert max(one.estimated_size() for _, one in held) <= 300 * 16
+    large = [one for engine, one in held if engine == "streaming" and one.height == 300]
+    assert len(large) == (exact_rows == 300)
 
 
 def test_the_table_in_markdown_shows_shape_and_shares() -> None:

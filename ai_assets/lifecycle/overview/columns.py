@@ -70,8 +70,9 @@ def overview(rows: pl.LazyFrame, table: Table, exact_rows: int = EXACT_ROWS) -> 
     count = int(rows.select(pl.len()).collect(engine="streaming").item())
     exact = count <= exact_rows
     engine: _Engine = "in-memory" if exact else "streaming"
+    rows = rows.select(*_measures(columns), *([_ROW] if _ROW in there and not exact else []))
     if exact:  # to read the file again, or to begin a stream, costs more than to count in it
-        rows = rows.select(*columns).collect().lazy()
+        rows = rows.collect(engine="streaming" if _are_large(columns) else engine).lazy()
     told = _counted(rows, columns, engine)
     ordered = {name: c for name, c in columns.items() if _has_order(c) and not c.personal}
     spread = _quantiles(rows, ordered, -(-count // exact_rows), engine)
@@ -94,6 +95,38 @@ def overview(rows: pl.LazyFrame, table: Table, exact_rows: int = EXACT_ROWS) -> 
     ]
 
 
+def _measures(columns: Mapping[str, Column]) -> list[pl.Expr]:
+    """What of each column is looked at, under its name.
+
+    That is the value; of a text how many characters it has and, to count different ones, a hash of
+    64 bits; of a picture only that it is there.
+    """
+    exprs = []
+    for name, column in columns.items():
+        value = pl.col(name)
+        if column.type == "image":
+            exprs.append(_if_known(value, pl.lit(True)).alias(name))
+        elif column.type == "text":
+            different = _if_known(value, value.hash()).alias(_hash(name))
+            exprs += [value.str.len_chars(), different]
+        else:
+            exprs.append(value)
+    return exprs
+
+
+def _if_known(value: pl.Expr, then: pl.Expr) -> pl.Expr:
+    return pl.when(value.is_not_null()).then(then)
+
+
+def _hash(name: str) -> str:
+    return f"hash:{name}"
+
+
+def _are_large(columns: Mapping[str, Column]) -> bool:
+    """Whether values may be many times what is looked at of them, so that a stream is worth it."""
+    return any(column.type in ("image", "text") for column in columns.values())
+
+
 def _counted(rows: pl.LazyFrame, columns: Mapping[str, Column], engine: _Engine) -> dict[str, Any]:
     """Missing and distinct values of each column, in one pass over the rows."""
     asked = []
@@ -101,7 +134,7 @@ def _counted(rows: pl.LazyFrame, columns: Mapping[str, Column], engine: _Engine)
         value = pl.col(name)
         asked.append(value.null_count().alias(f"missing:{name}"))
         if column.type != "image":
-            known = value.drop_nulls()
+            known = (pl.col(_hash(name)) if column.type == "text" else value).drop_nulls()
             distinct = known.approx_n_unique() if engine == "streaming" else known.n_unique()
             asked.append(distinct.alias(f"distinct:{name}"))
     return rows.select(asked).collect(engine=engine).row(0, named=True) if asked else {}
@@ -112,10 +145,8 @@ def _has_order(column: Column) -> bool:
 
 
 def _value(name: str, column: Column) -> pl.Expr:
-    """What is measured of a column: the value, or how long a text is; finite."""
+    """What is measured of a column, as `_measures` gives it; finite."""
     value = pl.col(name)
-    if column.type == "text":
-        return value.str.len_chars()
     return value.filter(value.is_finite()) if column.type == "float64" else value
 
 
