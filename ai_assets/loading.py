@@ -9,6 +9,8 @@ from typing import Any
 import yaml
 
 _IN_PYTHON = yaml.SafeLoader
+# PyYAML may have been built without libyaml.
+_IN_C: type[Any] | None = getattr(yaml, "CSafeLoader", None)
 
 
 @contextmanager
@@ -28,7 +30,7 @@ def definitions_are_kept() -> Iterator[None]:
             gc.enable()
 
 
-class LibyamlLoader(yaml.CSafeLoader):
+class LibyamlLoader(_IN_C or _IN_PYTHON):  # type: ignore[misc]
     """PyYAML's loader in C, which shows mistakes as the one in Python does, with their line."""
 
     def __init__(self, stream: Any) -> None:
@@ -59,9 +61,11 @@ def yaml_is_read_by_libyaml() -> Iterator[None]:
     """Let Dagster read declarations with PyYAML's C parser: the same values, lines and columns.
 
     Dagster derives its loader from `yaml.SafeLoader` anew for each file; the one in Python takes
-    nine times as long, a third of the time of loading a hundred products.
+    nine times as long, a third of the time of loading a hundred products. Where PyYAML has no C
+    parser, Dagster's own loader stays.
     """
-    yaml.SafeLoader = LibyamlLoader  # type: ignore[assignment,misc]
+    if _IN_C is not None:
+        yaml.SafeLoader = LibyamlLoader  # type: ignore[misc]
     try:
         yield
     finally:

@@ -1,6 +1,9 @@
 """Loading definitions leaves the process as it was, and reads declarations as Dagster itself."""
 
 import gc
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,8 @@ from dagster_shared.yaml_utils.source_position import SourcePositionTree
 
 from ai_assets.loading import LibyamlLoader, definitions_are_kept, yaml_is_read_by_libyaml
 
-PRODUCTS = Path(__file__).parent.parent / "ai_assets" / "products"
+ROOT = Path(__file__).resolve().parent.parent
+PRODUCTS = ROOT / "ai_assets" / "products"
 
 
 @pytest.mark.parametrize("looking", [True, False])
@@ -66,3 +70,30 @@ def test_a_declaration_that_is_not_yaml_is_shown_with_its_line(tmp_path: Path) -
     assert "attributes: {owners: [a" in str(error.value)
     assert f'in "{file}", line 2, column 22' in str(error.value)
     assert yaml.SafeLoader is not LibyamlLoader
+
+
+WITHOUT_LIBYAML = """
+import sys
+sys.modules["yaml._yaml"] = None
+import yaml
+assert not yaml.__with_libyaml__
+own = yaml.SafeLoader
+from ai_assets.definitions import defs
+assert yaml.SafeLoader is own
+print(*sorted({key.path[0] for key in defs().resolve_asset_graph().get_all_asset_keys()}))
+"""
+
+
+def test_definitions_load_where_pyyaml_has_no_parser_in_c(tmp_path: Path) -> None:
+    loaded = subprocess.run(
+        [sys.executable, "-c", WITHOUT_LIBYAML],
+        env=os.environ | {"AI_ASSETS_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert loaded.returncode == 0, loaded.stderr
+    products = {file.parent.name for file in PRODUCTS.glob("*/defs.yaml")}
+    assert products <= set(loaded.stdout.split())
