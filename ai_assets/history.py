@@ -8,7 +8,8 @@ class.
 
 What is known of assets, checks, runs and ticks is on the disk before Dagster goes on, as with its
 own class (`synchronous = FULL`). What a run tells of itself, step by step, is not waited for
-(`NORMAL`): no killed process loses any of it, and where the power fails the run has ended too.
+(`NORMAL`): no killed process loses any of it. Its end is waited for, and with it all that it told,
+so where the power fails only runs that it cut off may lack the last of what they told.
 
 What Dagster writes together is committed together, once a database: an event of a check, which it
 writes in three transactions; what a run plans, as it is made; the partitions of a step. And a run's
@@ -27,7 +28,7 @@ from typing import Any, Self
 from uuid import uuid4
 
 import dagster
-from dagster._core.events import ASSET_CHECK_EVENTS
+from dagster._core.events import ASSET_CHECK_EVENTS, DagsterEventType
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log.schema import AssetKeyTable
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
@@ -48,6 +49,12 @@ from watchdog.observers import Observer
 MOST_OPEN = 8
 # Dagster sends events as a batch only where this variable says how large one may be.
 BATCH_SIZE, MOST_IN_A_BATCH = "DAGSTER_EVENT_BATCH_SIZE", "1000"
+
+_ENDS_A_RUN = {
+    DagsterEventType.RUN_SUCCESS,
+    DagsterEventType.RUN_FAILURE,
+    DagsterEventType.RUN_CANCELED,
+}
 
 
 class Engines:
@@ -118,8 +125,8 @@ class EventLogs(SqliteEventLogStorage):
             if not Path(self.path_for_shard(shard)).exists():
                 self._initialized_dbs.discard(shard)
                 _copy(self._empty, Path(self.path_for_shard(shard)))
-            url, whole = self.conn_string_for_shard(shard), shard == INDEX_SHARD_NAME
-            engine = self._engines.get(url, waits=whole)
+            url, waits = self.conn_string_for_shard(shard), shard == INDEX_SHARD_NAME
+            engine = self._engines.get(url, waits=waits)
             if shard not in self._initialized_dbs:
                 self._initdb(engine)
                 self._initialized_dbs.add(shard)
@@ -133,6 +140,12 @@ class EventLogs(SqliteEventLogStorage):
     def store_event(self, event: EventLogEntry) -> None:
         if event.dagster_event_type in ASSET_CHECK_EVENTS:
             self.store_event_batch([event])
+        elif event.dagster_event_type in _ENDS_A_RUN:
+            with self.together(event.run_id):
+                # Said before anything is written, as SQLite wants it. What the run told before
+                # lies in the same write-ahead log, and is on the disk with this.
+                self._open[event.run_id].execute(text("PRAGMA synchronous = FULL"))
+                super().store_event(event)
         else:
             super().store_event(event)
 

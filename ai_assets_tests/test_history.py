@@ -4,36 +4,17 @@ import os
 import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._check import CheckError
 from dagster._core.utils import make_new_run_id
-from sqlalchemy import Engine, event, text
+from sqlalchemy import text
 
 from ai_assets import history
+from ai_assets_tests.histories import DAGSTERS, OURS, instance, number, steps_of
 
 ROOT = Path(__file__).resolve().parent.parent
-OURS = "storage: {custom: {module: ai_assets.history, class: History, config: {base_dir: '%s'}}}"
-DAGSTERS = "storage: {sqlite: {base_dir: '%s'}}"
-
-
-@dg.asset
-def number() -> int:
-    return 7
-
-
-def instance(folder: Path, storage: str = OURS) -> dg.DagsterInstance:
-    folder.mkdir(exist_ok=True)
-    (folder / "dagster.yaml").write_text(storage % folder, encoding="utf-8")
-    return dg.DagsterInstance.from_config(str(folder))
-
-
-def steps_of(found: dg.DagsterInstance, run_id: str) -> list[str]:
-    return [e.dagster_event_type.value for e in found.all_logs(run_id) if e.dagster_event_type]
 
 
 def test_the_shipped_instance_uses_it(state):
@@ -54,20 +35,6 @@ def test_each_reads_what_the_other_wrote(tmp_path, first, second):
         assert reader.get_run_by_id(done.run_id).is_success
         assert "STEP_SUCCESS" in steps_of(reader, done.run_id)
         assert reader.get_latest_materialization_event(number.key).run_id == done.run_id
-
-
-def test_only_what_a_run_tells_of_itself_does_not_wait_for_the_disk(tmp_path):
-    with instance(tmp_path) as ours:
-        run_id = dg.materialize([number], instance=ours).run_id
-        told = []
-        log, runs = ours.event_log_storage, ours.run_storage
-        for opened in (log.index_connection(), log.run_connection(run_id), runs.connect()):
-            with opened as one:
-                asked = "PRAGMA synchronous", "PRAGMA journal_mode"
-                told.append(tuple(one.execute(text(what)).scalar() for what in asked))
-
-    full, normal = 2, 1
-    assert told == [(full, "wal"), (normal, "wal"), (full, "wal")]
 
 
 def test_statements_share_a_connection(tmp_path):
@@ -276,125 +243,3 @@ def test_a_process_that_ends_leaves_no_log_beside_the_run(tmp_path):
 
     files = [path.name for path in (tmp_path / "history" / "runs").glob(f"{run_id}*")]
     assert files == [f"{run_id}.db"]
-
-
-@dg.asset_check(asset=number)
-def is_seven() -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(passed=True)
-
-
-def writes(ours: dg.DagsterInstance) -> Counter[str]:
-    """How often each database commits something while `number` and its check are made."""
-    found: Counter[str] = Counter()
-    dirty: set[int] = set()
-
-    def wrote(connection, _cursor, statement, *_):
-        if statement.startswith(("INSERT", "UPDATE")) and "alembic" not in statement:
-            dirty.add(id(connection))
-
-    def committed(connection):
-        if id(connection) in dirty:
-            found[Path(connection.engine.url.database).stem] += 1
-            dirty.discard(id(connection))
-
-    event.listen(Engine, "before_cursor_execute", wrote)
-    event.listen(Engine, "commit", committed)
-    try:
-        run = dg.materialize([number, is_seven], instance=ours)
-    finally:
-        event.remove(Engine, "before_cursor_execute", wrote)
-        event.remove(Engine, "commit", committed)
-    assert run.success
-    return Counter({("run" if name == run.run_id else name): n for name, n in found.items()})
-
-
-def test_what_is_written_together_is_committed_once(tmp_path, monkeypatch):
-    with instance(tmp_path / "ours") as ours:
-        together = writes(ours)
-    monkeypatch.setenv(history.BATCH_SIZE, "0")
-    with instance(tmp_path / "theirs", DAGSTERS) as dagsters:
-        apart = writes(dagsters)
-
-    # Two planned events are one commit; those of the check and of its plan were two in the index.
-    assert together["run"] == apart["run"] - 1
-    assert together["index"] == apart["index"] - 3
-
-
-def test_of_a_batch_all_is_stored_or_nothing(tmp_path):
-    with instance(tmp_path) as ours:
-        done = dg.materialize([number], instance=ours)
-        store = ours.event_log_storage
-        before = steps_of(ours, done.run_id)
-        (made,) = ours.all_logs(done.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
-
-        with pytest.raises(CheckError, match="Not a dagster event"):
-            store.store_event_batch([made, made, made._replace(dagster_event="broken")])
-        assert steps_of(ours, done.run_id) == before
-
-        store.store_event_batch([made, made])
-        assert steps_of(ours, done.run_id) == [*before, *["ASSET_MATERIALIZATION"] * 2]
-        found = ours.fetch_materializations(number.key, limit=9).records
-        assert len(found) == 3
-
-
-def commits(within: Callable[[], None]) -> int:
-    """How many transactions that wrote something are committed meanwhile."""
-    count, dirty = [0], set()
-
-    def wrote(connection, _cursor, statement, *_):
-        if statement.startswith(("INSERT", "UPDATE")):
-            dirty.add(id(connection))
-
-    def committed(connection):
-        count[0] += id(connection) in dirty
-        dirty.discard(id(connection))
-
-    event.listen(Engine, "before_cursor_execute", wrote)
-    event.listen(Engine, "commit", committed)
-    try:
-        within()
-    finally:
-        event.remove(Engine, "before_cursor_execute", wrote)
-        event.remove(Engine, "commit", committed)
-    return count[0]
-
-
-def test_events_that_are_told_one_by_one_may_be_committed_together(tmp_path):
-    with instance(tmp_path) as ours:
-        done = dg.materialize([number], instance=ours)
-        store = ours.event_log_storage
-        (made,) = ours.all_logs(done.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
-
-        def thrice():
-            for _ in range(3):
-                store.store_event(made)
-
-        def thrice_together():
-            with store.together(done.run_id):
-                thrice()
-                assert len(ours.fetch_materializations(number.key, limit=9).records) == 7
-
-        assert commits(thrice) == 6
-        assert commits(thrice_together) == 2
-        assert len(ours.fetch_materializations(number.key, limit=9).records) == 7
-
-
-def test_of_events_told_together_none_stays_if_one_fails(tmp_path):
-    with instance(tmp_path) as ours:
-        done = dg.materialize([number], instance=ours)
-        store, before = ours.event_log_storage, steps_of(ours, done.run_id)
-        (made,) = ours.all_logs(done.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
-
-        with pytest.raises(ZeroDivisionError), store.together(done.run_id):
-            store.store_event(made)
-            raise ZeroDivisionError
-
-        assert steps_of(ours, done.run_id) == before
-        assert len(ours.fetch_materializations(number.key, limit=9).records) == 1
-
-
-def test_a_batch_size_that_somebody_chose_stays(tmp_path, monkeypatch):
-    monkeypatch.setenv(history.BATCH_SIZE, "5")
-
-    with instance(tmp_path):
-        assert os.environ[history.BATCH_SIZE] == "5"
