@@ -6,16 +6,20 @@ in parts, and removal. Signatures are not looked at.
 """
 
 import hashlib
+import itertools
+import json
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
-from urllib.request import urlopen
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TextIO
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.request import Request, urlopen
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
@@ -29,9 +33,11 @@ class Objects:
     Attributes:
         held: Content by bucket and key, as `bucket/key`.
         parts: Of uploads that are not complete, by their id and the part's number.
+        upload_ids: Those of uploads to come; none is given twice.
     """
 
     def __init__(self) -> None:
+        self.upload_ids = (f"upload-{number}" for number in itertools.count())
         self.held: dict[str, bytes] = {}
         self.parts: dict[str, dict[int, bytes]] = {}
         self.lock = threading.Lock()
@@ -45,9 +51,27 @@ class Objects:
             return True
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What was asked, and how it was answered.
+
+    Attributes:
+        method: Such as GET.
+        name: Bucket and key, as `bucket/key`.
+        part: Whether a part of the object was asked for.
+        status: Of HTTP; 412 where a new object was to be put and one is there.
+    """
+
+    method: str
+    name: str
+    part: bool
+    status: int
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     objects = Objects()
+    log: TextIO
 
     def do_GET(self) -> None:
         name, query = self._asked()
@@ -90,7 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
             gone = "".join(f"<Deleted><Key>{escape(key)}</Key></Deleted>" for key in keys)
             self._answer(200, _xml("DeleteResult", gone))
         elif "uploads" in query:
-            upload = f"upload-{len(self.objects.parts)}"
+            upload = next(self.objects.upload_ids)
             self.objects.parts[upload] = {}
             bucket, _, key = name.partition("/")
             inside = (
@@ -111,7 +135,8 @@ class _Handler(BaseHTTPRequestHandler):
         name, query = self._asked()
         if "uploadId" in query:
             self.objects.parts.pop(query["uploadId"], None)
-        self.objects.held.pop(name, None)
+        else:
+            self.objects.held.pop(name, None)
         self._answer(204, b"")
 
     def _list(self, bucket: str, query: dict[str, str]) -> None:
@@ -171,6 +196,8 @@ class _Handler(BaseHTTPRequestHandler):
         return content
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        told = Answer(self.command, self._asked()[0], self.headers.get("Range") is not None, status)
+        print(json.dumps(asdict(told)), file=self.log, flush=True)
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
@@ -217,10 +244,23 @@ class ObjectStore:
     Attributes:
         environment: In which `s3://<any bucket>` is there.
         address: Where it listens.
+        log: A file with a line an answer.
     """
 
     environment: dict[str, str]
     address: str
+    log: Path
+
+    def put(self, bucket: str, key: str, content: bytes) -> None:
+        """Keep an object, in place of one that is there."""
+        asked = Request(f"{self.address}/{bucket}/{quote(key)}", content, method="PUT")
+        with urlopen(asked, timeout=10):
+            pass
+
+    def answers(self) -> list[Answer]:
+        """What was answered until now, by time."""
+        lines = self.log.read_text(encoding="utf-8").splitlines()
+        return [Answer(**json.loads(line)) for line in lines]
 
     def keys(self, bucket: str) -> list[str]:
         """What a bucket holds."""
@@ -232,7 +272,10 @@ class ObjectStore:
 @contextmanager
 def object_store() -> Iterator[ObjectStore]:
     """A store in a process of its own: clients may wait for it and let no other thread run."""
-    process = subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True)
+    folder = TemporaryDirectory()
+    log = Path(folder.name, "answers.ndjson")
+    command = [sys.executable, __file__, str(log)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     address = f"http://127.0.0.1:{int(process.stdout.readline())}"
     environment = {
@@ -244,13 +287,15 @@ def object_store() -> Iterator[ObjectStore]:
         "AWS_EC2_METADATA_DISABLED": "true",
     }
     try:
-        yield ObjectStore(environment, address)
+        yield ObjectStore(environment, address, log)
     finally:
         process.kill()
         process.communicate()
+        folder.cleanup()
 
 
 if __name__ == "__main__":
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    print(listening.server_port, flush=True)
-    listening.serve_forever()
+    with Path(sys.argv[1]).open("w", encoding="utf-8") as _Handler.log:
+        listening = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        print(listening.server_port, flush=True)
+        listening.serve_forever()

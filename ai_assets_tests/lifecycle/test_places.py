@@ -2,12 +2,10 @@
 
 import gzip
 import sqlite3
-import threading
 from collections.abc import Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -18,63 +16,28 @@ from ai_assets.lifecycle.product import TabularDeclaration
 from ai_assets.lifecycle.profile.declare import Asked, propose
 from ai_assets.lifecycle.schema.tables import Source, Table
 from ai_assets.lifecycle.sources import read_source
+from ai_assets_tests.file_server import file_server
+from ai_assets_tests.object_store import ObjectStore, object_store
 
 ROWS = pl.DataFrame({"size": [i % 9 for i in range(90)]}).with_columns(
     late=pl.when(pl.int_range(90) % 7 < 3).then(pl.lit("yes")).otherwise(pl.lit("no"))
 )
 
 
-class Store(SimpleHTTPRequestHandler):
-    """Files of a folder, parts of them included, as an object store gives them."""
-
-    asked: list[str] = []
-
-    def do_GET(self) -> None:
-        self.asked.append(self.path)
-        file = Path(self.translate_path(self.path.partition("?")[0]))
-        if not file.is_file():
-            self.send_error(404)
-            return
-        content = file.read_bytes()
-        first, last = 0, len(content) - 1
-        if said := self.headers.get("Range"):
-            begin, _, end = said.removeprefix("bytes=").partition("-")
-            first = int(begin) if begin else max(0, len(content) - int(end))
-            last = min(last, int(end)) if begin and end else last
-        self.send_response(206 if said else 200)
-        self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
-        self.send_header("Content-Length", str(last + 1 - first))
-        self.send_header("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
-        self.send_header("ETag", '"1"')
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(content[first : last + 1])
-
-    do_HEAD = do_GET
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
     """A server of the folder `tmp_path` on this machine."""
-    Store.asked = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Store, directory=str(tmp_path)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with file_server(tmp_path) as running:
+        yield running
 
 
 @pytest.fixture
-def store(address: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A bucket of that server."""
-    given = {"ENDPOINT_URL": address, "ALLOW_HTTP": "true", "REGION": "x"}
-    given |= {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}
-    for name, value in given.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    return "s3://bucket"
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+    """An object store that the environment names."""
+    with object_store() as running:
+        for name, value in running.environment.items():
+            monkeypatch.setenv(name, value)
+        yield running
 
 
 @pytest.fixture
@@ -114,28 +77,29 @@ def test_a_file_behind_an_address_is_declared_with_its_address(
 
 
 @pytest.mark.parametrize("name", ["rows.parquet", "rows.csv", "rows.ndjson"])
-def test_a_file_in_an_object_store_is_read_there(store: str, tmp_path: Path, name: str) -> None:
-    folder = tmp_path / "bucket"
-    folder.mkdir()
-    kind = name.rpartition(".")[2]
+def test_a_file_in_an_object_store_is_read_there(store: ObjectStore, name: str) -> None:
+    kind, content = name.rpartition(".")[2], BytesIO()
     write = {"csv": partial(ROWS.write_csv, separator="|"), "parquet": ROWS.write_parquet}
-    write.get(kind, ROWS.write_ndjson)(folder / name)
+    write.get(kind, ROWS.write_ndjson)(content)
+    store.put("bucket", name, content.getvalue())
 
-    table = table_of(propose(Asked(f"{store}/{name}", "late"))["defs.yaml"])
+    table = table_of(propose(Asked(f"s3://bucket/{name}", "late"))["defs.yaml"])
 
     delimiter = {"delimiter": "|"} if kind == "csv" else {}
-    given = {kind: f"{store}/{name}", **delimiter}
+    given = {kind: f"s3://bucket/{name}", **delimiter}
     assert table.source == Source.model_validate(given)
     assert table.columns["size"].type == "int64"
     assert rows_of(table).height == 90
-    assert any(path.startswith(f"/bucket/{name}") for path in Store.asked)
+    read = [answer for answer in store.answers() if answer.method == "GET"]
+    assert {(one.name, one.part, one.status) for one in read} == {(f"bucket/{name}", True, 206)}
 
 
-def test_what_is_not_in_an_object_store_is_told_by_name(store: str) -> None:
+@pytest.mark.usefixtures("store")
+def test_what_is_not_in_an_object_store_is_told_by_name() -> None:
     with pytest.raises(DataError, match=r"'s3://bucket/none\.parquet' must be"):
-        propose(Asked(f"{store}/none.parquet", "late"))
+        propose(Asked("s3://bucket/none.parquet", "late"))
     with pytest.raises(DataError, match=r"'s3://bucket/none\.csv' must be a file that can be read"):
-        propose(Asked(f"{store}/none.csv", "late"))
+        propose(Asked("s3://bucket/none.csv", "late"))
 
 
 def test_an_address_that_answers_with_a_page_is_told_so(address: str, tmp_path: Path) -> None:

@@ -3,11 +3,9 @@
 import gzip
 import lzma
 import sqlite3
-import threading
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.partitions import Span
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.lifecycle.sources import http, read_source, sql
+from ai_assets_tests.file_server import file_server, served
 
 FEBRUARY = Span(datetime(2013, 2, 1, tzinfo=UTC), datetime(2013, 3, 1, tzinfo=UTC))
 ROWS = pl.DataFrame(
@@ -193,11 +192,6 @@ def test_sql_errors_name_what_is_near_and_no_password(database: Path) -> None:
     assert "pip install adbc-driver-nodb" in adbc and "hush" not in adbc
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 class Flaky(BaseHTTPRequestHandler):
     answers: list[int] = []
 
@@ -213,25 +207,19 @@ class Flaky(BaseHTTPRequestHandler):
         pass
 
 
-def serve(handler: Any) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
 @pytest.fixture
 def files(tmp_path: Path) -> Iterator[str]:
     ROWS.write_csv(tmp_path / "2013-02-01.csv")
     ROWS.write_parquet(tmp_path / "rows.parquet")
-    yield from serve(partial(Quiet, directory=str(tmp_path)))
+    with file_server(tmp_path) as address:
+        yield address
 
 
 @pytest.fixture
 def flaky(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(http, "PAUSE", 0.01)
-    yield from serve(Flaky)
+    with served(Flaky) as address:
+        yield address
 
 
 def test_http_reads_a_templated_address(files: str, tmp_path: Path) -> None:
