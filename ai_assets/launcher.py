@@ -91,7 +91,7 @@ class RunLauncher(DefaultRunLauncher):
         if worker is None:
             return _running("Its process has not told its number.")
         gone, before = why_gone(worker), self._looks.get(run.run_id)
-        now = time.monotonic()
+        now = _now()
         since = None
         if gone is not None:
             since = before.gone_since if before and before.gone_since is not None else now
@@ -182,6 +182,11 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _now() -> float:
+    """Seconds on the monotonic clock."""
+    return time.monotonic()
 
 
 def _running(words: str, worker: Worker | None = None) -> CheckRunHealthResult:

@@ -144,7 +144,7 @@ def test_a_gone_process_is_failed_once_its_code_server_has_settled(
     pid = gone_pid()
     run = a_run(instance, pid, AT_A_PORT)
     ten_seconds_apart = itertools.count(1_000.0, 10.0)
-    monkeypatch.setattr("ai_assets.launcher.time.monotonic", lambda: next(ten_seconds_apart))
+    monkeypatch.setattr("ai_assets.launcher._now", lambda: next(ten_seconds_apart))
 
     looks = [launcher.check_run_worker_health(run) for _ in servers]
 
@@ -247,7 +247,7 @@ def test_runs_that_nobody_asks_after_any_more_are_forgotten(
     assert launcher._looks.keys() == {run.run_id for run in runs}
 
     later = time.monotonic() + 601
-    monkeypatch.setattr("ai_assets.launcher.time.monotonic", lambda: later)
+    monkeypatch.setattr("ai_assets.launcher._now", lambda: later)
     launcher.check_run_worker_health(runs[0])
 
     assert launcher._looks.keys() == {runs[0].run_id}
