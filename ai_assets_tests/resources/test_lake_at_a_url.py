@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from ai_assets.lifecycle.naming import AssetName
+from ai_assets.resources.artifacts import ArtifactVersion
 from ai_assets.resources.lake import Lake
 from ai_assets_tests.object_store import ObjectStore, object_store
 
@@ -19,12 +20,13 @@ def rows(*ids: int) -> pl.DataFrame:
     return pl.DataFrame({"_row_id": ids})
 
 
-def test_tables_lie_at_the_url_and_artifacts_below_the_state_root(
-    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "store").mkdir()
-    monkeypatch.setenv("AI_ASSETS_LAKE", f"file://{tmp_path}/store")
-    lake, folder = Lake(), tmp_path / "made"
+def replaced_and_saved(folder: Path) -> ArtifactVersion:
+    """What lies below the state root of a lake whose table was replaced and is read as it should.
+
+    Args:
+        folder: Where files are made, to be saved.
+    """
+    lake = Lake()
     folder.mkdir()
     (folder / "a.txt").write_text("one", encoding="utf-8")
 
@@ -34,10 +36,22 @@ def test_tables_lie_at_the_url_and_artifacts_below_the_state_root(
     saved = lake.save_artifact(NAME, JAN, folder)
 
     assert Lake().scan(NAME, [JAN]).collect()["_row_id"].to_list() == [3]
+    assert sorted(Lake().scan(NAME).collect()["_row_id"]) == [3, 4]
     assert Lake().partitions(NAME) == [JAN, FEB]
+    assert Lake().artifact(NAME, JAN) == saved.path
+    return saved
+
+
+def test_tables_lie_at_the_url_and_artifacts_below_the_state_root(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "store").mkdir()
+    monkeypatch.setenv("AI_ASSETS_LAKE", f"file://{tmp_path}/store")
+
+    saved = replaced_and_saved(tmp_path / "made")
+
     assert (tmp_path / "store" / "shop" / "raw" / "orders" / "_delta_log").is_dir()
     assert saved.path.is_relative_to(state / "lake")
-    assert Lake().artifact(NAME, JAN) == saved.path
 
 
 def test_without_a_url_all_of_it_lies_below_the_state_root(state: Path) -> None:
@@ -59,40 +73,43 @@ def store(state: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]
 def test_tables_of_an_object_store_are_replaced_and_read_and_files_stay_here(
     store: ObjectStore, state: Path, tmp_path: Path
 ) -> None:
-    lake, folder = Lake(), tmp_path / "made"
-    folder.mkdir()
-    (folder / "a.txt").write_text("one", encoding="utf-8")
+    saved = replaced_and_saved(tmp_path / "made")
 
-    lake.replace(NAME, rows(1, 2), JAN)
-    lake.replace(NAME, rows(4), FEB)
-    lake.replace(NAME, rows(3), JAN)
-    saved = lake.save_artifact(NAME, JAN, folder)
-
-    assert Lake().scan(NAME, [JAN]).collect()["_row_id"].to_list() == [3]
-    assert sorted(Lake().scan(NAME).collect()["_row_id"]) == [3, 4]
-    assert Lake().partitions(NAME) == [JAN, FEB]
     log = [key for key in store.keys("bucket") if "/_delta_log/" in key]
     assert log == [f"lake/shop/raw/orders/_delta_log/{number:020}.json" for number in range(4)]
     assert saved.path.is_relative_to(state / "lake")
     assert all(key.startswith("lake/shop/raw/orders/") for key in store.keys("bucket"))
 
 
+WRITER = """
+import sys, polars as pl
+from ai_assets.lifecycle.naming import AssetName
+from ai_assets.resources.lake import Lake
+number, lake = int(sys.argv[1]), Lake()
+print("ready", flush=True)
+sys.stdin.readline()
+for step in range(3):
+    rows = pl.DataFrame({"_row_id": [100 * number + step]})
+    lake.replace(AssetName("shop", "raw/orders"), rows, f"2013-0{number}-01")
+"""
+
+
 def test_what_writers_replace_in_an_object_store_at_once_is_all_there(store: ObjectStore) -> None:
     """The store refuses a commit of a number that is taken, and its writer makes the next one."""
-    code = (
-        "import sys, polars as pl\n"
-        "from ai_assets.lifecycle.naming import AssetName\n"
-        "from ai_assets.resources.lake import Lake\n"
-        "number = int(sys.argv[1])\n"
-        "for step in range(3):\n"
-        "    rows = pl.DataFrame({'_row_id': [100 * number + step]})\n"
-        "    Lake().replace(AssetName('shop', 'raw/orders'), rows, f'2013-0{number}-01')\n"
-    )
     Lake().replace(NAME, rows(0), "2012-12-01")
-    writers = [subprocess.Popen([sys.executable, "-c", code, str(number)]) for number in (1, 2, 3)]
+    command = [sys.executable, "-c", WRITER]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    writers = [subprocess.Popen([*command, str(number)], **pipes) for number in (1, 2, 3)]
+    for writer in writers:
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
 
     assert [writer.wait(120) for writer in writers] == [0, 0, 0]
 
     assert sorted(Lake().scan(NAME).collect()["_row_id"]) == [0, 102, 202, 302]
     commits = [key for key in store.keys("bucket") if key.endswith(".json")]
     assert len(commits) == 2 + 3 * 3
+    refused = [one for one in store.answers() if one.status == 412]
+    assert refused and {one.name.removeprefix("bucket/") for one in refused} <= set(commits)
