@@ -53,6 +53,15 @@ def test_the_page_of_a_cleaned_table_tells_of_each_column(shared_world: World) -
     assert "north (33%)" in str(shops["columns"])
 
 
+def without_meaning(world: World, asset: str, month: str) -> list[str]:
+    """The columns of an asset that are no features and of which nothing is told."""
+    schema = world.metadata(asset, month)["dagster/column_schema"]
+    features = set(world.rows("features", MARCH).columns) - {"_row_id"}
+    own = [column for column in schema.columns if column.name not in features]
+    assert len(own) >= 4
+    return [column.name for column in own if not column.description]
+
+
 @pytest.mark.parametrize(
     ("asset", "month"),
     [
@@ -66,12 +75,20 @@ def test_the_page_of_a_cleaned_table_tells_of_each_column(shared_world: World) -
 def test_each_column_that_is_not_a_feature_is_shown_with_what_it_means(
     shared_world: World, asset: str, month: str
 ) -> None:
-    schema = shared_world.metadata(asset, month)["dagster/column_schema"]
-    features = set(shared_world.rows("features", MARCH).columns) - {"_row_id"}
-    own = [column for column in schema.columns if column.name not in features]
+    assert without_meaning(shared_world, asset, month) == []
 
-    assert [column.name for column in own if not column.description] == []
-    assert len(own) >= 4
+
+def test_each_column_of_what_was_asked_and_told_and_of_policies_is_shown_with_what_it_means(
+    copied: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AI_ASSETS_LOG", str(tmp_path / "{product}.sqlite"))
+    assets = ("served", "feedback", "served_drift", "backtest")
+
+    copied.run(*assets, partition=JANUARY)
+
+    assert {name: without_meaning(copied, name, JANUARY) for name in assets} == {
+        name: [] for name in assets
+    }
 
 
 def test_raw_and_rejected_rows_are_shown_with_what_is_declared_of_them(
