@@ -80,7 +80,12 @@ def _within(rows: pl.LazyFrame, time: str, span: Span) -> pl.LazyFrame:
 
 
 def _as(given: pl.DataType, instant: datetime) -> pl.Expr:
-    """The first value of a type that is not before an instant; dates and naive times are UTC."""
+    """The bound of a partition as a value of a type; dates and naive times are UTC.
+
+    Of dates it is the first that is not before the instant. Of times it is the instant itself: a
+    partition begins at a whole second, which milliseconds can tell too. One between two of their
+    values would be brought to the earlier, at a partition's end as at the beginning of the next.
+    """
     plain = instant.astimezone(UTC).replace(tzinfo=None)
     if given == pl.Date:
         return pl.lit((plain - timedelta(microseconds=1)).date() + timedelta(days=1))
