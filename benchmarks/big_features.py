@@ -1,11 +1,12 @@
 """What the graph does to parcels, done plainly in polars: to compare values, and the work."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import big_rows
 import polars as pl
 
-from ai_assets.lifecycle.schema.tables import Table
+from ai_assets.lifecycle.schema.tables import Column, Table
 
 _MOMENT = pl.col(big_rows.TIME)
 _DAY = 86_400_000_000
@@ -62,11 +63,11 @@ def _unlike(wanted: pl.Series, got: pl.Series) -> int:
     return int((~same).sum())
 
 
-def script(table: Table, out: Path) -> int:
-    """Hold the files of a table to its limits and compute features, all streamed; their rows.
+def script(table: Table, features: Sequence[str], out: Path) -> int:
+    """Hold the files of a table to its limits and compute the features named; their rows.
 
-    Writes `cleaned.parquet`, `rejected.parquet` and `features.parquet`. Of rows of one key any one
-    stays.
+    All is streamed. Writes `cleaned.parquet`, `rejected.parquet` and `features.parquet`. Of rows of
+    one key any one stays.
     """
     rows = pl.scan_parquet(str(table.source.parquet))
     good = pl.all_horizontal(_keeps(name, column) for name, column in table.columns.items())
@@ -75,12 +76,9 @@ def script(table: Table, out: Path) -> int:
     one_each = kept.filter(several).collect(engine="streaming").unique(table.key, keep="any")
     pl.concat([kept.filter(~several), one_each.lazy()]).sink_parquet(out / "cleaned.parquet")
     cleaned = pl.scan_parquet(out / "cleaned.parquet")
-    left_out = {big_rows.TARGET, big_rows.TIME, "ordered_on"}
-    made = [name for name in MADE if not name.endswith("_days")]
-    names = [big_rows.KEY, *made, *(n for n in table.columns if n not in left_out)]
-    features = out / "features.parquet"
-    cleaned.select(plain(name) for name in dict.fromkeys(names)).sink_parquet(features)
-    return int(pl.scan_parquet(features).select(pl.len()).collect().item())
+    computed = out / "features.parquet"
+    cleaned.select(plain(name) for name in (big_rows.KEY, *features)).sink_parquet(computed)
+    return int(pl.scan_parquet(computed).select(pl.len()).collect().item())
 
 
 def _repeated(rows: pl.LazyFrame, key: str) -> pl.Series:
@@ -89,14 +87,13 @@ def _repeated(rows: pl.LazyFrame, key: str) -> pl.Series:
     return ordered.filter(ordered == ordered.shift()).unique().implode()
 
 
-def _keeps(name: str, column: object) -> pl.Expr:
+def _keeps(name: str, column: Column) -> pl.Expr:
     """Whether a value is as the declaration says."""
     value, keeps = pl.col(name), pl.lit(True)
-    declared = vars(column)
-    if declared["min"] is not None:
-        keeps &= (value >= declared["min"]).fill_null(True)
-    if declared["max"] is not None:
-        keeps &= (value <= declared["max"]).fill_null(True)
-    if declared["allowed"] is not None:
-        keeps &= value.is_in(declared["allowed"]).fill_null(True)
-    return keeps if declared["nullable"] else keeps & value.is_not_null()
+    if column.min is not None:
+        keeps &= (value >= column.min).fill_null(True)
+    if column.max is not None:
+        keeps &= (value <= column.max).fill_null(True)
+    if column.allowed is not None:
+        keeps &= value.is_in(column.allowed).fill_null(True)
+    return keeps if column.nullable else keeps & value.is_not_null()
