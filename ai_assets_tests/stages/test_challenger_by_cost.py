@@ -1,16 +1,19 @@
 """Challenger against champion by what their answers cost, in the graph."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from challengers import OF_A_MODEL, gate_of, release, tag
 from small_product import APRIL, FEBRUARY, MARCH, World
 
+from ai_assets.lifecycle.schema.decision import Decision
 from ai_assets.lifecycle.schema.scores import scores_in
 from ai_assets.stages.binding import code_version
 from ai_assets.stages.evaluation import scores_of
 from ai_assets.stages.operations import performance_of, told_by_metric
 from ai_assets.stages.outcomes import judged_outcomes
-from ai_assets.stages.performance import told_so_far
+from ai_assets.stages.performance import present_costs, told_so_far
 
 
 def test_by_cost_both_versions_are_judged_by_what_their_own_answers_cost(
@@ -85,6 +88,11 @@ def test_what_was_released_before_the_costs_is_watched_by_those_of_today(
     promised = np.where(p >= champion.decision.threshold, 1.0 * (1 - p), 5.0 * p).mean()
     assert row["estimate"] == pytest.approx(promised)
     assert world.metadata("performance", MARCH)["realised/cost"] == pytest.approx(cost)
+    # What gives other answers than those declared has none of their costs.
+    others = replace(champion, decision=Decision("multiclass", classes=("a", "b", "c")))
+    run = world.step("performance", MARCH)
+    assert present_costs(run, champion) == ((0.0, 1.0), (5.0, 0.0))
+    assert present_costs(run, others) is None
 
 
 def test_values_by_other_costs_than_are_declared_are_no_part_of_the_series(
