@@ -33,10 +33,11 @@ def row_hashes(frame: pl.DataFrame, columns: list[str]) -> np.ndarray:
     """
     sums = np.zeros(frame.height, dtype=np.uint64)
     # All columns in one go: a call of polars costs more than its work on a small column.
-    plain = frame.select(_plain(name, frame.schema[name]) for name in columns)
+    given = frame.select(columns)
+    plain = given.select(_plain(name, kind) for name, kind in given.schema.items())
     with np.errstate(over="ignore"):
-        for name in columns:
-            sums += _column_hashes(plain[name], frame[name], name)
+        for name, values, column in zip(columns, plain, given, strict=True):
+            sums += _column_hashes(values, column, name)
         return _mix(sums + _STEP)
 
 

@@ -6,6 +6,7 @@ import lzma
 import zlib
 from collections.abc import Iterator
 from glob import glob, has_magic
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,16 @@ def scan_csv(places: list[str], request: Request) -> pl.LazyFrame:
 
 
 def without_blank_lines(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Rows of CSV that have a value: polars reads a blank line as a row of nulls."""
-    return rows.filter(~pl.all_horizontal(pl.all().is_null()))
+    """Rows of CSV that have a value: polars reads a blank line as a row of nulls.
+
+    Columns are asked in pairs, and pairs of pairs: over 2,000 of them, polars takes twenty seconds
+    to plan what `any_horizontal` makes, one "or" within the other.
+    """
+    has_value = [pl.nth(i).is_not_null() for i in range(len(rows.collect_schema()))]
+    while len(has_value) > 1:
+        pairs = zip_longest(has_value[::2], has_value[1::2])
+        has_value = [left if right is None else left | right for left, right in pairs]
+    return rows.filter(*has_value)
 
 
 def scan_parquet(places: list[str]) -> pl.LazyFrame:

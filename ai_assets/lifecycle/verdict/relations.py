@@ -12,6 +12,12 @@ import polars as pl
 
 FEWEST = 20
 MOST_ROWS = 50_000
+MOST_VALUES = 20_000_000
+"""Of the table that relations are looked for in: 160 MB; rows of a wide one are fewer."""
+MOST_OTHERS = 30
+ROWS_AN_OTHER = 50
+"""Of many numbers, at most so many of the closest tell one, and one for so many rows: told from as
+many numbers as there are rows, any column of noise is told exactly."""
 MOST_CATEGORIES = 200
 MOST_NULLS = 0.2
 # Below this share of explained variance, a relation says too little of a single row.
@@ -44,12 +50,38 @@ class Relation:
 def find_relations(
     frame: pl.DataFrame, numbers: list[str], texts: list[str]
 ) -> dict[str, Relation]:
-    """The relation of each number that the others explain at least half of."""
-    rows = frame.sample(MOST_ROWS, seed=0) if frame.height > MOST_ROWS else frame
+    """The relation of each number that the others explain at least half of.
+
+    Of many others those speak that go with it most closely, one by one.
+    """
+    most = min(MOST_ROWS, MOST_VALUES // max(len(numbers), 1))
+    rows = frame.sample(most, seed=0) if frame.height > most else frame
     kept = [n for n in numbers if rows[n].null_count() <= MOST_NULLS * rows.height]
     kept = [n for n in kept if rows[n].drop_nulls().n_unique() > 1]
-    found = {name: _relation(rows, name, kept, texts) for name in kept}
+    near = _nearest(rows, kept)
+    found = {name: _relation(rows, name, near[name], texts) for name in kept}
     return {name: relation for name, relation in found.items() if relation is not None}
+
+
+def _nearest(rows: pl.DataFrame, numbers: list[str]) -> dict[str, list[str]]:
+    """The numbers that each is told from, in the order of the columns."""
+    if len(numbers) <= MOST_OTHERS + 1:
+        return {name: [n for n in numbers if n != name] for name in numbers}
+    x = rows.select(pl.col(numbers).cast(pl.Float64)).to_numpy()
+    known = np.isfinite(x)
+    count = np.maximum(known.sum(axis=0), 1)
+    x = np.where(known, x, 0)
+    x = np.where(known, x - x.sum(axis=0) / count, 0)
+    spread = np.sqrt((x**2).sum(axis=0) / count)
+    x /= np.where(spread > 0, spread, 1)
+    alike = np.abs(x.T @ x)
+    np.fill_diagonal(alike, -1)
+    others = min(MOST_OTHERS, len(x) // ROWS_AN_OTHER)
+    closest = np.argsort(-alike, axis=1, kind="stable")[:, :others]
+    return {
+        name: [numbers[i] for i in np.sort(near)]
+        for name, near in zip(numbers, closest, strict=True)
+    }
 
 
 def residuals(frame: pl.DataFrame, name: str, relation: Relation) -> pl.DataFrame:
@@ -72,9 +104,8 @@ def residuals(frame: pl.DataFrame, name: str, relation: Relation) -> pl.DataFram
 
 
 def _relation(
-    rows: pl.DataFrame, name: str, numbers: list[str], texts: list[str]
+    rows: pl.DataFrame, name: str, others: list[str], texts: list[str]
 ) -> Relation | None:
-    others = [n for n in numbers if n != name]
     whole = rows.select(
         pl.col(name, *others).cast(pl.Float64), *(pl.col(t).cast(pl.String) for t in texts)
     ).filter(pl.all_horizontal(pl.col(name, *others).is_finite()))

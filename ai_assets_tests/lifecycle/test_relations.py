@@ -1,0 +1,71 @@
+"""Numbers that are told from others, in tables with few columns and with very many."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from ai_assets.lifecycle.verdict.relations import MOST_OTHERS, find_relations, residuals
+
+
+def noise(rows: int, columns: int, seed: int = 0) -> pl.DataFrame:
+    values = np.random.default_rng(seed).normal(size=(rows, columns))
+    return pl.DataFrame({f"c{i}": values[:, i] for i in range(columns)})
+
+
+def related(rows: int, columns: int) -> pl.DataFrame:
+    """Noise, but c0 is 2 · c7 - the last column, nearly."""
+    frame = noise(rows, columns)
+    last = frame.columns[-1]
+    return frame.with_columns(c0=2 * pl.col("c7") - pl.col(last) + 0.01 * pl.col("c0"))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(250, 300), (1_500, 400), (2_000, 20)])
+def test_noise_has_no_relations_however_many_columns_it_has(rows: int, columns: int) -> None:
+    frame = noise(rows, columns)
+    assert find_relations(frame, frame.columns, []) == {}
+
+
+@pytest.mark.parametrize("columns", [20, 100])
+def test_a_relation_is_found_among_few_and_many_columns(columns: int) -> None:
+    frame = related(2_000, columns)
+    last = frame.columns[-1]
+
+    found = find_relations(frame, frame.columns, [])
+
+    assert sorted(found) == sorted(["c0", "c7", last])
+    told = found["c0"]
+    assert told.explained > 0.999
+    assert told.weights["c7"] == pytest.approx(2, abs=0.01)
+    assert told.weights[last] == pytest.approx(-1, abs=0.01)
+    assert max(abs(w) for n, w in told.weights.items() if n not in ("c7", last)) < 0.01
+    assert len(told.weights) == min(columns - 1, MOST_OTHERS)
+    assert list(told.weights) == [n for n in frame.columns if n in told.weights]
+
+
+def test_a_broken_relation_of_a_wide_table_is_seen_in_each_row() -> None:
+    frame = related(2_000, 100)
+    told = find_relations(frame, frame.columns, [])["c0"]
+
+    for shown, share in [(frame, 0.0), (frame.with_columns(c0=pl.col("c0").reverse()), 0.9)]:
+        pair = residuals(shown, "c0", told)
+        far = (pair["value"] - pair["expected"]).abs() > 5 * told.scale
+        assert far.mean() >= share and (share > 0 or far.mean() < 0.01)
+
+
+def test_holes_here_and_there_leave_a_wide_table_rows_to_tell_from() -> None:
+    frame = related(2_000, 100)
+    holes = np.random.default_rng(1).random((2_000, 100)) < 0.05
+    frame = frame.with_columns(
+        pl.when(pl.lit(pl.Series(~holes[:, i]))).then(pl.col(name)).alias(name)
+        for i, name in enumerate(frame.columns)
+    )
+    assert sorted(find_relations(frame, frame.columns, [])) == ["c0", "c7", "c99"]
+
+
+def test_columns_without_a_spread_are_passed_over() -> None:
+    frame = related(2_000, 100).with_columns(
+        c1=pl.lit(3.0),
+        c2=pl.lit(None, pl.Float64),
+        c3=pl.when(pl.col("c3") > 0).then(float("inf")).otherwise(1.0),
+    )
+    assert sorted(find_relations(frame, frame.columns, [])) == ["c0", "c7", "c99"]
