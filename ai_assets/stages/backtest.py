@@ -8,17 +8,18 @@ import polars as pl
 
 from ai_assets.lifecycle.compression.onnx_session import open_session, run_session
 from ai_assets.lifecycle.evaluation.metrics import scored_for, values_of
+from ai_assets.lifecycle.fairness.groups import protected_of
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.schema.calibration import Calibration
 from ai_assets.lifecycle.schema.scores import series_of, squeezed
-from ai_assets.lifecycle.training.whole import Learned, learn
+from ai_assets.lifecycle.training.whole import Learned, learn, roles_of
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.watching import COMPARED, rolling_window
 from ai_assets.stages.evaluation import answers_as_declared, scores_of
 from ai_assets.stages.learnable import learned_partitions
 from ai_assets.stages.meanings import BACKTEST
-from ai_assets.stages.protected import with_protected
+from ai_assets.stages.protected import not_compared, with_protected
 from ai_assets.stages.training_data import artifact, in_order, read_json
 
 LINES = ("never", "rolling", "expanding")
@@ -171,6 +172,11 @@ def learned_from(before: StageRun, keys: list[str]) -> Learned:
     declared = before.product.declaration
     rows = rows_to_learn_from(before, keys)
     before.say(f"learning from {rows.height:,} rows of {len(keys)} partitions")
+    if (protected := protected_of(rows, declared.fairness)) is not None:
+        train = roles_of(rows, declared.training) == "train"
+        y = rows["label"].to_numpy()[train]
+        if alone := not_compared(before, protected.take(train), y):
+            before.say(f"reductions has too few rows there to compare {', '.join(alone)}")
     return learn(
         rows,
         read_json(artifact(before, "model"), "winner.json")["weights"],

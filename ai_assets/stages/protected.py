@@ -1,11 +1,18 @@
 """Protected columns: the groups of people that a product is judged by, and never asks for."""
 
+import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.errors import DataError
-from ai_assets.lifecycle.fairness.groups import group_numbers, group_words
-from ai_assets.lifecycle.fairness.spec import CRITERIA, EVENTS
-from ai_assets.lifecycle.training.whole import PROTECTED
+from ai_assets.lifecycle.fairness.groups import (
+    PROTECTED,
+    Protected,
+    group_numbers,
+    group_words,
+    protected_of,
+)
+from ai_assets.lifecycle.fairness.parts import Part, parts_of
+from ai_assets.lifecycle.training.reductions import searched_parts
 from ai_assets.stages.binding import StageRun
 
 
@@ -33,30 +40,35 @@ def check_groups(run: StageRun, rows: pl.DataFrame, keys: list[str] | None) -> N
 
     Args:
         run: the partition's work.
-        rows: those to train on, with `_row_id` and `label`.
+        rows: those to train on, with `_row_id`, `label` and `_protected`.
         keys: the partitions that they are of; None without partitions.
 
     Raises:
         DataError: fewer than two groups of a column have rows enough that count.
     """
-    fairness, answers = run.product.declaration.fairness, run.product.declaration.answers
-    if fairness is None or fairness.mitigation != "reductions":
+    protected = protected_of(rows, run.product.declaration.fairness)
+    if protected is None or protected.spec.mitigation != "reductions":
         return
-    told = protected_columns(run, rows, keys).with_columns(rows["label"].cast(pl.Float64))
-    for name in fairness.columns:
-        for event in (EVENTS[rate] for rate in CRITERIA[fairness.metric]):
-            counted = told if event is None else told.filter(pl.col("label") == event)
-            sizes = dict(group_words(counted[name]).value_counts(sort=True).iter_rows())
-            if sum(size >= fairness.min_rows for size in sizes.values()) > 1:
-                continue
-            rows_that_count = "rows" if event is None else f"rows of '{answers[int(event)]}'"
-            there = ", ".join(f"'{group}' has {size:,}" for group, size in sizes.items())
-            raise DataError(
-                f"fairness.mitigation: reductions needs two groups of '{name}' with at least "
-                f"{fairness.min_rows} {rows_that_count} to train on each (fairness.min_rows), but "
-                f"{there or 'there are none'}. More data may have them, or larger groups, made in "
-                "the source; else declare fairness.mitigation: none or reweighing."
-            )
+    for part in parts_of(protected, rows["label"].to_numpy()):
+        if not part.compares:
+            raise DataError(_too_few(run, part, protected_columns(run, rows, keys)))
+
+
+def _too_few(run: StageRun, part: Part, told: pl.DataFrame) -> str:
+    """What rows with protected columns lack to have groups compared."""
+    fairness, answers = run.product.declaration.fairness, run.product.declaration.answers
+    assert fairness is not None, "only of products that declare it"
+    name = fairness.columns[part.column]
+    counted = group_words(told.filter(pl.Series(part.rows))[name])
+    sizes = dict(counted.value_counts(sort=True).iter_rows())
+    rows_that_count = "rows" if part.event is None else f"rows of '{answers[int(part.event)]}'"
+    there = ", ".join(f"'{group}' has {size:,}" for group, size in sizes.items())
+    return (
+        f"fairness.mitigation: reductions needs two groups of '{name}' with at least "
+        f"{fairness.min_rows} {rows_that_count} to train on each (fairness.min_rows), but "
+        f"{there or 'there are none'}. More data may have them, or larger groups, made in "
+        "the source; else declare fairness.mitigation: none or reweighing."
+    )
 
 
 def protected_columns(run: StageRun, rows: pl.DataFrame, keys: list[str] | None) -> pl.DataFrame:
@@ -67,3 +79,17 @@ def protected_columns(run: StageRun, rows: pl.DataFrame, keys: list[str] | None)
     told = request.select("_row_id", *fairness.columns).collect()
     ids = rows.select("_row_id")
     return ids.join(told, on="_row_id", how="left", maintain_order="left").drop("_row_id")
+
+
+def not_compared(run: StageRun, protected: Protected, y: np.ndarray) -> list[str]:
+    """What `reductions` leaves as it is where it learns from rows with groups and labels [n]."""
+    if protected.spec.mitigation != "reductions":
+        return []
+    compared = {(part.column, part.event) for part in searched_parts(protected, y)}
+    answers = run.product.declaration.answers
+    return [
+        f"'{name}'" if event is None else f"'{name}' of '{answers[int(event)]}'"
+        for column, name in enumerate(protected.spec.columns)
+        for event in protected.spec.events
+        if (column, event) not in compared
+    ]

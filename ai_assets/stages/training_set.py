@@ -8,11 +8,11 @@ import polars as pl
 
 from ai_assets.lifecycle.cleaning.identity import row_hashes, row_ids
 from ai_assets.lifecycle.errors import DataError
+from ai_assets.lifecycle.fairness.groups import PROTECTED
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.partitions import missing_partitions
 from ai_assets.lifecycle.training.crossing import FOLDS, too_few_to_set_aside
 from ai_assets.lifecycle.training.split import copies_together, split_rows
-from ai_assets.lifecycle.training.whole import PROTECTED
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.learning import SPLIT_ONCE

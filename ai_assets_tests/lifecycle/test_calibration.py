@@ -119,3 +119,25 @@ def test_a_decision_names_its_answers_and_comes_back_from_json():
 )
 def test_people_read_a_calibration_in_words(calibration, words):
     assert str(calibration) == words
+
+
+@pytest.mark.parametrize("method", ["sigmoid", "isotonic"])
+@pytest.mark.parametrize("costs", [None, TwoCosts(missed=1, false_alarm=3).matrix()])
+def test_a_row_that_stands_for_three_counts_as_three_rows(method, costs):
+    luck = np.random.default_rng(4)
+    y = (luck.random(600) < 0.4).astype(float)
+    scores = np.clip(0.3 + 0.2 * y + luck.normal(0, 0.2, 600), 0.01, 0.99)
+    times = luck.integers(1, 4, 600)
+    often = np.repeat(np.arange(600), times)
+
+    ours = fit_calibration(method, scores, y, times.astype(float))
+    theirs = fit_calibration(method, scores[often], y[often])
+    plain = fit_calibration(method, scores, y)
+    cut = choose_threshold(y, ours.apply(scores), costs, times.astype(float))
+    told = choose_threshold(y[often], ours.apply(scores)[often], costs)
+
+    # Platt's targets and isotonic's edges follow from how many rows there are
+    assert ours.apply(scores) == pytest.approx(theirs.apply(scores), abs=0.003)
+    assert np.abs(ours.apply(scores) - plain.apply(scores)).max() > 0.006
+    assert cut.value == told.value and cut.achieved == pytest.approx(told.achieved, abs=1e-12)
+    assert cut.achieved != choose_threshold(y, ours.apply(scores), costs).achieved

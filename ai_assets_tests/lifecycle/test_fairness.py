@@ -10,7 +10,13 @@ from pydantic import ValidationError
 
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.fairness import plot
-from ai_assets.lifecycle.fairness.groups import group_words
+from ai_assets.lifecycle.fairness.groups import (
+    PROTECTED,
+    group_digits,
+    group_numbers,
+    group_words,
+    protected_of,
+)
 from ai_assets.lifecycle.fairness.judge import Answers, Judged, compare_answers, judge_groups
 from ai_assets.lifecycle.fairness.spec import Fairness
 from ai_assets.lifecycle.fairness.words import figures, is_fair, of_mitigation, shown_groups
@@ -189,6 +195,53 @@ def test_rows_whose_labels_are_independent_already_keep_their_weights() -> None:
     assert reweighed(group, y, base) == pytest.approx(base)
 
 
+def test_groups_of_several_columns_are_one_number_and_come_apart_again() -> None:
+    words = pl.DataFrame(
+        {"team": ["b", "a", "(missing)", "b"], "age": [f"{n:02d}" for n in (3, 19, 0, 0)]}
+    ).vstack(pl.DataFrame({"team": ["a"] * 20, "age": [f"{n:02d}" for n in range(20)]}))
+
+    digits = group_digits(group_numbers(words).to_numpy(), 2)
+
+    assert digits[:4].tolist() == [[2, 3], [1, 19], [0, 0], [2, 0]]
+    assert digits[4:, 1].tolist() == list(range(20))
+
+
+def test_as_many_columns_as_may_be_declared_are_one_number_of_64_bits() -> None:
+    luck = np.random.default_rng(5)
+    groups = luck.integers(0, 20, (200, 14))
+    groups[0], groups[1] = 19, 0
+    words = pl.DataFrame({f"c{n}": [f"{group:02d}" for group in groups[:, n]] for n in range(14)})
+    every = {name: [f"{n:02d}" for n in range(20)] for name in words.columns}
+
+    numbers = group_numbers(words.vstack(pl.DataFrame(every)))[:200]
+
+    assert numbers[0] == 20**14 - 1
+    assert (group_digits(numbers.to_numpy(), 14) == groups).all()
+
+
+@pytest.mark.parametrize(
+    ("columns", "number", "most"),
+    [(["team"], 20, 19), (["team"], -1, 19), (["team", "age"], -8203495382745203301, 399)],
+)
+def test_numbers_that_are_of_no_groups_are_refused(
+    columns: list[str], number: int, most: int
+) -> None:
+    rows = pl.DataFrame({PROTECTED: [0, most, number]})
+    spec = Fairness(columns=columns)
+
+    told = protected_of(rows.head(2), spec)
+    with pytest.raises(DataError) as refused:
+        protected_of(rows, spec)
+
+    assert told is not None and told.groups.tolist() == [[0] * len(columns), [19] * len(columns)]
+    assert protected_of(rows, None) is None and protected_of(pl.DataFrame(), spec) is None
+    assert str(refused.value) == (
+        f"_protected must be a whole number from 0 to {most} for {len(columns)} protected columns, "
+        f"but got {number}: it was written for another declaration or by another version. "
+        "Materialize training_set again."
+    )
+
+
 @pytest.mark.parametrize(
     ("fairness", "words"),
     [
@@ -202,6 +255,7 @@ def test_rows_whose_labels_are_independent_already_keep_their_weights() -> None:
             "features must name some of columns, team, but got 'teams'. Did you mean 'team'?",
         ),
         ({"columns": []}, "at least 1 item"),
+        ({"columns": [f"c{n}" for n in range(15)]}, "at most 14 items"),
         ({"columns": ["team"], "mitigation": "reweigh"}, "'none', 'reweighing' or 'reductions"),
         ({"columns": ["team"], "metric": "parity"}, "'demographic_parity', 'equal_opportunity'"),
     ],

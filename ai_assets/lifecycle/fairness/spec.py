@@ -23,13 +23,16 @@ EVENTS: Mapping[str, float | None] = {
 }
 """The label of the rows that such a rate is a share of; None for all rows."""
 
+MOST_GROUPS, MOST_COLUMNS = 20, 14
+"""Groups of a column, and columns. Those of a row are one Int64: 20**14 < 2**63 - 1 < 20**15."""
+
 
 class Fairness(Section):
     """Groups of people that a model is to treat alike, and how alike."""
 
     columns: list[str] = Field(
         min_length=1,
-        max_length=14,
+        max_length=MOST_COLUMNS,
         description="Protected columns of the request table, whose values are groups of people.",
     )
     metric: Criterion = Field(
@@ -77,6 +80,11 @@ class Fairness(Section):
                     f"'{name}'.{did_you_mean(name, self.columns)}"
                 )
         return self
+
+    @property
+    def events(self) -> tuple[float | None, ...]:
+        """The labels of the rows that each rate of the criterion is a share of."""
+        return tuple(EVENTS[rate] for rate in CRITERIA[self.metric])
 
     @property
     def only_judging(self) -> list[str]:

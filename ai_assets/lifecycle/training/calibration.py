@@ -8,7 +8,9 @@ from ai_assets.lifecycle.schema.calibration import METHODS, Calibration, Method,
 ISOTONIC_ROWS = 100
 
 
-def fit_calibration(method: Method, scores: np.ndarray, y: np.ndarray) -> Calibration:
+def fit_calibration(
+    method: Method, scores: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None
+) -> Calibration:
     """Fit a calibration on validation rows.
 
     Args:
@@ -16,6 +18,7 @@ def fit_calibration(method: Method, scores: np.ndarray, y: np.ndarray) -> Calibr
             needs many rows).
         scores: probabilities [n] or [n, 1] of a binary task, [n, K] of a multiclass one.
         y: 0 and 1, or the class's number, [n].
+        weight: how many rows each stands for, [n]; default: one.
 
     Raises:
         DeclarationError: the method is unknown, or isotonic for several classes.
@@ -32,12 +35,13 @@ def fit_calibration(method: Method, scores: np.ndarray, y: np.ndarray) -> Calibr
             raise DeclarationError(
                 must_be("calibration of a multiclass task", ("none", "sigmoid"), method)
             )
-        return Calibration("sigmoid", slope=_temperature(scores, y))
+        return Calibration("sigmoid", slope=_temperature(scores, y, weight))
     flat = scores.reshape(len(y)).astype(np.float64)
-    return _isotonic(flat, y) if method == "isotonic" else _sigmoid(flat, y)
+    fit = _isotonic if method == "isotonic" else _sigmoid
+    return fit(flat, y, weight)
 
 
-def _sigmoid(scores: np.ndarray, y: np.ndarray) -> Calibration:
+def _sigmoid(scores: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> Calibration:
     from scipy.optimize import minimize
 
     odds = logit(scores)
@@ -47,9 +51,10 @@ def _sigmoid(scores: np.ndarray, y: np.ndarray) -> Calibration:
 
     def loss(at: np.ndarray) -> tuple[float, np.ndarray]:
         score = at[0] * odds + at[1]
-        value = (np.logaddexp(0, score) - target * score).mean()
+        value = np.average(np.logaddexp(0, score) - target * score, weights=weight)
         error = 1 / (1 + np.exp(-score)) - target
-        return float(value), np.array([(error * odds).mean(), error.mean()])
+        slopes = [np.average(part, weights=weight) for part in (error * odds, error)]
+        return float(value), np.array(slopes)
 
     # A negative slope would turn the order of the scores around.
     bounds = [(1e-3, None), (None, None)]
@@ -57,7 +62,7 @@ def _sigmoid(scores: np.ndarray, y: np.ndarray) -> Calibration:
     return Calibration("sigmoid", slope=float(found.x[0]), intercept=float(found.x[1]))
 
 
-def _isotonic(scores: np.ndarray, y: np.ndarray) -> Calibration:
+def _isotonic(scores: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> Calibration:
     from sklearn.isotonic import IsotonicRegression
 
     if len(y) < ISOTONIC_ROWS:
@@ -67,18 +72,20 @@ def _isotonic(scores: np.ndarray, y: np.ndarray) -> Calibration:
         )
     # Never exactly 0 or 1: one surprise would have an infinite log loss.
     edge = 1.0 / (len(y) + 2)
-    fitted = IsotonicRegression(y_min=edge, y_max=1 - edge, out_of_bounds="clip").fit(scores, y)
+    fitted = IsotonicRegression(y_min=edge, y_max=1 - edge, out_of_bounds="clip")
+    fitted = fitted.fit(scores, y, sample_weight=weight)
     points = zip(fitted.X_thresholds_.tolist(), fitted.y_thresholds_.tolist(), strict=True)
     return Calibration("isotonic", points=tuple(points))
 
 
-def _temperature(scores: np.ndarray, y: np.ndarray) -> float:
+def _temperature(scores: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> float:
     from scipy.optimize import minimize_scalar
 
     rows = np.arange(len(y))
 
     def loss(slope: float) -> float:
         probability = Calibration("sigmoid", slope=slope).apply(scores)
-        return float(-np.log(np.clip(probability[rows, y.astype(np.int64)], 1e-15, None)).mean())
+        given = np.clip(probability[rows, y.astype(np.int64)], 1e-15, None)
+        return float(np.average(-np.log(given), weights=weight))
 
     return float(minimize_scalar(loss, bounds=(0.05, 20.0), method="bounded").x)

@@ -81,11 +81,11 @@ def weighted(data: Dataset, training: Training, task: Task) -> Dataset:
     if task in OF_VALUES or (training.class_weight == "none" and data.protected is None):
         return data
     base = np.ones(len(data)) if data.weight is None else data.weight
-    if data.protected is not None and data.protected.spec.mitigation == "reductions":
-        y, base = reduced(data, training)
+    if (protected := data.protected) is not None and protected.spec.mitigation == "reductions":
+        y, base = reduced(data, protected, training)
         data = replace(data, y=y)
-    elif data.protected is not None:
-        base = reweighed(data.protected.groups, data.y, base)
+    elif protected is not None:
+        base = reweighed(protected.groups, data.y, base)
     if training.class_weight == "none":
         return replace(data, weight=base / base.mean())
     classes = data.y.astype(np.int64)

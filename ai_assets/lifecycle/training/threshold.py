@@ -22,13 +22,19 @@ class Threshold:
     why: str
 
 
-def choose_threshold(y: np.ndarray, p: np.ndarray, costs: CostMatrix | None = None) -> Threshold:
+def choose_threshold(
+    y: np.ndarray,
+    p: np.ndarray,
+    costs: CostMatrix | None = None,
+    weight: np.ndarray | None = None,
+) -> Threshold:
     """The threshold with the largest F1, or where costs are given that of the least expected cost.
 
     Args:
         y: 0 and 1, [n].
         p: calibrated P(positive), [n]; a row is positive when p is at least the threshold.
         costs: what answers cost, by label and answer.
+        weight: how many rows each stands for, [n]; default: one.
 
     Returns:
         Of the largest F1: halfway to the next smaller score, so that rounding in the served model
@@ -40,9 +46,10 @@ def choose_threshold(y: np.ndarray, p: np.ndarray, costs: CostMatrix | None = No
     """
     if len(np.unique(y)) < 2:
         raise DataError("choosing a threshold needs both positive and negative rows.")
+    weight = np.ones(len(y)) if weight is None else weight
     if costs is not None:
-        return _of_costs(y, p, costs)
-    values, true, false = _steps(y, p)
+        return _of_costs(y, p, costs, weight)
+    values, true, false = _steps(y, p, weight)
     gain = 2 * true / (2 * true + false + true[-1] - true)
     best = int(gain.argmax())
     achieved = float(gain[best])
@@ -50,19 +57,20 @@ def choose_threshold(y: np.ndarray, p: np.ndarray, costs: CostMatrix | None = No
     return Threshold(float(values[best]), achieved, why)
 
 
-def _of_costs(y: np.ndarray, p: np.ndarray, costs: CostMatrix) -> Threshold:
+def _of_costs(y: np.ndarray, p: np.ndarray, costs: CostMatrix, weight: np.ndarray) -> Threshold:
     (right, alarm), (missed, hit) = costs
-    values, true, false = _steps(y, p)
+    values, true, false = _steps(y, p, weight)
     total = false * alarm + (false[-1] - false) * right + true * hit + (true[-1] - true) * missed
     expected, observed = best_threshold(costs), float(values[total.argmin()])
     of_expected, of_observed = (_cost_of_rows(y, p >= at, costs) for at in (expected, observed))
     saved = of_expected - of_observed
-    surely = saved.mean() > SURELY * saved.std() / np.sqrt(len(y))
+    mean = np.average(saved, weights=weight)
+    surely = mean > SURELY * np.sqrt(weight**2 @ (saved - mean) ** 2) / weight.sum()
     value, each = (observed, of_observed) if surely else (expected, of_expected)
-    achieved = float(each.mean())
+    achieved, surmised = (float(np.average(c, weights=weight)) for c in (each, of_expected))
     why = (
         f"least mean cost on {len(y)} validation rows: {achieved:.4g}; scores are no probabilities "
-        f"there, of which {expected:.4g} would be the best and costs {of_expected.mean():.4g}"
+        f"there, of which {expected:.4g} would be the best and costs {surmised:.4g}"
         if surely
         else f"least expected cost; on {len(y)} validation rows {achieved:.4g} a row"
     )
@@ -75,12 +83,14 @@ def _cost_of_rows(y: np.ndarray, positive: np.ndarray, costs: CostMatrix) -> np.
     return found
 
 
-def _steps(y: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _steps(
+    y: np.ndarray, p: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Thresholds [g] below each distinct score, descending, and the positives and negatives [g]
     that are answered positive at each."""
     scores, inverse = np.unique(p, return_inverse=True)
-    positives = np.bincount(inverse, weights=y)[::-1]
-    negatives = np.bincount(inverse, weights=1 - y)[::-1]
+    positives = np.bincount(inverse, weights=weight * y)[::-1]
+    negatives = np.bincount(inverse, weights=weight * (1 - y))[::-1]
     descending = scores[::-1]
     values = (descending + np.append(descending[1:], 0.0)) / 2
     return values, np.cumsum(positives), np.cumsum(negatives)

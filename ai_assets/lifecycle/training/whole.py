@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ai_assets.lifecycle.fairness.groups import Protected, group_digits
+from ai_assets.lifecycle.fairness.groups import PROTECTED, protected_of
 from ai_assets.lifecycle.fairness.spec import Fairness
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.learners.base import Dataset, Model, Task
@@ -18,15 +18,7 @@ from ai_assets.lifecycle.training.fitting import fit_model, refit_model
 from ai_assets.lifecycle.training.spec import Training
 from ai_assets.lifecycle.training.split import split_rows
 
-PROTECTED = "_protected"
 NOT_FEATURES = ("_row_id", "label", "event_time", "known_at", PROTECTED)
-
-
-def protected_of(rows: pl.DataFrame, fairness: Fairness | None) -> Protected | None:
-    """The groups of the rows, which `_protected` holds; None where that is not there."""
-    if fairness is None or PROTECTED not in rows.columns:
-        return None
-    return Protected(group_digits(rows[PROTECTED].to_numpy(), len(fairness.columns)), fairness)
 
 
 @dataclass(frozen=True)
@@ -64,9 +56,7 @@ def learn(
         classes: how many classes there are, where there are several.
         fairness: what is declared of groups of people.
     """
-    times = rows["event_time"].to_numpy() if "event_time" in rows.columns else None
-    split = training.split
-    roles = split_rows(times, rows["_row_id"].to_numpy(), split.validation, split.test)
+    roles = roles_of(rows, training)
     names = [name for name in NOT_FEATURES if name in rows.columns]
     encoding = Encoding.fit(rows.filter(pl.Series(roles) == "train").drop(names))
     y, protected = rows["label"].to_numpy(), protected_of(rows, fairness)
@@ -84,3 +74,10 @@ def learn(
         return Learned(judged, encoding, calibration)
     served = refit_model(judged, data, params, training=training, task=task)
     return Learned(served, encoding, calibration)
+
+
+def roles_of(rows: pl.DataFrame, training: Training) -> np.ndarray:
+    """Whether each row is to train on, to validate with or to test on, [n]."""
+    times = rows["event_time"].to_numpy() if "event_time" in rows.columns else None
+    split = training.split
+    return split_rows(times, rows["_row_id"].to_numpy(), split.validation, split.test)
