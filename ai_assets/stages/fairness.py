@@ -1,5 +1,6 @@
 """How the served model answers groups of people, and what a mitigation changed about that."""
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,17 +26,18 @@ from ai_assets.lifecycle.schema.decision import Decision
 from ai_assets.lifecycle.schema.scores import squeezed
 from ai_assets.lifecycle.training.blending import pool_of
 from ai_assets.lifecycle.training.calibration import fit_calibration
-from ai_assets.lifecycle.training.crossing import cross_fit
-from ai_assets.lifecycle.training.fitting import fit_model, weighted
+from ai_assets.lifecycle.training.crossing import cross_fit, crossed_folds
+from ai_assets.lifecycle.training.fitting import fit_model, learnable
 from ai_assets.lifecycle.training.threshold import choose_threshold
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, StageRun
 from ai_assets.stages.declared.learning import FAIR
 from ai_assets.stages.learnable import learned_partitions
 from ai_assets.stages.model import crossed_predictions, load_models
-from ai_assets.stages.protected import protected_columns
+from ai_assets.stages.protected import not_compared, protected_columns
 from ai_assets.stages.training_data import TrainingData, artifact, read_json
 from ai_assets.stages.training_set import shared_ids
+from ai_assets.stages.tuning import learned_in_folds
 
 FILE = "fairness.json"
 RANKING = "roc_auc"
@@ -72,8 +74,8 @@ def fairness_findings(
     }
     card = section("Groups of people", words, groups)
     if spec.mitigation != "none":
-        changes = measured_mitigation(run, data, frame)
-        said = of_mitigation(spec, changes)
+        changes, left = measured_mitigation(run, data, frame), left_alone(run, data)
+        said = of_mitigation(spec, changes, left)
         told |= {"mitigation": shown.table(changes), "mitigation_in_words": said}
         told["training_weights"] = shown.table(training_weights(run, data))
         card |= section(f"What {spec.mitigation} changes", said, changes)
@@ -123,21 +125,57 @@ def training_weights(run: StageRun, data: TrainingData) -> pl.DataFrame:
 
     Returns:
         The protected columns, `label`, the label that such rows `teach`, `rows`, and the `weight`
-        of each, of which all rows' mean is 1.
+        of each, of which all rows' mean is 1. Where the winner is a blend of families that ignore
+        different features, `families` says whose they are.
     """
     declared, train = run.product.declaration, data.split("train")
-    taught = weighted(train, declared.training, declared.label.learned)
-    assert declared.fairness is not None and taught.weight is not None, "under a mitigation"
+    training, task = declared.training, declared.label.learned
+    assert declared.fairness is not None, "under a mitigation"
     told = protected_columns(run, data.frame("train"), learned_partitions(run))
     words = told.select(group_words(told[name]) for name in declared.fairness.columns)
-    labels = [
-        pl.Series(name, [declared.answers[int(label)] for label in y], dtype=pl.String)
-        for name, y in (("label", train.y), ("teach", taught.y))
-    ]
-    cells = words.with_columns(*labels, pl.Series("weight", taught.weight))
-    by = [*declared.fairness.columns, "label", "teach"]
-    counted = cells.group_by(by).agg(pl.len().alias("rows"), pl.col("weight").mean().round(3))
-    return counted.sort(by)
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for family in read_json(artifact(run, "model"), "winner.json")["weights"]:
+        alike.setdefault(tuple(sorted(training.ignored_by(family))), []).append(family)
+    tables = []
+    for families in alike.values():
+        taught = learnable(train, families[0], training, task)
+        assert taught.weight is not None, "under a mitigation"
+        labels = [
+            pl.Series(name, [declared.answers[int(label)] for label in y], dtype=pl.String)
+            for name, y in (("label", train.y), ("teach", taught.y))
+        ]
+        cells = words.with_columns(*labels, pl.Series("weight", taught.weight))
+        by = [*declared.fairness.columns, "label", "teach"]
+        counted = cells.group_by(by).agg(pl.len().alias("rows"), pl.col("weight").mean().round(3))
+        whose = [pl.lit(", ".join(families)).alias("families")] if len(alike) > 1 else []
+        tables.append(counted.sort(by).select(*whose, pl.all()))
+    return pl.concat(tables)
+
+
+def left_alone(run: StageRun, data: TrainingData) -> dict[str, str]:
+    """What `reductions` could not compare for too few rows, by the fits that lacked them: in how
+    many of each kind."""
+    training, task = run.product.declaration.training, run.product.declaration.label.learned
+    fits = {"training": [data.split("train")], "folds of tuning": learned_in_folds(run, data)}
+    if data.crossed:
+        ids, repeats = shared_ids(data.rows).to_numpy(), range(training.split.repeats)
+        fits["folds of the cross-validation"] = [
+            data.whole.take(learned)
+            for repeat in repeats
+            for learned, _, _ in crossed_folds(data.whole.y, ids, repeat, task)
+        ]
+    found = {}
+    for kind, learned in fits.items():
+        lacking = Counter(
+            what
+            for rows in learned
+            if rows.protected is not None
+            for what in not_compared(run, rows.protected, rows.y)
+        )
+        if lacking:
+            words = (f"{what} in {count} of {len(learned)}" for what, count in lacking.items())
+            found[kind] = ", ".join(words)
+    return found
 
 
 def _without(run: StageRun, data: TrainingData) -> Model:

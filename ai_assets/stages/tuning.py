@@ -8,13 +8,14 @@ import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.evaluation import plots
-from ai_assets.lifecycle.learners.base import write_arrays
-from ai_assets.lifecycle.training.tuning import Study, tune
+from ai_assets.lifecycle.learners.base import OF_VALUES, Dataset, write_arrays
+from ai_assets.lifecycle.training.tuning import Study, tune, tuning_folds
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Outcome, StageRun
 from ai_assets.stages.declared.learning import search_settings
 from ai_assets.stages.training_data import (
     TrainingData,
+    artifact,
     load_training_data,
     read_json,
     run_tags,
@@ -89,11 +90,7 @@ def _copy(source: Path, folder: Path) -> None:
 def tune_family(run: StageRun, data: TrainingData, family: str) -> Study:
     """Tune one family; each trial is logged as it ends."""
     declared = run.product.declaration
-    mask = data.mask("train")
-    times = None
-    if run.product.partitions is not None:
-        times = data.rows["event_time"].to_numpy()[mask]
-    row_ids = shared_ids(data.rows).to_numpy()[mask]
+    train, (times, row_ids) = data.split("train"), _order(run, data)
     name = f"tuning/{family}/{run.partition or 'all'}"
     with run.tools.tracker.run(
         run.name("tuning").experiment, name, run_tags(run, "tuning", data)
@@ -110,7 +107,7 @@ def tune_family(run: StageRun, data: TrainingData, family: str) -> Study:
 
         study = tune(
             family,
-            data.whole.take(mask),
+            train,
             times,
             training=declared.training,
             task=declared.label.learned,
@@ -120,6 +117,26 @@ def tune_family(run: StageRun, data: TrainingData, family: str) -> Study:
         )
         tracked.log_params(study.params)
     return study
+
+
+def _order(run: StageRun, data: TrainingData) -> tuple[np.ndarray | None, np.ndarray]:
+    """What decides the folds of the rows to train on: their times, if any, and ids [n]."""
+    mask, times = data.mask("train"), None
+    if run.product.partitions is not None:
+        times = data.rows["event_time"].to_numpy()[mask]
+    return times, shared_ids(data.rows).to_numpy()[mask]
+
+
+def learned_in_folds(run: StageRun, data: TrainingData) -> list[Dataset]:
+    """The rows that the search of the run's partition learned from, a fold each; none where it took
+    the result of an earlier one."""
+    if read_json(artifact(run, "tuning"), MADE)["partition"] != run.partition:
+        return []
+    train, (times, row_ids) = data.split("train"), _order(run, data)
+    declared = run.product.declaration
+    labels = train.y if data.crossed and declared.label.task not in OF_VALUES else None
+    kept, folds = tuning_folds(times, row_ids, declared.training, labels)
+    return [train.take(kept[learned]) for learned, _ in folds]
 
 
 def _write(run: StageRun, data: TrainingData, studies: list[Study], folder: Path) -> None:

@@ -162,7 +162,7 @@ def test_two_models_are_compared_over_the_same_rows() -> None:
     assert changed["change"] == pytest.approx(changed["with"] - changed["without"])
     assert changed["high"] < -0.1
     assert (same["change"], same["low"], same["high"]) == (0.0, 0.0, 0.0)
-    words = of_mitigation(spec, pl.DataFrame([{"measure": "difference", **changed}]))
+    words = of_mitigation(spec, pl.DataFrame([{"measure": "difference", **changed}]), {})
     assert f"difference {changed['without']:.4f} without, {changed['with']:.4f} with it" in words
 
 

@@ -23,6 +23,7 @@ def _beside(module: str, file: str) -> ModuleType:
 
 small = _beside("small_product", "small_product.py")
 _beside("challengers", "challengers.py")
+_beside("hiring", "hiring.py")
 entries = _beside("served_entries", "served_entries.py")
 _beside("serving_processes", "../serving/processes.py")
 

@@ -3,85 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 import yaml
+from hiring import ROWS, lived, write
 from small_product import World, failure, finding
 
 from ai_assets.stages.training_data import artifact, read_json
-
-ROWS = 4_000
-LIFE = (
-    "raw/people", "cleaned/people", "labels", "features", "training_set", "tuning",
-    "model/linear", "model", "compressed_model", "evaluation", "model_card", "bundle", "gate",
-)  # fmt: skip
-SQL = "SELECT r._row_id, r.skill, r.club, r.years FROM request AS r\n"
-
-
-def hired(folder: Path, *, biased: bool) -> None:
-    """People of two teams; where biased, those of team b were hired less often at equal skill.
-
-    The club gives the team away in nine cases of ten, so a model learns the bias without the team.
-    """
-    luck = np.random.default_rng(11)
-    team = luck.choice(["a", "b"], ROWS)
-    skill = luck.normal(0, 1, ROWS).round(3)
-    worth = 1.5 * skill + luck.logistic(0, 0.5, ROWS) - 1.6 * ((team == "b") & biased)
-    other = luck.random(ROWS) < 0.1
-    pl.DataFrame(
-        {
-            "number": range(ROWS),
-            "skill": skill,
-            "club": np.where((team == "a") != other, "chess", "rowing"),
-            "years": luck.integers(0, 30, ROWS),
-            "team": team,
-            "hired": worth > 0.3,
-        }
-    ).write_csv(folder / "people.csv")
-
-
-def write(
-    folder: Path, *, biased: bool, split: dict[str, Any] | None = None, **fairness: Any
-) -> Path:
-    declared = {
-        "description": "Is this person hired?",
-        "request": "people",
-        "tables": {
-            "people": {
-                "source": {"csv": "people.csv"},
-                "key": ["number"],
-                "columns": {
-                    "number": {"type": "int64", "example": 1},
-                    "skill": {"type": "float64", "example": 0.5},
-                    "club": {"type": "string", "example": "chess"},
-                    "years": {"type": "int64", "example": 3},
-                    "team": {"type": "string", "known_at": "NULL"},
-                    "hired": {"type": "bool", "known_at": "NULL"},
-                },
-            }
-        },
-        "label": {"sql": "hired", "positive": "hired"},
-        "training": {
-            "families": ["linear"],
-            "tune": {"trials": 1, "folds": 1},
-            "split": {"test": 0.3} if split is None else split,
-            "threads": 1,
-        },
-        "fairness": {"columns": ["team"], "metric": "demographic_parity", **fairness},
-    }
-    folder.mkdir(parents=True)
-    content = {"type": "ai_assets.components.TabularProduct", "attributes": declared}
-    (folder / "defs.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    (folder / "features.sql").write_text(SQL, encoding="utf-8")
-    hired(folder, biased=biased)
-    return folder
-
-
-def lived(folder: Path, *, biased: bool, **declared: Any) -> World:
-    world = World.of(write(folder / "hiring", biased=biased, **declared), folder / "home")
-    world.runs["life"] = world.run(*LIFE, raises=False)
-    return world
 
 
 def told(world: World) -> dict[str, Any]:
@@ -89,6 +17,12 @@ def told(world: World) -> dict[str, Any]:
         artifact(world.step("evaluation"), "evaluation"), "fairness.json"
     )
     return content
+
+
+def changes(world: World, by: str) -> list[dict[str, Any]]:
+    """What a mitigation changed: the difference, then its price in each metric."""
+    table = told(world)["card"][f"What {by} changes"]
+    return [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
 
 
 def gate_rows(world: World) -> dict[str, dict[str, Any]]:
@@ -129,10 +63,7 @@ def test_a_bias_is_found_and_the_gate_refuses_the_bundle(biased: World) -> None:
 def test_reweighing_brings_the_bias_down_and_its_price_is_told(
     biased: World, mitigated: World
 ) -> None:
-    changes = told(mitigated)["card"]["What reweighing changes"]
-    difference, loss, order = (
-        dict(zip(changes["columns"], row, strict=True)) for row in changes["rows"]
-    )
+    difference, loss, order = changes(mitigated, "reweighing")
 
     assert difference["measure"] == "largest difference of team, demographic parity"
     assert difference["high"] < -0.05  # clearly smaller than without
@@ -149,10 +80,7 @@ def test_reweighing_brings_the_bias_down_and_its_price_is_told(
 def test_reductions_bring_the_difference_below_the_limit_and_the_gate_lets_the_bundle_through(
     biased: World, reduced: World
 ) -> None:
-    changes = told(reduced)["card"]["What reductions changes"]
-    difference, loss, order = (
-        dict(zip(changes["columns"], row, strict=True)) for row in changes["rows"]
-    )
+    difference, loss, order = changes(reduced, "reductions")
     limit = gate_rows(reduced)["demographic_parity difference of team"]
 
     assert not gate_rows(biased)["demographic_parity difference of team"]["passed"]
@@ -163,17 +91,40 @@ def test_reductions_bring_the_difference_below_the_limit_and_the_gate_lets_the_b
     assert loss["low"] > 0 and order["high"] < 0
 
 
+def training_weights(world: World) -> list[dict[str, str]]:
+    """What the page says rows of each group counted for."""
+    lines = world.metadata("evaluation")["training_weights"].splitlines()
+    head, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    return [dict(zip(head, row, strict=True)) for row in rows]
+
+
 def test_the_page_shows_what_rows_of_each_group_counted_in_training(reduced: World) -> None:
-    lines = reduced.metadata("evaluation")["training_weights"].splitlines()
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    head, rows = cells[0], [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
+    rows = training_weights(reduced)
     train = reduced.rows("training_set").filter(pl.col("split") == "train")
     weight = {(row["team"], row["label"]): float(row["weight"]) for row in rows}
 
-    assert head == ["team", "label", "teach", "rows", "weight"]
+    assert list(rows[0]) == ["team", "label", "teach", "rows", "weight"]
     assert sum(int(row["rows"].replace(",", "")) for row in rows) == train.height
     # those of team b who were hired count for more, those of team a for less
     assert weight["b", "hired"] > 1.2 > 0.9 > weight["a", "hired"]
+
+
+def test_the_page_tells_of_the_features_that_families_learn_from_and_of_what_was_not_compared(
+    tmp_path: Path, reduced: World
+) -> None:
+    """Skill alone tells nothing of teams: nothing is to be closed. A fold has too few of each."""
+    world = lived(tmp_path, biased=True, mitigation="reductions", ignored=["club"], min_rows=1_000)
+    said = world.metadata("evaluation")["mitigation_in_words"]
+    card = world.metadata("model_card")["card"]
+    words = (
+        "Too few rows to compare in folds of tuning: 'team' in 1 of 1; there rows teach what they "
+        "are."
+    )
+
+    assert {row["weight"] for row in training_weights(world)} == {"1"}
+    assert all(row["label"] == row["teach"] for row in training_weights(world))
+    assert said.endswith(words) and words in card
+    assert "Too few rows" not in reduced.metadata("evaluation")["mitigation_in_words"]
 
 
 def test_rows_that_judge_have_no_part_in_the_weights(reduced: World) -> None:
@@ -223,10 +174,7 @@ def test_rows_too_few_to_tell_groups_apart_are_named_where_they_are_gathered(
 def test_where_cross_validation_judges_so_it_does_of_the_mitigation(tmp_path: Path) -> None:
     split = {"least_test": 2 * ROWS, "repeats": 1}
     world = lived(tmp_path, biased=True, split=split, mitigation="reweighing")
-    changes = told(world)["card"]["What reweighing changes"]
-    difference, loss, _ = (
-        dict(zip(changes["columns"], row, strict=True)) for row in changes["rows"]
-    )
+    difference, loss, _ = changes(world, "reweighing")
 
     assert set(world.rows("training_set")["split"]) == {"crossed"}
     assert difference["high"] < -0.05 and difference["without"] > 0.2
@@ -237,11 +185,11 @@ def test_where_cross_validation_judges_so_it_does_of_the_mitigation(tmp_path: Pa
 
 def test_without_a_bias_nothing_is_found_and_nothing_is_changed(unbiased: World) -> None:
     passed, _ = finding(unbiased.runs["life"], "groups_are_treated_alike")
-    row = told(unbiased)["card"]["What reweighing changes"]["rows"][0]
+    difference, *_ = changes(unbiased, "reweighing")
 
     assert passed
     assert told(unbiased)["differences"]["team"] < 0.05
-    assert abs(row[3]) < 0.02
+    assert abs(difference["change"]) < 0.02
     assert finding(unbiased.runs["life"], "within_limits")[0]
     assert gate_rows(unbiased)["demographic_parity difference of team"]["passed"]
 

@@ -1,5 +1,6 @@
 """What is said of fairness: the check's words, the gate's figures and the card's section."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -68,12 +69,13 @@ def section(title: str, words: str, frame: pl.DataFrame) -> dict[str, Any]:
     return {title: {"words": words, "columns": frame.columns, "rows": list(frame.iter_rows())}}
 
 
-def of_mitigation(spec: Fairness, changes: pl.DataFrame) -> str:
-    """What the mitigation changed, in a sentence.
+def of_mitigation(spec: Fairness, changes: pl.DataFrame, left: Mapping[str, str]) -> str:
+    """What the mitigation changed, in a sentence, and where it did nothing, in another.
 
     Args:
         spec: The declaration.
         changes: `measure`, `with`, `without`, `change`, `low`, `high`: a row a measure.
+        left: What it could not compare for too few rows, by the fits that lacked them.
     """
     said = [
         f"{row['measure']} {row['without']:.4f} without, {row['with']:.4f} with it "
@@ -82,9 +84,13 @@ def of_mitigation(spec: Fairness, changes: pl.DataFrame) -> str:
         if row["change"] is not None
     ]
     what = "; ".join(said) or "nothing could be compared"
+    alone = "".join(
+        f" Too few rows to compare in {fits}: {lacking}; there rows teach what they are."
+        for fits, lacking in left.items()
+    )
     return (
         f"The same families with the same parameters, learned from the same rows without "
-        f"{spec.mitigation} and judged on the same test rows: {what}."
+        f"{spec.mitigation} and judged on the same test rows: {what}.{alone}"
     )
 
 

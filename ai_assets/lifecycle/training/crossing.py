@@ -6,7 +6,7 @@ dealt, which a single cross-validation leaves to luck. What comes out judges the
 made, not the one model that learns from all rows and is served.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,24 +66,15 @@ def cross_fit(
         DataError: the rows are too few for the folds.
     """
     repeats = training.split.repeats
-    labels = None if task in OF_VALUES else data.y
     found: list[np.ndarray] = []
     iterations: list[int] = []
     for repeat in range(repeats):
-        fold = deal(ids, labels, FOLDS, salt=repeat + 1)
         answers: list[np.ndarray | None] = [None] * len(data)
-        for number in range(FOLDS):
-            learned, judged = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-            if not len(judged):
-                raise DataError(f"{len(data)} rows are too few for {FOLDS} folds.")
-            rows = data.take(learned)
-            inner = deal(ids[learned], None if labels is None else rows.y, _INNER, salt=_INNER_SALT)
-            # The last part: of a class with fewer rows than parts it has none.
-            stops = inner == _INNER - 1
+        for learned, stops, judged in crossed_folds(data.y, ids, repeat, task):
             model = fit_model(
                 family,
-                rows.take(~stops),
-                rows.take(stops),
+                data.take(learned),
+                data.take(stops),
                 params,
                 training=training,
                 task=task,
@@ -95,3 +86,23 @@ def cross_fit(
                 on_fold(len(iterations), repeats * FOLDS)
         found.append(np.array(answers, dtype=np.float64))
     return Crossed(np.array(found), max(1, int(np.median(iterations))))
+
+
+def crossed_folds(
+    y: np.ndarray, ids: np.ndarray, repeat: int, task: Task
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Of each fold of a repeat the positions to learn from, to stop by and to judge.
+
+    Raises:
+        DataError: the rows are too few for the folds.
+    """
+    labels = None if task in OF_VALUES else y
+    fold = deal(ids, labels, FOLDS, salt=repeat + 1)
+    for number in range(FOLDS):
+        others, judged = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        if not len(judged):
+            raise DataError(f"{len(y)} rows are too few for {FOLDS} folds.")
+        own = None if labels is None else labels[others]
+        # The last part: of a class with fewer rows than parts it has none.
+        stops = deal(ids[others], own, _INNER, salt=_INNER_SALT) == _INNER - 1
+        yield others[~stops], others[stops], judged

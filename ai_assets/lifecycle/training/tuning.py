@@ -112,11 +112,8 @@ def tune(
         update={"threads": training.threads if threads is None else threads, "seed": seed}
     )
     ids = np.arange(len(train)) if row_ids is None else row_ids
-    kept = tuning_rows(times, ids, training.tune.max_rows)
-    labels = train.y[kept] if dealt and task not in OF_VALUES else None
-    folds = make_folds(
-        None if times is None else times[kept], ids[kept], training.tune.folds, labels
-    )
+    labels = train.y if dealt and task not in OF_VALUES else None
+    kept, folds = tuning_folds(times, ids, training, labels)
     metric = training.metric_for(task)
     days = days_of(None if times is None else times[kept])
     judge = _Judge(family, train.take(kept), folds, training, task, metric, started, days)
@@ -143,6 +140,26 @@ def tune(
         rows=len(kept),
         seconds=time.monotonic() - started,
     )
+
+
+def tuning_folds(
+    times: np.ndarray | None, ids: np.ndarray, training: Training, labels: np.ndarray | None
+) -> tuple[np.ndarray, list[Fold]]:
+    """Positions of the rows that a search is over, and its folds, as positions among those.
+
+    Args:
+        times: event times [n] for folds that run forward, or None.
+        ids: int64 [n], for folds and samples without times.
+        training: the declaration.
+        labels: classes [n] that each fold is to have its share of, or None.
+
+    Raises:
+        DataError: too few rows or times for the folds.
+    """
+    kept = tuning_rows(times, ids, training.tune.max_rows)
+    own = None if labels is None else labels[kept]
+    cut = None if times is None else times[kept]
+    return kept, make_folds(cut, ids[kept], training.tune.folds, own)
 
 
 def tuning_rows(times: np.ndarray | None, row_ids: np.ndarray, most: int) -> np.ndarray:
