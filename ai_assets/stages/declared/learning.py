@@ -24,11 +24,11 @@ def training_set_stage(product: Product) -> Stage:
         kinds=frozenset({"polars", "deltalake"}),
         upstream=[Upstream("features", earlier), Upstream("labels", earlier)],
         guards=[SPLIT_ONCE],
-        code=("training/split.py", "features/encoding.py"),
+        code=("training/split.py", "features/encoding.py", *mitigation_code(product)),
         settings=declared.training.split.model_dump_json()
         + str(declared.training.window)
         + ",".join(declared.training.accept)
-        + mitigation_settings(product),
+        + group_settings(product),
     )
 
 
@@ -44,7 +44,7 @@ def tuning_stage(product: Product) -> Stage:
         threads=training.threads,
         kinds=frozenset({"optuna"}),
         upstream=[Upstream("training_set")],
-        code=("training", "learners"),
+        code=("training", "learners", *mitigation_code(product)),
         settings=search_settings(product),
     )
 
@@ -61,7 +61,24 @@ def mitigation_settings(product: Product) -> str:
     fairness = product.declaration.fairness
     if fairness is None or fairness.mitigation == "none":
         return ""
+    if fairness.mitigation == "reweighing":
+        return fairness.model_dump_json(include={"mitigation", "columns"})
     return fairness.model_dump_json(exclude={"features"})
+
+
+def group_settings(product: Product) -> str:
+    """What the groups of rows depend on, and whether there are enough of them; else empty."""
+    fairness = product.declaration.fairness
+    if fairness is None or fairness.mitigation == "none":
+        return ""
+    asked = {"metric", "min_rows"} if fairness.mitigation == "reductions" else set()
+    return fairness.model_dump_json(include={"mitigation", "columns"} | asked)
+
+
+def mitigation_code(product: Product) -> tuple[str, ...]:
+    """The package that says what rows teach where groups of people are to be alike; else none."""
+    fairness = product.declaration.fairness
+    return () if fairness is None or fairness.mitigation == "none" else ("fairness",)
 
 
 _KINDS = {
@@ -85,7 +102,7 @@ def family_stage(product: Product, family: str) -> Stage:
         threads=product.declaration.training.threads,
         kinds=frozenset({_KINDS.get(family, "python"), "mlflow"}),
         upstream=[Upstream("training_set"), Upstream("tuning")],
-        code=("learners", "training"),
+        code=("learners", "training", *mitigation_code(product)),
         settings=product.declaration.training.model_dump_json(exclude={"tune", "refit"})
         + mitigation_settings(product),
     )
@@ -130,7 +147,7 @@ def model_stage(product: Product) -> Stage:
             Upstream("tuning"),
             *(Upstream(f"model/{family}") for family in training.families),
         ],
-        code=("learners", "training"),
+        code=("learners", "training", *mitigation_code(product)),
         settings=training.model_dump_json(exclude={"tune"}) + mitigation_settings(product),
     )
 

@@ -2,7 +2,7 @@
 
 from ai_assets.lifecycle.product import Product
 from ai_assets.stages.binding import Guard, Stage, Upstream
-from ai_assets.stages.declared.learning import mitigation_settings
+from ai_assets.stages.declared.learning import mitigation_code, mitigation_settings
 from ai_assets.stages.work import work
 
 OF_A_RELEASE = Guard(
@@ -203,7 +203,7 @@ def backtest_stage(product: Product) -> Stage:
             Upstream("compressed_model", 1, until=1),
         ],
         guards=[COMPARED],
-        code=("training", "learners"),
+        code=("training", "learners", *mitigation_code(product)),
         settings=product.declaration.training.model_dump_json()
         + str(rolling)
         + mitigation_settings(product),
