@@ -1,14 +1,17 @@
 """Which parts of `fairness` make which assets stale: those that decide what is learned, alone."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 from hiring import write
 
+from ai_assets.lifecycle.fairness.groups import Protected
 from ai_assets.lifecycle.product import read_product
 from ai_assets.stages import binding, stages_of
-from ai_assets.stages.binding import code_version
+from ai_assets.stages.binding import StageRun, Tools, code_version
+from ai_assets.stages.protected import not_compared
 
 SET, LEARNED = {"training_set"}, {"tuning", "model/linear", "model"}
 
@@ -70,3 +73,30 @@ def test_code_that_says_what_is_alike_teaches_under_a_mitigation_alone(
 
     assert stale("none") == {"evaluation"}
     assert stale("reweighing") == stale("reductions") == SET | LEARNED | {"evaluation"}
+
+
+@pytest.mark.parametrize(
+    ("mitigation", "metric", "rows", "lacking"),
+    [
+        ("reductions", "equalized_odds", 400, []),
+        ("reductions", "equalized_odds", 300, ["'team' of 'hired'"]),
+        ("reductions", "demographic_parity", 60, ["'team'"]),
+        ("reweighing", "demographic_parity", 60, []),
+    ],
+)
+def test_what_rows_are_too_few_to_compare_is_named(
+    tmp_path: Path, mitigation: str, metric: str, rows: int, lacking: list[str]
+) -> None:
+    """Of ten rows two are hired, one of each team; 40 that count are needed of each."""
+    file = write(
+        tmp_path / "hiring", biased=False, mitigation=mitigation, metric=metric, min_rows=40
+    )
+    product = read_product(file)
+    assert product.declaration.fairness is not None
+    groups = np.tile([0, 1], rows // 2)[:, None]
+    y = np.tile(np.repeat([1.0, 0.0], [2, 8]), rows // 10)
+    run = StageRun(product, None, tools=cast(Tools, None))
+
+    told = not_compared(run, Protected(groups, product.declaration.fairness), y)
+
+    assert told == lacking
