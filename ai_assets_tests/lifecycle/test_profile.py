@@ -11,7 +11,7 @@ from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.product import TabularDeclaration
 from ai_assets.lifecycle.profile.bounds import bounds
 from ai_assets.lifecycle.profile.declare import Asked, propose
-from ai_assets.lifecycle.profile.plans import search_of
+from ai_assets.lifecycle.profile.plans import families_of, search_of
 from ai_assets.lifecycle.profile.sql_words import quoted, table_name
 
 ROWS = 400
@@ -346,6 +346,24 @@ def test_words_are_all_there_are_only_where_none_is_rare(
 )
 def test_the_search_suits_size_and_time(rows, columns, outputs, drifts, search) -> None:
     assert search_of(rows, columns, outputs, drifts)["tune"][0] == search
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "outputs", "drifts", "families"),
+    [
+        (7_000, 19, 1, False, ["linear", "lightgbm", "extra_trees"]),
+        (20_000, 12, 1, False, ["linear", "lightgbm", "extra_trees", "mlp"]),
+        (20_000, 12, 9, False, ["linear", "lightgbm", "mlp"]),
+        (1_500, 1_999, 1, False, ["linear", "lightgbm"]),
+        (20_000, 12, 1, True, ["linear", "lightgbm", "mlp"]),
+        (2_000_000, 30, 1, False, ["linear", "lightgbm"]),
+    ],
+)
+def test_the_families_suit_size_and_time(rows, columns, outputs, drifts, families) -> None:
+    found, reason = families_of(rows, columns, outputs, drifts)["families"]
+    assert found == families
+    costly = not drifts and rows * columns * outputs > 1_200_000
+    assert ("extra_trees would take as long" in reason) == costly
 
 
 def test_many_classes_of_many_rows_are_searched_less(tmp_path: Path) -> None:

@@ -67,8 +67,8 @@ def plan(
         kind = str(columns[time].type)
         calendar = calendar_of(time, kind, partitions, window, columns)
     drifts = partitions is not None
-    search = search_of(sample.rows, len(columns) - 1, target.outputs, drifts)
-    training |= _families(sample.rows, drifts) | _metric(target) | search
+    size = sample.rows, len(columns) - 1, target.outputs
+    training |= families_of(*size, drifts) | _metric(target) | search_of(*size, drifts)
     if not drifts:
         training["refit"] = ("full", "judged without the test rows, served with them")
     if target.task != "regression" and sample.rows >= _CALIBRATED:
@@ -101,13 +101,19 @@ def plan_of_items(kind: str, rows: int, target: Target, shared: str | None) -> P
     return Plan(None, "", training, gate, gate_reason)
 
 
-def _families(rows: int, drifts: bool) -> dict[str, tuple[Any, str]]:
-    trees = ["lightgbm"] if drifts else ["lightgbm", "extra_trees"]
+def families_of(rows: int, columns: int, outputs: int, drifts: bool) -> dict[str, tuple[Any, str]]:
+    """The field `families:` of `training:`, with its reason; arguments as of `search_of`."""
+    trees, left_out = ["lightgbm", "extra_trees"], ""
+    if drifts:
+        trees = ["lightgbm"]
+    elif _is_costly(rows, columns, outputs):
+        trees, left_out = ["lightgbm"], "; extra_trees would take as long as all of them"
     if rows < _NETWORK:
-        return {"families": (["linear", *trees], f"{rows:,} rows are few for mlp")}
+        return {"families": (["linear", *trees], f"{rows:,} rows are few for mlp{left_out}")}
     if rows > _LARGE:
-        return {"families": (["linear", *trees], "mlp takes hours on so many rows")}
-    return {"families": (["linear", *trees, "mlp"], "they compete; the best is released")}
+        return {"families": (["linear", *trees], f"mlp takes hours on so many rows{left_out}")}
+    every = ["linear", *trees, "mlp"]
+    return {"families": (every, f"they compete; the best is released{left_out}")}
 
 
 def _metric(target: Target) -> dict[str, tuple[Any, str]]:
@@ -137,9 +143,13 @@ def search_of(rows: int, columns: int, outputs: int, drifts: bool) -> dict[str, 
         why = "few rows favour luck"
     elif not drifts and rows < _FEW:
         search, why = {"trials": 8, "folds": 5}, "each row is held out once"
-    if rows <= _LARGE and rows * columns * outputs > _COSTLY:
+    if rows <= _LARGE and _is_costly(rows, columns, outputs):
         search |= {"trials": 3, "folds": min(2, search["folds"])}
     return {"tune": (search if drifts else search | {"space": "wide"}, why)}
+
+
+def _is_costly(rows: int, columns: int, outputs: int) -> bool:
+    return rows * columns * outputs > _COSTLY
 
 
 def _gate(target: Target) -> tuple[dict[str, Any], str]:
