@@ -14,6 +14,7 @@ from newest_bundle import newest_bundle
 
 from ai_assets.lifecycle.compression.candidates import build_candidates, measure
 from ai_assets.lifecycle.compression.choose import choose
+from ai_assets.lifecycle.compression.held_out import HeldOut
 from ai_assets.lifecycle.compression.parity import budget_ok
 from ai_assets.lifecycle.compression.recipes import Candidate, Job
 from ai_assets.lifecycle.compression.tree_students import STUDENT
@@ -108,10 +109,9 @@ def judge(
     candidates: dict[str, Candidate], model: LightGbmModel, data: TrainingData
 ) -> dict[str, Any]:
     """Each candidate's size, latency and loss on validation rows."""
-    validation = data.split("validation")
+    held_out = HeldOut(data.split("validation"))
     metric = product().declaration.training.metric_for("binary")
-    expected = model.predict(validation.x)
     return {
-        name: measure(candidate, validation, expected, metric=metric, task="binary")
+        name: measure(candidate, model, held_out, metric=metric, task="binary")
         for name, candidate in candidates.items()
     }

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from ai_assets.lifecycle.compression.onnx_session import open_session, run_session
 from ai_assets.lifecycle.compression.recipes import Job
 from ai_assets.lifecycle.compression.spec import Compression
-from ai_assets.lifecycle.compression.tree_students import distil
+from ai_assets.lifecycle.compression.tree_students import distil, taught
 from ai_assets.lifecycle.errors import DataError, DeclarationError
 from ai_assets.lifecycle.evaluation.evaluate import evaluate
 from ai_assets.lifecycle.evaluation.metrics import METRICS, metric_value
@@ -74,7 +74,8 @@ def test_a_smaller_forest_of_counts_imitates_and_is_not_below_zero_either():
     data = make_data("count")
     train, validation = data.take(np.arange(1100)), data.take(np.arange(1100, 1500))
     winner = fit("lightgbm", "count")
-    student = distil(Job(winner, train, validation, Compression(), "count", 0, 1), 31)
+    job = Job(winner, train, validation, Compression(), "count", 0, 1)
+    student = distil(job, taught(job), 31)
     graph = run_session(open_session(student.to_onnx()), odd_rows())
     assert (graph > 0).all()
     assert graph == pytest.approx(student.predict(odd_rows()), rel=1e-4)

@@ -1,12 +1,13 @@
 """Distillation into fewer trees."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
 from ai_assets.lifecycle.compression.recipes import Candidate, Job, Recipe
-from ai_assets.lifecycle.learners.base import Dataset, Model
+from ai_assets.lifecycle.learners.base import Dataset
 from ai_assets.lifecycle.learners.lightgbm import LightGbm, LightGbmModel
 
 STUDENT = "student"
@@ -24,20 +25,28 @@ def recipes(job: Job) -> list[Recipe]:
     if job.task == "multiclass":
         return []
     names = {f"{STUDENT}_{leaves}": leaves for leaves in STUDENT_LEAVES}
+    # Large forests take seconds to answer, and all students learn the same answers.
+    lesson = cache(partial(taught, job))
     return [
-        Recipe(name, "student", partial(_student, job, name, leaves), ladder=STUDENT)
+        Recipe(name, "student", partial(_student, job, lesson, name, leaves), ladder=STUDENT)
         for name, leaves in names.items()
     ]
 
 
-def _student(job: Job, name: str, leaves: int) -> Candidate:
-    made = distil(job, leaves)
+def _student(job: Job, lesson: Callable[[], Dataset], name: str, leaves: int) -> Candidate:
+    made = distil(job, lesson(), leaves)
     about = f"{made.iterations} trees of {leaves} leaves that learned the winner's answers"
     return Candidate(name, made.family, made.to_onnx(), made, about)
 
 
-def distil(job: Job, leaves: int) -> LightGbmModel:
-    """Fewer trees, of at most `leaves` leaves, fitted to the winner's answers (Hinton et al. 2015).
+def taught(job: Job) -> Dataset:
+    """The rows to train on, with the winner's answers in place of their outcomes."""
+    return replace(job.train, y=job.winner.predict(job.train.x)[:, 0])
+
+
+def distil(job: Job, lesson: Dataset, leaves: int) -> LightGbmModel:
+    """Fewer trees, of at most `leaves` leaves, fitted to the winner's answers (Hinton et al. 2015),
+    which are a `lesson`'s.
 
     It has a quarter of the trees of a LightGBM winner. Each tree sees half of the features and most
     of the rows: trees that differ miss the winner's answers on new rows by less, together.
@@ -59,15 +68,12 @@ def distil(job: Job, leaves: int) -> LightGbmModel:
     if job.task == "count":
         params |= {"objective": "poisson", "metric": "poisson"}
     student = LightGbm().fit(
-        _imitating(winner, job.train),
-        _imitating(winner, job.validation),
+        lesson,
+        # Nothing stops a fixed number of trees, so nothing needs to be watched.
+        None,
         params | {"iterations": trees},
         task="regression",
         seed=job.seed,
         threads=job.threads,
     )
     return replace(student, task=job.task)
-
-
-def _imitating(winner: Model, data: Dataset) -> Dataset:
-    return replace(data, y=winner.predict(data.x)[:, 0])
