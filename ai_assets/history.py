@@ -46,6 +46,8 @@ from sqlalchemy.exc import OperationalError
 from watchdog.events import FileSystemEvent
 from watchdog.observers import Observer
 
+from ai_assets.lifecycle.placing import place_once
+
 MOST_OPEN = 8
 # Dagster sends events as a batch only where this variable says how large one may be.
 BATCH_SIZE, MOST_IN_A_BATCH = "DAGSTER_EVENT_BATCH_SIZE", "1000"
@@ -287,8 +289,7 @@ def _copy(empty: Path, place: Path) -> None:
     with draft.open("rb") as written:
         os.fsync(written.fileno())
     with suppress(OSError):
-        os.link(draft, place)
-    draft.unlink()
+        place_once(draft, place)
 
 
 def _has_revision(engine: Engine) -> bool:

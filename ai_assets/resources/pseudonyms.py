@@ -5,6 +5,7 @@ import secrets
 from pathlib import Path
 
 from ai_assets.lifecycle.errors import DeclarationError
+from ai_assets.lifecycle.placing import place_once
 from ai_assets.serving.place import state_root
 
 VARIABLE = "AI_ASSETS_PSEUDONYM_KEY"
@@ -37,9 +38,4 @@ def _make(file: Path) -> None:
     draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
         opened.write(secrets.token_hex(32).encode())
-    try:
-        os.link(draft, file)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
+    place_once(draft, file)

@@ -12,6 +12,7 @@ import dagster as dg
 from pydantic import Field
 
 from ai_assets.lifecycle.errors import BundleError
+from ai_assets.lifecycle.placing import place_once
 from ai_assets.serving import signature
 from ai_assets.serving.place import state_root
 
@@ -100,12 +101,7 @@ def _make_key(path: Path) -> None:
         file.write(pem)
         file.flush()
         os.fsync(file.fileno())
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
+    place_once(draft, path)
 
 
 if __name__ == "__main__":

@@ -3,60 +3,83 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+
+from sqlalchemy import URL, Engine, event, make_url
+
+from ai_assets.lifecycle.placing import place_once
 
 
 @contextmanager
 def one_at_a_time(uri: str) -> Iterator[None]:
     """Hold a store's lock file, with its database in place.
 
-    Only for SQLite: other databases are migrated by who runs them.
+    Only for a file of SQLite: other databases are migrated by who runs them.
 
     Args:
-        uri: of the store.
+        uri: of the store, as SQLAlchemy reads it.
     """
-    parts = urlsplit(uri)
-    if not parts.scheme.startswith("sqlite") or parts.path in ("", "/"):
+    url = _of_a_file(uri)
+    if url is None:
         yield
         return
-    database = Path(unquote(uri.split("///", 1)[1]))
+    database = Path(str(url.database))
     database.parent.mkdir(parents=True, exist_ok=True)
     with database.with_name(f"{database.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not database.exists():
-            _make(database)
+            _make(url)
         yield
 
 
-def _make(database: Path) -> None:
+def _of_a_file(uri: str) -> URL | None:
+    """The URL of a database that is a file; None for servers, memory and SQLite's own URIs."""
+    if not uri.startswith("sqlite"):
+        return None
+    url = make_url(uri)
+    is_file = url.database not in (None, "", ":memory:") and "uri" not in url.query
+    return url if is_file else None
+
+
+def _make(url: URL) -> None:
     """Make a database beside its place, which it takes when it is whole.
 
     Dozens of migrations would each wait for the disk, seconds in all; so only the last one does.
+    Where the folder knows no links, the database is left to MLflow to make.
     """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
+    database = Path(str(url.database))
     beside = database.with_name(f"{database.name}.new")
     beside.unlink(missing_ok=True)
-    with _not_waiting():
+    with _not_waiting(beside):
         # MLflow asks for a place of artifacts, which each experiment of ours brings itself.
-        store = SqlAlchemyStore(f"sqlite:///{beside}", str(database.parent / "artifacts"))
+        there = url.set(database=str(beside)).render_as_string(hide_password=False)
+        store = SqlAlchemyStore(there, str(database.parent / "artifacts"))
         store.engine.dispose()
     with beside.open("rb+") as written:
         os.fsync(written.fileno())
-    beside.replace(database)
+    # An MLflow that somebody runs takes no lock of ours: what it has made meanwhile stays.
+    with suppress(OSError):
+        place_once(beside, database)
 
 
 @contextmanager
-def _not_waiting() -> Iterator[None]:
-    """Let connections of SQLite that are opened meanwhile not wait for the disk."""
-    from sqlalchemy import Engine, event
+def _not_waiting(database: Path) -> Iterator[None]:
+    """Let connections to a file of SQLite that are opened meanwhile not wait for the disk.
+
+    MLflow makes its engine itself, so all engines are listened to; those of other files, which
+    other threads may open meanwhile, stay as they are.
+    """
+    ours = os.path.realpath(database)
 
     def opened(connection: Any, _: Any) -> None:
         if type(connection).__module__.startswith("sqlite3"):
-            connection.execute("PRAGMA synchronous=OFF")
+            file = connection.execute("PRAGMA database_list").fetchone()[2]
+            if file and os.path.realpath(file) == ours:
+                connection.execute("PRAGMA synchronous=OFF")
 
     event.listen(Engine, "connect", opened)
     try:

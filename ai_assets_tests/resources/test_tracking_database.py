@@ -4,7 +4,9 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine
+from mlflow.store.tracking import sqlalchemy_store
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from sqlalchemy import Engine, create_engine
 
 from ai_assets.resources.tracking_database import one_at_a_time
 
@@ -55,19 +57,78 @@ def test_one_that_was_half_made_is_made_again_and_one_that_is_there_is_left_alon
 def test_only_the_making_does_not_wait_for_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ai_assets.resources import tracking_database
+    database, other = tmp_path / "mlflow.db", create_engine(f"sqlite:///{tmp_path / 'other.db'}")
+    seen: dict[str, int] = {}
 
-    made = tracking_database._make
-    seen: list[int] = []
+    class Watched(SqlAlchemyStore):
+        def __init__(self, uri: str, artifacts: str) -> None:
+            super().__init__(uri, artifacts)
+            seen["made"] = _asked(self.engine)
+            seen["another's meanwhile"] = _asked(other)
+            seen["another's in memory"] = _asked(create_engine("sqlite://"))
 
-    def watched(database: Path) -> None:
-        made(database)
-        seen.append(_synchronous(database))
+    monkeypatch.setattr(sqlalchemy_store, "SqlAlchemyStore", Watched)
+    with one_at_a_time(f"sqlite:///{database}"):
+        seen["in its place"] = _synchronous(database)
 
-    monkeypatch.setattr(tracking_database, "_make", watched)
-    with one_at_a_time(f"sqlite:///{tmp_path / 'mlflow.db'}"):
+    assert seen == {
+        "made": 0,
+        "another's meanwhile": 2,
+        "another's in memory": 2,
+        "in its place": 2,
+    }, "full, as SQLite has it by default, but for the one that nobody else can know yet"
+    assert _asked(other) == 2, "which its pool kept"
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("q.db?timeout=30", "q.db"),
+        ("with%20blank.db", "with blank.db"),
+        ("with%2520percent.db", "with%20percent.db"),
+    ],
+)
+def test_its_uri_is_read_as_mlflow_reads_it(tmp_path: Path, written: str, name: str) -> None:
+    uri = f"sqlite:///{tmp_path}/{written}"
+    with one_at_a_time(uri):
+        assert {file.name for file in tmp_path.iterdir()} == {name, f"{name}.lock"}
+
+    store = SqlAlchemyStore(uri, str(tmp_path))
+    store.engine.dispose()
+    assert {file.name for file in tmp_path.iterdir()} == {name, f"{name}.lock"}
+
+
+def test_what_another_mlflow_has_made_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = tmp_path / "mlflow.db"
+
+    class Overtaken(SqlAlchemyStore):
+        def __init__(self, uri: str, artifacts: str) -> None:
+            super().__init__(uri, artifacts)
+            theirs = SqlAlchemyStore(f"sqlite:///{database}", artifacts)
+            theirs.create_experiment("theirs")
+            theirs.engine.dispose()
+
+    monkeypatch.setattr(sqlalchemy_store, "SqlAlchemyStore", Overtaken)
+    with one_at_a_time(f"sqlite:///{database}"):
         pass
-    assert seen == [2], "full, as SQLite has it by default"
+    assert asked(database, "SELECT name FROM experiments ORDER BY 1") == [("Default",), ("theirs",)]
+    assert not (tmp_path / "mlflow.db.new").exists()
+
+
+def test_where_a_folder_knows_no_links_mlflow_makes_it_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError("operation not permitted")
+
+    monkeypatch.setattr("os.link", refused)
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    with one_at_a_time(uri):
+        assert [file.name for file in tmp_path.iterdir()] == ["mlflow.db.lock"]
+        SqlAlchemyStore(uri, str(tmp_path)).engine.dispose()
+    assert asked(tmp_path / "mlflow.db", "SELECT count(*) FROM experiments") == [(1,)]
 
 
 def test_a_database_that_fails_to_be_made_takes_no_place(
@@ -86,7 +147,9 @@ def test_a_database_that_fails_to_be_made_takes_no_place(
     assert _synchronous(tmp_path / "other.db") == 2
 
 
-@pytest.mark.parametrize("uri", ["postgresql://host/mlflow", "http://host:5000", "sqlite://"])
+@pytest.mark.parametrize(
+    "uri", ["postgresql://host/mlflow", "http://host:5000", "sqlite://", "sqlite:///:memory:"]
+)
 def test_other_stores_are_left_to_who_runs_them(uri: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     with one_at_a_time(uri):
@@ -96,6 +159,9 @@ def test_other_stores_are_left_to_who_runs_them(uri: str, tmp_path: Path, monkey
 
 def _synchronous(database: Path) -> int:
     """What a new connection waits for: 0 nothing, 1 at checkpoints, 2 each commit."""
-    engine = create_engine(f"sqlite:///{database}")
+    return _asked(create_engine(f"sqlite:///{database}"))
+
+
+def _asked(engine: Engine) -> int:
     with engine.connect() as connection:
         return int(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
