@@ -52,6 +52,7 @@ MOST_OPEN = 8
 # Dagster sends events as a batch only where this variable says how large one may be.
 BATCH_SIZE, MOST_IN_A_BATCH = "DAGSTER_EVENT_BATCH_SIZE", "1000"
 
+_FULL = "PRAGMA synchronous = FULL"
 _ENDS_A_RUN = {
     DagsterEventType.RUN_SUCCESS,
     DagsterEventType.RUN_FAILURE,
@@ -106,6 +107,7 @@ class EventLogs(SqliteEventLogStorage):
         self._tables: set[str] = set()
         self._indexes: set[str] = set()
         self._open: dict[str, Connection] = {}
+        self._to_sync: set[str] = set()
         super().__init__(base_dir, inst_data)
         # A thread that holds it may ask for another database, or for the same one again.
         self._db_lock: Any = RLock()
@@ -138,16 +140,14 @@ class EventLogs(SqliteEventLogStorage):
                     yield connection
                 finally:
                     del self._open[shard]
+                    to_sync = shard in self._to_sync
+                    self._to_sync.discard(shard)
+            if to_sync:
+                _sync(engine)
 
     def store_event(self, event: EventLogEntry) -> None:
-        if event.dagster_event_type in ASSET_CHECK_EVENTS:
+        if event.dagster_event_type in ASSET_CHECK_EVENTS | _ENDS_A_RUN:
             self.store_event_batch([event])
-        elif event.dagster_event_type in _ENDS_A_RUN:
-            with self.together(event.run_id):
-                # Said before anything is written, as SQLite wants it. What the run told before
-                # lies in the same write-ahead log, and is on the disk with this.
-                self._open[event.run_id].execute(text("PRAGMA synchronous = FULL"))
-                super().store_event(event)
         else:
             super().store_event(event)
 
@@ -155,7 +155,21 @@ class EventLogs(SqliteEventLogStorage):
         """Store events of one run; all are there afterwards or, if one cannot be stored, none."""
         with self.together(*{event.run_id: None for event in events}):
             for event in events:
+                if event.is_dagster_event and event.get_dagster_event().event_type in _ENDS_A_RUN:
+                    self._wait_for_the_disk(event.run_id)
                 super().store_event(event)
+
+    def _wait_for_the_disk(self, run_id: str) -> None:
+        """Have what this thread's transaction stores of the run be on the disk once it is closed.
+
+        What the run told before lies in the same write-ahead log, and is on the disk with this.
+        """
+        connection = self._open[run_id]
+        driver: Any = connection.connection.dbapi_connection
+        if driver.in_transaction:  # where SQLite no longer lets it be said
+            self._to_sync.add(run_id)
+        else:
+            connection.execute(text(_FULL))
 
     @contextmanager
     def together(self, *run_ids: str) -> Iterator[None]:
@@ -277,6 +291,17 @@ def _engine(url: str, *, waits: bool = True) -> Engine:
     if not waits:
         listen(engine, "connect", lambda made, _: made.execute("PRAGMA synchronous = NORMAL"))
     return engine
+
+
+def _sync(engine: Engine) -> None:
+    """Wait until all that was committed to a database is on the disk.
+
+    A commit that waits brings the log before it along, and to set a number of the header to what
+    it is (SQLite has it for users; Dagster leaves it at 0) is the smallest one.
+    """
+    with engine.connect() as connection:
+        connection.execute(text(_FULL))
+        connection.execute(text("PRAGMA user_version = 0"))
 
 
 def _copy(empty: Path, place: Path) -> None:

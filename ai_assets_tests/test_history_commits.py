@@ -9,6 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster import DagsterEvent, EventLogEntry
 from dagster._check import CheckError
 from sqlalchemy import Engine, event, text
 
@@ -16,6 +17,7 @@ from ai_assets import history
 from ai_assets_tests.histories import DAGSTERS, instance, number, steps_of
 
 FULL = 2
+RUN_START, RUN_SUCCESS = dg.DagsterEventType.RUN_START, dg.DagsterEventType.RUN_SUCCESS
 ENDS = {"PIPELINE_SUCCESS", "PIPELINE_FAILURE", "PIPELINE_CANCELED"}
 
 
@@ -103,6 +105,66 @@ def test_the_end_of_a_run_that_was_cancelled_waits_for_the_disk(tmp_path):
             ours.report_run_canceled(run)
 
     assert [one.waits for one in found if one.database == run.run_id] == [False, True]
+
+
+def told(run_id: str, kind: dg.DagsterEventType) -> EventLogEntry:
+    event = DagsterEvent(kind.value, job_name="made")
+    return EventLogEntry(None, "info", "", run_id, 1.0, job_name="made", dagster_event=event)
+
+
+@pytest.mark.parametrize("by", ["together", "batch"])
+def test_the_end_of_a_run_waits_for_the_disk_also_where_it_is_told_with_what_came_before(
+    tmp_path, by
+):
+    statements: list[tuple[str, str]] = []
+
+    def asked(connection, _cursor, statement, *_):
+        statements.append((Path(connection.engine.url.database).stem, statement))
+
+    def committed(connection):
+        asked(connection, None, "COMMIT")
+
+    with instance(tmp_path) as ours:
+        job = dg.Definitions(assets=[number], jobs=[dg.define_asset_job("made")])
+        run_id = ours.create_run_for_job(job.resolve_job_def("made")).run_id
+        store = ours.event_log_storage
+        events = [told(run_id, kind) for kind in (RUN_START, RUN_SUCCESS)]
+        before = steps_of(ours, run_id)
+        event.listen(Engine, "before_cursor_execute", asked)
+        event.listen(Engine, "commit", committed)
+        try:
+            if by == "batch":
+                store.store_event_batch(events)
+            else:
+                with store.together(run_id):
+                    for one in events:
+                        store.store_event(one)
+        finally:
+            event.remove(Engine, "before_cursor_execute", asked)
+            event.remove(Engine, "commit", committed)
+        assert steps_of(ours, run_id) == [*before, "PIPELINE_START", "PIPELINE_SUCCESS"]
+
+    ending = statements[statements.index((run_id, "COMMIT")) :]
+    assert ending == [
+        (run_id, "COMMIT"),
+        (run_id, "PRAGMA synchronous = FULL"),
+        (run_id, "PRAGMA user_version = 0"),
+        ("index", "COMMIT"),
+    ]
+
+
+def test_to_sync_a_database_writes_to_its_log_and_waits_for_it(tmp_path):
+    with instance(tmp_path) as ours:
+        run_id = dg.materialize([number], instance=ours).run_id
+        store = ours.event_log_storage
+        with store.run_connection(run_id) as connection:
+            engine = connection.engine
+        log = Path(f"{store.path_for_shard(run_id)}-wal")
+        before = log.read_bytes()
+        history._sync(engine)
+        assert log.read_bytes() != before
+        with engine.connect() as connection:
+            assert connection.execute(text("PRAGMA synchronous")).scalar() == FULL
 
 
 def test_every_database_keeps_a_write_ahead_log(tmp_path):
