@@ -1,9 +1,12 @@
 """Numbers that are told from others, in tables with few columns and with very many."""
 
+import tracemalloc
+
 import numpy as np
 import polars as pl
 import pytest
 
+from ai_assets.lifecycle.verdict import relations
 from ai_assets.lifecycle.verdict.relations import MOST_OTHERS, find_relations, residuals
 
 
@@ -19,7 +22,7 @@ def related(rows: int, columns: int) -> pl.DataFrame:
     return frame.with_columns(c0=2 * pl.col("c7") - pl.col(last) + 0.01 * pl.col("c0"))
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(250, 300), (1_500, 400), (2_000, 20)])
+@pytest.mark.parametrize(("rows", "columns"), [(250, 300), (400, 1_000), (1_500, 400), (2_000, 20)])
 def test_noise_has_no_relations_however_many_columns_it_has(rows: int, columns: int) -> None:
     frame = noise(rows, columns)
     assert find_relations(frame, frame.columns, []) == {}
@@ -40,6 +43,36 @@ def test_a_relation_is_found_among_few_and_many_columns(columns: int) -> None:
     assert max(abs(w) for n, w in told.weights.items() if n not in ("c7", last)) < 0.01
     assert len(told.weights) == min(columns - 1, MOST_OTHERS)
     assert list(told.weights) == [n for n in frame.columns if n in told.weights]
+
+
+@pytest.mark.parametrize(("columns", "weights"), [(MOST_OTHERS + 1, 30), (MOST_OTHERS + 2, 20)])
+def test_a_number_of_a_dozen_parts_is_told_where_a_table_gets_wide(
+    columns: int, weights: int
+) -> None:
+    parts = [f"c{i}" for i in range(5, 17)]
+    frame = noise(400, columns).with_columns(
+        c0=pl.sum_horizontal(parts) + 0.01 * len(parts) ** 0.5 * pl.col("c0")
+    )
+
+    told = find_relations(frame, frame.columns, [])["c0"]
+
+    assert told.explained > 0.999
+    assert len(told.weights) == weights
+    assert {n: round(w, 1) for n, w in told.weights.items() if abs(w) > 0.1} == dict.fromkeys(
+        parts, 1.0
+    )
+
+
+def test_looking_for_relations_takes_little_more_memory_than_the_numbers_themselves() -> None:
+    frame = noise(2_000, 2_000)
+    tracemalloc.start()
+    try:
+        relations._nearest(frame, frame.columns)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    of_the_numbers = 8 * frame.height * frame.width
+    assert of_the_numbers < most < 2 * of_the_numbers
 
 
 def test_a_broken_relation_of_a_wide_table_is_seen_in_each_row() -> None:
