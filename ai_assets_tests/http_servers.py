@@ -15,12 +15,21 @@ class _Files(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def served(handler: Any) -> Iterator[str]:
-    """The address at which a handler of `http.server` answers within the block."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+def served(handler: Any, port: int = 0) -> Iterator[str]:
+    """The address at which a handler of `http.server` answers within the block.
+
+    Args:
+        handler: of requests.
+        port: of the address; a free one unless it is given.
+    """
+    with ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from ai_assets.lifecycle.product import TabularDeclaration
 from ai_assets.lifecycle.profile.declare import Asked, propose
 from ai_assets.lifecycle.schema.tables import Source, Table
 from ai_assets.lifecycle.sources import read_source
-from ai_assets_tests.file_server import file_server
+from ai_assets_tests.http_servers import file_server
 from ai_assets_tests.object_store import ObjectStore, object_store
 
 ROWS = pl.DataFrame({"size": [i % 9 for i in range(90)]}).with_columns(

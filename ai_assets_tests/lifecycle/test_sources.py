@@ -17,7 +17,7 @@ from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.partitions import Span
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.lifecycle.sources import http, read_source, sql
-from ai_assets_tests.file_server import file_server, served
+from ai_assets_tests.http_servers import file_server, served
 
 FEBRUARY = Span(datetime(2013, 2, 1, tzinfo=UTC), datetime(2013, 3, 1, tzinfo=UTC))
 ROWS = pl.DataFrame(

@@ -5,12 +5,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from ai_assets_tests.http_servers import served
 
 AUDIENCE = "flights"
 DISCOVERY = "/.well-known/openid-configuration"
@@ -92,13 +93,6 @@ def issuer() -> Iterator[Issuer]:
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
-    made = Issuer(f"http://127.0.0.1:{server.server_port}")
-    thread = Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with served(Answering) as address:
+        made = Issuer(address)
         yield made
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -4,7 +4,7 @@ import gzip
 import json
 import socket
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from serving_processes import started
 from ai_assets.lifecycle.errors import BundleError
 from ai_assets.serving.observe import observer
 from ai_assets.serving.settings import Settings
+from ai_assets_tests.http_servers import served
 
 MARKER = "markerquux"
 FAILING = f"""
@@ -64,17 +65,14 @@ def test_a_failure_is_sent_without_what_was_asked(shared: Path, tmp_path: Path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
     (tmp_path / "failing.py").write_text(FAILING)
     command = ["failing", "--bundle", str(shared / "payload"), "--port", str(port)]
     environment = {
         "AI_ASSETS_LAKE": str(shared / "lake"),
         "AI_ASSETS_LOG": str(tmp_path / "log.sqlite"),
-        "SENTRY_DSN": f"http://public@127.0.0.1:{server.server_port}/1",
     }
-    try:
+    with served(Handler) as sentry:
+        environment["SENTRY_DSN"] = f"{sentry.replace('//', '//public@')}/1"
         with started(command, f"http://127.0.0.1:{port}", tmp_path, environment) as (client, _):
             headers = {"X-API-Key": f"aia_1_{MARKER}"}
             answer = client.post(
@@ -82,10 +80,6 @@ def test_a_failure_is_sent_without_what_was_asked(shared: Path, tmp_path: Path):
             )
             client.post("/predict", json={"x": MARKER})
             assert there.wait(20)
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
     assert answer.status_code == 500
     (body,) = came
