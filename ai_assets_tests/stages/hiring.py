@@ -1,6 +1,6 @@
 """A product that is judged by groups of people, whose features only hint at them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ def write(
     biased: bool,
     split: dict[str, Any] | None = None,
     ignored: Sequence[str] = (),
+    training: Mapping[str, Any] | None = None,
     **fairness: Any,
 ) -> Path:
     declared = {
@@ -71,6 +72,7 @@ def write(
             "split": {"test": 0.3} if split is None else split,
             "threads": 1,
             "ignore_features": list(ignored),
+            **(training or {}),
         },
         "fairness": {"columns": ["team"], "metric": "demographic_parity", **fairness},
     }

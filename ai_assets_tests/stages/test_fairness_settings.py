@@ -16,9 +16,9 @@ from ai_assets.stages.protected import not_compared
 SET, LEARNED = {"training_set"}, {"tuning", "model/linear", "model"}
 
 
-def versions(folder: Path, mitigation: str, **fairness: Any) -> dict[str, str]:
+def versions(folder: Path, mitigation: str, **declared: Any) -> dict[str, str]:
     """The code version of each asset that teaches, and of one that only judges."""
-    file = write(folder, biased=False, mitigation=mitigation, **fairness)
+    file = write(folder, biased=False, mitigation=mitigation, **declared)
     stages = {stage.asset: stage for stage in stages_of(read_product(file))}
     asked = (stages[name] for name in sorted(SET | LEARNED | {"evaluation"}))
     return {stage.asset: code_version(tuple(stage.code), stage.settings) for stage in asked}
@@ -46,6 +46,33 @@ def test_what_a_mitigation_reads_makes_stale_what_learns_and_nothing_else_does(
     after = versions(tmp_path / "after", mitigation, **changed)
 
     assert {name for name in before if before[name] != after[name]} == stale | {"evaluation"}
+
+
+@pytest.mark.parametrize(
+    ("mitigation", "searched"), [("none", set()), ("reweighing", set()), ("reductions", {"tuning"})]
+)
+def test_a_search_depends_on_how_scores_are_calibrated_where_rows_weigh_by_it(
+    tmp_path: Path, mitigation: str, searched: set[str]
+) -> None:
+    none, sigmoid = (
+        versions(tmp_path / method, mitigation, training={"calibration": method})
+        for method in ("none", "sigmoid")
+    )
+
+    stale = {name for name in none if none[name] != sigmoid[name]}
+    assert stale == {"model/linear", "model"} | searched
+
+
+@pytest.mark.parametrize(
+    ("mitigation", "threads"), [("none", None), ("reweighing", 1), ("reductions", 1)]
+)
+def test_an_evaluation_asks_for_cores_where_it_learns_the_twin_without(
+    tmp_path: Path, mitigation: str, threads: int | None
+) -> None:
+    file = write(tmp_path / "hiring", biased=False, mitigation=mitigation)
+    stages = {stage.asset: stage for stage in stages_of(read_product(file))}
+
+    assert stages["evaluation"].threads == threads
 
 
 def test_another_mitigation_makes_stale_what_learns(tmp_path: Path) -> None:

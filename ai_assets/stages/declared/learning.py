@@ -51,8 +51,11 @@ def tuning_stage(product: Product) -> Stage:
 
 def search_settings(product: Product) -> str:
     """What a search depends on beside its rows."""
-    training = product.declaration.training
-    without = {"refit", "calibration", "window", "blend"}
+    training, fairness = product.declaration.training, product.declaration.fairness
+    without = {"refit", "window", "blend"}
+    if fairness is None or fairness.mitigation != "reductions":
+        # Reductions weigh rows by what calibrated scores are cut at; nothing else in a search asks.
+        without.add("calibration")
     return training.model_dump_json(exclude=without) + mitigation_settings(product)
 
 
@@ -242,12 +245,15 @@ def evaluation_stage(product: Product) -> Stage:
         guards.append(HOLDS)
     if product.declaration.training.costs is not None:
         guards.append(CHEAPER)
-    settings = ",".join(product.declaration.slices)
+    settings, threads = ",".join(product.declaration.slices), None
     code = ["evaluation"]
     if (fairness := product.declaration.fairness) is not None:
         guards.append(FAIR)
         code.append("fairness")
         settings += fairness.model_dump_json()
+        if fairness.mitigation != "none":
+            # The twin without it learns here.
+            threads = product.declaration.training.threads
     if of_items is not None:
         guards.append(WITHSTANDS)
         code.append("corruptions")
@@ -261,6 +267,7 @@ def evaluation_stage(product: Product) -> Stage:
         description="Metrics with bootstrap intervals, slices and plots of what is served, on test "
         "rows.",
         compute=work("evaluation:evaluate_served"),
+        threads=threads,
         kinds=frozenset({"python", "mlflow"}),
         upstream=[Upstream("compressed_model"), Upstream("model"), Upstream("training_set")],
         guards=guards,

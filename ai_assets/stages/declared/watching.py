@@ -140,7 +140,7 @@ def performance_stage(product: Product) -> Stage:
         code=("estimation",),
         settings=declared.label.model_dump_json()
         + declared.causes.model_dump_json()
-        + declared.training.model_dump_json(include={"costs"}),
+        + declared.training.model_dump_json(include={"costs", "seed"}),
     )
 
 
