@@ -125,17 +125,19 @@ def training_weights(run: StageRun, data: TrainingData) -> pl.DataFrame:
 
     Returns:
         The protected columns, `label`, the label that such rows `teach`, `rows`, and the `weight`
-        of each, of which all rows' mean is 1. Where the winner is a blend of families that ignore
-        different features, `families` says whose they are.
+        of each, of which all rows' mean is 1. Where families of a blend learn from different
+        weights, for reductions ask what their features tell, `families` says whose they are.
     """
     declared, train = run.product.declaration, data.split("train")
     training, task = declared.training, declared.label.learned
     assert declared.fairness is not None, "under a mitigation"
     told = protected_columns(run, data.frame("train"), learned_partitions(run))
     words = told.select(group_words(told[name]) for name in declared.fairness.columns)
+    searched = declared.fairness.mitigation == "reductions"
     alike: dict[tuple[str, ...], list[str]] = {}
     for family in read_json(artifact(run, "model"), "winner.json")["weights"]:
-        alike.setdefault(tuple(sorted(training.ignored_by(family))), []).append(family)
+        ignored = training.ignored_by(family) if searched else ()
+        alike.setdefault(tuple(sorted(ignored)), []).append(family)
     tables = []
     for families in alike.values():
         taught = learnable(train, families[0], training, task)
@@ -156,24 +158,25 @@ def left_alone(run: StageRun, data: TrainingData) -> dict[str, str]:
     """What `reductions` could not compare for too few rows, by the fits that lacked them: in how
     many of each kind."""
     training, task = run.product.declaration.training, run.product.declaration.label.learned
-    fits = {"training": [data.split("train")], "folds of tuning": learned_in_folds(run, data)}
+    protected, y = data.whole.protected, data.whole.y
+    if protected is None or protected.spec.mitigation != "reductions":
+        return {}
+    fits = {
+        "training": [np.flatnonzero(data.mask("train"))],
+        "folds of tuning": learned_in_folds(run, data),
+    }
     if data.crossed:
         ids, repeats = shared_ids(data.rows).to_numpy(), range(training.split.repeats)
         fits["folds of the cross-validation"] = [
-            data.whole.take(learned)
-            for repeat in repeats
-            for learned, _, _ in crossed_folds(data.whole.y, ids, repeat, task)
+            learned for repeat in repeats for learned, _, _ in crossed_folds(y, ids, repeat, task)
         ]
     found = {}
-    for kind, learned in fits.items():
+    for kind, folds in fits.items():
         lacking = Counter(
-            what
-            for rows in learned
-            if rows.protected is not None
-            for what in not_compared(run, rows.protected, rows.y)
+            what for rows in folds for what in not_compared(run, protected.take(rows), y[rows])
         )
         if lacking:
-            words = (f"{what} in {count} of {len(learned)}" for what, count in lacking.items())
+            words = (f"{what} in {count} of {len(folds)}" for what, count in lacking.items())
             found[kind] = ", ".join(words)
     return found
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.evaluation import plots
-from ai_assets.lifecycle.learners.base import OF_VALUES, Dataset, write_arrays
+from ai_assets.lifecycle.learners.base import OF_VALUES, write_arrays
 from ai_assets.lifecycle.training.tuning import Study, tune, tuning_folds
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Outcome, StageRun
@@ -127,16 +127,16 @@ def _order(run: StageRun, data: TrainingData) -> tuple[np.ndarray | None, np.nda
     return times, shared_ids(data.rows).to_numpy()[mask]
 
 
-def learned_in_folds(run: StageRun, data: TrainingData) -> list[Dataset]:
-    """The rows that the search of the run's partition learned from, a fold each; none where it took
-    the result of an earlier one."""
+def learned_in_folds(run: StageRun, data: TrainingData) -> list[np.ndarray]:
+    """Positions of the rows that the search of the run's partition learned from, a fold each; none
+    where it took the result of an earlier one."""
     if read_json(artifact(run, "tuning"), MADE)["partition"] != run.partition:
         return []
-    train, (times, row_ids) = data.split("train"), _order(run, data)
+    train, (times, row_ids) = np.flatnonzero(data.mask("train")), _order(run, data)
     declared = run.product.declaration
-    labels = train.y if data.crossed and declared.label.task not in OF_VALUES else None
+    labels = data.whole.y[train] if data.crossed and declared.label.task not in OF_VALUES else None
     kept, folds = tuning_folds(times, row_ids, declared.training, labels)
-    return [train.take(kept[learned]) for learned, _ in folds]
+    return [train[kept[learned]] for learned, _ in folds]
 
 
 def _write(run: StageRun, data: TrainingData, studies: list[Study], folder: Path) -> None:

@@ -117,8 +117,8 @@ def test_the_page_tells_of_the_features_that_families_learn_from_and_of_what_was
     said = world.metadata("evaluation")["mitigation_in_words"]
     card = world.metadata("model_card")["card"]
     words = (
-        "Too few rows to compare in folds of tuning: 'team' in 1 of 1; there rows teach what they "
-        "are."
+        "Too few rows to compare in folds of tuning: 'team' in 1 of 1; there that difference is "
+        "left as it is."
     )
 
     assert {row["weight"] for row in training_weights(world)} == {"1"}

@@ -85,12 +85,12 @@ def of_mitigation(spec: Fairness, changes: pl.DataFrame, left: Mapping[str, str]
     ]
     what = "; ".join(said) or "nothing could be compared"
     alone = "".join(
-        f" Too few rows to compare in {fits}: {lacking}; there rows teach what they are."
+        f" Too few rows to compare in {fits}: {lacking}; there that difference is left as it is."
         for fits, lacking in left.items()
     )
     return (
         f"The same families with the same parameters, learned from the same rows without "
-        f"{spec.mitigation} and judged on the same test rows: {what}.{alone}"
+        f"{spec.mitigation} and judged on the same rows, both before compression: {what}.{alone}"
     )
 
 
