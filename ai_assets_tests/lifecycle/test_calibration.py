@@ -97,6 +97,23 @@ def test_of_scores_that_are_no_probabilities_the_rows_choose_the_threshold():
     assert few.value == 0.5
 
 
+def test_heavy_rows_decide_against_the_costs_but_no_weight_makes_few_rows_surer():
+    luck = np.random.default_rng(5)
+    true = luck.random(40)
+    y = (luck.random(40) < true).astype(float)
+    costs = TwoCosts(missed=1, false_alarm=1).matrix()
+    heavy = np.where(true > 0.5, 3.0, 1.0)
+
+    plain, alike, heavier = (
+        choose_threshold(y, true / 2, costs, weight).value
+        for weight in (None, np.full(40, 4.0), heavy)
+    )
+    each_four_times = choose_threshold(np.repeat(y, 4), np.repeat(true / 2, 4), costs).value
+
+    assert plain == alike == 0.5
+    assert heavier == each_four_times == pytest.approx(0.232, abs=0.001)
+
+
 def test_a_decision_names_its_answers_and_comes_back_from_json():
     decision = Decision("binary", "late", 0.3, ("on time", "late"))
     assert decision.answers(np.array([0.29, 0.3])) == ["on time", "late"]

@@ -63,10 +63,10 @@ class Pair:
             challenger's minus the champion's, with the interval of drawn rows.
         """
         champion, challenger = self._rows
-        this, that, difference = side_by_side(
+        of_challenger, of_champion, difference = side_by_side(
             challenger, champion, metric, seed=seed, blocks=blocks
         )
-        return that, this, difference
+        return of_champion, of_challenger, difference
 
     @cached_property
     def _rows(self) -> tuple[AnyScored, AnyScored]:

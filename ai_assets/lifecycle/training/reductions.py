@@ -37,9 +37,10 @@ FOLDS = 3
 STEPS = 60
 """How often the multipliers grow; where nothing holds after that, the smallest difference wins."""
 _STEP, _LONGER, _SHORTER, _SALT = 0.4, 1.2, 0.5, 11
-_MOST_KNOWN = 16
+_MOST_KNOWN = 512
 _KNOWN: OrderedDict[str, list[np.ndarray]] = OrderedDict()
-"""Multipliers by what they were searched for: each trial of each family asks of the same folds."""
+"""Multipliers by what they were searched for: each family asks of the same folds. They
+are a few numbers each, and a cross-validation has hundreds of folds."""
 _NEAR = 1 / 3
 """How far from the share that is answered positive thresholds are looked at, as a share of it."""
 _GOLDEN = (5**0.5 - 1) / 2
