@@ -79,6 +79,40 @@ def test_moments_days_and_lengths_of_texts_are_spread_too() -> None:
     assert (found["said"].quantiles[0], found["said"].quantiles[-1]) == (1, 41)
 
 
+@pytest.mark.parametrize("exact_rows", [1_000, 2])
+def test_no_name_of_a_column_is_taken_for_what_is_counted_of_another(exact_rows: int) -> None:
+    frame = pl.DataFrame(
+        {
+            "said": ["a", "b", "b", None],
+            "hash:said": [1.0, 2.0, 3.0, 4.0],
+            "hash0": ["x", "x", "x", "x"],
+            "rows": [5, 5, 5, 6],
+            "word": ["p", "p", "q", None],
+        }
+    )
+    types = {"said": "text", "hash:said": "float64", "hash0": "string", "rows": "int64"}
+    columns = {name: {"type": kind} for name, kind in types.items()} | {"word": {"type": "string"}}
+
+    found = looked_at(frame, exact_rows, **columns)
+
+    distinct = {name: one.distinct for name, one in found.items()}
+    assert distinct == {"said": 2, "hash:said": 4, "hash0": 1, "rows": 2, "word": 2}
+    assert (found["said"].missing, found["said"].bars) == (1, (3,))
+    assert found["rows"].bars == (3, 1)
+    assert found["hash0"].common == (("x", 4),)
+    assert found["word"].common == (("p", 2), ("q", 1))
+
+
+@pytest.mark.parametrize("exact_rows", [1_000, 2])
+def test_the_words_of_a_column_called_rows_are_counted(exact_rows: int) -> None:
+    frame = pl.DataFrame({"rows": ["few", "many", "few"]})
+
+    assert looked_at(frame, exact_rows, rows={"type": "string"})["rows"].common == (
+        ("few", 2),
+        ("many", 1),
+    )
+
+
 def test_a_personal_column_shows_how_many_and_no_value() -> None:
     frame = pl.DataFrame({"age": [30, 40, 40], "email": ["a@example.org", "b@example.org", None]})
     found = overview(

@@ -101,13 +101,13 @@ def _measures(columns: Mapping[str, Column]) -> list[pl.Expr]:
     That is the value; of a text how many characters it has and, to count different ones, a hash of
     64 bits; of a picture only that it is there.
     """
-    exprs = []
+    exprs, hashes = [], _hashes(columns)
     for name, column in columns.items():
         value = pl.col(name)
         if column.type == "image":
             exprs.append(_if_known(value, pl.lit(True)).alias(name))
         elif column.type == "text":
-            different = _if_known(value, value.hash()).alias(_hash(name))
+            different = _if_known(value, value.hash()).alias(hashes[name])
             exprs += [value.str.len_chars(), different]
         else:
             exprs.append(value)
@@ -118,8 +118,13 @@ def _if_known(value: pl.Expr, then: pl.Expr) -> pl.Expr:
     return pl.when(value.is_not_null()).then(then)
 
 
-def _hash(name: str) -> str:
-    return f"hash:{name}"
+def _hashes(columns: Mapping[str, Column]) -> dict[str, str]:
+    """What the hashes of each text are called, as none of the columns is."""
+    prefix = "hash"
+    while any(name.startswith(prefix) for name in columns):
+        prefix = f"_{prefix}"
+    texts = (name for name, column in columns.items() if column.type == "text")
+    return {name: f"{prefix}{position}" for position, name in enumerate(texts)}
 
 
 def _are_large(columns: Mapping[str, Column]) -> bool:
@@ -129,12 +134,12 @@ def _are_large(columns: Mapping[str, Column]) -> bool:
 
 def _counted(rows: pl.LazyFrame, columns: Mapping[str, Column], engine: _Engine) -> dict[str, Any]:
     """Missing and distinct values of each column, in one pass over the rows."""
-    asked = []
+    asked, hashes = [], _hashes(columns)
     for name, column in columns.items():
         value = pl.col(name)
         asked.append(value.null_count().alias(f"missing:{name}"))
         if column.type != "image":
-            known = (pl.col(_hash(name)) if column.type == "text" else value).drop_nulls()
+            known = pl.col(hashes.get(name, name)).drop_nulls()
             distinct = known.approx_n_unique() if engine == "streaming" else known.n_unique()
             asked.append(distinct.alias(f"distinct:{name}"))
     return rows.select(asked).collect(engine=engine).row(0, named=True) if asked else {}
@@ -193,13 +198,14 @@ def _bars(
 ) -> dict[str, tuple[int, ...]]:
     """How many rows of each column lie in each of `BARS` equal stretches."""
     bars = {name: _bar(name, columns[name], spread[name]) for name in spread}
+    stretches = [bar.alias(str(position)) for position, (bar, _) in enumerate(bars.values())]
     if engine == "streaming":  # one column at a time: what is counted together is held together
         each = (
-            rows.select(bar).drop_nulls().group_by(name).len("rows").collect(engine=engine)
-            for name, (bar, _) in bars.items()
+            rows.select(bar).drop_nulls().group_by(pl.all()).len("rows").collect(engine=engine)
+            for bar in stretches
         )
     else:
-        counted = (bar.drop_nulls().value_counts(name="rows").implode() for bar, _ in bars.values())
+        counted = (bar.drop_nulls().value_counts(name="rows").implode() for bar in stretches)
         each = (column.explode().struct.unnest() for column in rows.select(counted).collect())
     found = {}
     for (name, (_, many)), counts in zip(bars.items(), each, strict=True):
@@ -215,7 +221,7 @@ def _bar(name: str, column: Column, quantiles: tuple[Any, ...]) -> tuple[pl.Expr
     whole = column.type in ("int64", "text") and high - low < BARS
     many = int(high - low) + 1 if whole else BARS
     width = 1.0 if whole else (high - low) / many or 1.0
-    return ((value - low) / width).floor().clip(0, many - 1).cast(pl.Int32).alias(name), many
+    return ((value - low) / width).floor().clip(0, many - 1).cast(pl.Int32), many
 
 
 def _as_number(value: pl.Expr, column: Column) -> pl.Expr:
@@ -244,11 +250,11 @@ def _common(
     if not distinct or distinct > _MOST_COUNTED:
         return ()
     counts = (
-        rows.select(pl.col(name).cast(pl.String))
+        rows.select(word=pl.col(name).cast(pl.String))
         .drop_nulls()
-        .group_by(name)
+        .group_by("word")
         .len("rows")
-        .sort("rows", name, descending=[True, False])
+        .sort("rows", "word", descending=[True, False])
         .head(_MOST_SHOWN)
         .collect(engine=engine)
     )
