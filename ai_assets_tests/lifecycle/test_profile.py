@@ -349,6 +349,20 @@ def test_the_search_suits_size_and_time(rows, columns, outputs, drifts, search) 
 
 
 @pytest.mark.parametrize(
+    ("rows", "columns", "drifts", "why"),
+    [
+        (1_500, 9, False, "each row is held out once"),
+        (1_500, 1_999, False, "few, for each takes long on so many values"),
+        (900, 9, True, "few rows favour luck"),
+        (900, 1_999, True, "few, for each takes long on so many values"),
+        (2_000_000, 30, False, "one fold of so many rows tells enough"),
+    ],
+)
+def test_the_reason_beside_a_search_is_that_of_what_is_written(rows, columns, drifts, why) -> None:
+    assert search_of(rows, columns, 1, drifts)["tune"][1] == why
+
+
+@pytest.mark.parametrize(
     ("rows", "columns", "outputs", "drifts", "families"),
     [
         (7_000, 19, 1, False, ["linear", "lightgbm", "extra_trees"]),

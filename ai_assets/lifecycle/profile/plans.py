@@ -145,6 +145,7 @@ def search_of(rows: int, columns: int, outputs: int, drifts: bool) -> dict[str, 
         search, why = {"trials": 8, "folds": 5}, "each row is held out once"
     if rows <= _LARGE and _is_costly(rows, columns, outputs):
         search |= {"trials": 3, "folds": min(2, search["folds"])}
+        why = "few, for each takes long on so many values"
     return {"tune": (search if drifts else search | {"space": "wide"}, why)}
 
 
