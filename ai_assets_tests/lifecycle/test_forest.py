@@ -14,7 +14,8 @@ from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.features.encoding import EncodedColumn, Encoding
 from ai_assets.lifecycle.learners import get_family, memberships
 from ai_assets.lifecycle.learners.base import Dataset, Model
-from ai_assets.lifecycle.learners.forest import read_forest
+from ai_assets.lifecycle.learners.forest import Tree, read_forest
+from ai_assets.lifecycle.learners.forest_graph import _splits, lowered
 from ai_assets.lifecycle.learners.memberships import build_ranks
 
 SIZES = (4, 60)
@@ -85,6 +86,35 @@ def trees_of(model: Model) -> dict:
 
 def modes(model: Model) -> set[int]:
     return set(numpy_helper.to_array(trees_of(model)["nodes_modes"].t).tolist())
+
+
+@pytest.mark.filterwarnings("error")
+def test_thresholds_that_no_float32_reaches_are_lowered_without_a_warning() -> None:
+    most = float(np.finfo(np.float32).max)
+    wanted = {1e300: most, most: most, -most: -most, -most * (1 + 1e-9): -np.inf, -1e300: -np.inf}
+    wanted |= {0.5: 0.5, 0.1: np.nextafter(np.float32(0.1), np.float32(0))}
+
+    assert lowered(np.array(list(wanted))).tolist() == list(wanted.values())
+
+
+@pytest.mark.filterwarnings("error:overflow:RuntimeWarning")
+def test_a_split_beyond_all_of_float32_sends_every_row_to_the_same_side() -> None:
+    most = float(np.finfo(np.float32).max)
+    tree = Tree(
+        feature=np.zeros(3, np.int64),
+        threshold=np.array([1e300, most, 1.0]),
+        left=np.array([1, 2, -1]),
+        right=np.array([-2, -3, -4]),
+        missing_left=np.array([True, True, False]),
+        zero_missing=np.zeros(3, bool),
+        sets=[0, 0, 0],
+        leaf=np.arange(4.0),
+    )
+    splits = _splits(tree, 1, None)
+
+    # x > t is asked as -x <= the next number below -t
+    assert splits.threshold.tolist() == [-np.inf, -np.inf, 1.0]
+    assert splits.yes_is_right.tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def _splits(tree: Tree, features: int, ranks: Ranks | None) -> Splits:
     column = tree.feature + np.where(tree.zero_missing, 2 * features, 0)
     threshold = lowered(tree.threshold)
     # x > t is -x < -t; and NaN says no, which here means left.
-    beyond = np.nextafter(-threshold, np.float32(-np.inf))
+    beyond = _next_below(-threshold)
     splits = Splits(
         column=np.where(tree.missing_left, column + features, column),
         threshold=np.where(tree.missing_left, beyond, threshold),
@@ -135,7 +135,13 @@ def lowered(thresholds: np.ndarray) -> np.ndarray:
     """The nearest float32 that are not above thresholds: every float32 row goes where it went."""
     with np.errstate(over="ignore"):
         near = thresholds.astype(np.float32)
-    return np.where(near > thresholds, np.nextafter(near, np.float32(-np.inf)), near)
+    return np.where(near > thresholds, _next_below(near), near)
+
+
+def _next_below(numbers: np.ndarray) -> np.ndarray:
+    """The next smaller float32 of each; of the smallest one that is minus infinity."""
+    with np.errstate(over="ignore"):
+        return np.nextafter(numbers, np.float32(-np.inf))
 
 
 class _Trees:
