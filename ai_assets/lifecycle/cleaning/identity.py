@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from ai_assets.lifecycle.schema.repeats import again
+from ai_assets.lifecycle.schema.repeats import repeats_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -55,7 +55,7 @@ def row_ids(hashes: np.ndarray, occurrence: np.ndarray | None = None) -> pl.Seri
 
 def repeated(hashes: np.ndarray) -> np.ndarray:
     """Which hashes [n] occur more than once, as booleans [n]."""
-    several = again(pl.Series(hashes))
+    several = repeats_of(pl.Series(hashes))
     if not len(several):
         return np.zeros(len(hashes), dtype=bool)
     return pl.Series(hashes).is_in(pl.Series(several).unique().implode()).to_numpy()

@@ -13,7 +13,7 @@ from ai_assets.lifecycle.features.duck import MEMORY_LIMIT, session
 from ai_assets.lifecycle.features.history import batches, open_history
 from ai_assets.lifecycle.features.moments import Frame, with_moments
 from ai_assets.lifecycle.features.sql_errors import check_one_select, explained
-from ai_assets.lifecycle.schema.repeats import again
+from ai_assets.lifecycle.schema.repeats import repeats_of
 from ai_assets.lifecycle.schema.tables import Table
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def request_frame(request: Frame, table: Table, horizon: timedelta) -> pl.DataFr
 
 
 def _check_unique(row_ids: pl.Series) -> None:
-    if repeated := len(again(row_ids)):
+    if repeated := len(repeats_of(row_ids)):
         raise DataError(f"{ROW_ID} must be unique among request rows, but {repeated} repeat one.")
 
 

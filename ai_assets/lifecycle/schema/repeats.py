@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 
-def again(numbers: pl.Series) -> np.ndarray:
+def repeats_of(numbers: pl.Series) -> np.ndarray:
     """The numbers that come after an equal one: of k equal ones k - 1, ascending.
 
     Sorted for that, which takes 8 bytes a row; a set of them would take several times as much.
