@@ -224,17 +224,32 @@ def test_a_module_that_keeps_the_rule_is_not_named(tmp_path, rule, where, code):
     assert rule(module, tmp_path) == []
 
 
-def test_dagster_mlflow_is_known_to_one_module_at_most():
-    users = [
-        path.relative_to(PACKAGE).as_posix()
-        for path in sorted(PACKAGE.rglob("*.py"))
+def users_of(library: str, package: Path) -> set[str]:
+    """The modules that import a library, wherever in them."""
+    return {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
         if any(
-            name.split(".")[0] == "dagster_mlflow"
+            name.split(".")[0] == library
             for name in imported_by(ast.parse(path.read_text(encoding="utf-8")))
         )
-    ]
+    }
 
-    assert len(users) <= 1, users
+
+def test_mlflow_is_known_to_what_tracks_alone_and_dagster_mlflow_to_nobody():
+    assert users_of("dagster_mlflow", PACKAGE) == set()
+    assert users_of("mlflow", PACKAGE) == {
+        "resources/tracking.py",
+        "resources/tracking_database.py",
+    }
+
+
+def test_a_module_that_imports_a_library_within_a_function_uses_it(tmp_path):
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages" / "x.py").write_text("def f():\n    from mlflow import MlflowClient")
+    (tmp_path / "y.py").write_text("import mlflow_skinny")
+
+    assert users_of("mlflow", tmp_path) == {"stages/x.py"}
 
 
 def heavy_modules_loaded_by(code: str, *, folder: Path, path: Path | None = None) -> set[str]:
