@@ -15,6 +15,7 @@ from ai_assets.resources.lake import WHOLE
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.data import NO_LATE_COLUMNS, NOTHING_TOO_EARLY, ONLY_JUDGING
+from ai_assets.stages.meanings import of_features
 
 if TYPE_CHECKING:
     from ai_assets.resources.snapshot import Snapshot
@@ -46,11 +47,12 @@ def compute_features(runs: Sequence[StageRun]) -> list[Outcome]:
     lineage = column_lineage(product.features_sql, columns)
     schema = lake.scan(product.asset("features"), []).collect_schema()
     about = about_the_query(product, lineage, schema)
+    meant = of_features(declared.tables, declared.request, lineage)
     timely = no_late_columns(late_features(lineage, list(product.request_table.late_columns)))
     return [
         Outcome(
             written[key].digest,
-            {**shown.rows_and_columns(schema, written[key].rows), **about},
+            {**shown.rows_and_columns(schema, written[key].rows, meanings=meant), **about},
             {
                 NO_LATE_COLUMNS.name: timely,
                 NOTHING_TOO_EARLY.name: nothing_too_early(leaks[key]),

@@ -1,6 +1,11 @@
 """What the columns of the graph's own tables mean, for those who look at them in the UI."""
 
+from collections.abc import Mapping
+
+from ai_assets.lifecycle.features.lineage import Origin
 from ai_assets.lifecycle.schema.tables import Table
+
+_ORIGINS_SHOWN = 8
 
 ROW = {
     "_row_id": "The row, by a hash of its key (without one: of its content)",
@@ -11,6 +16,31 @@ ROW = {
 def of_table(table: Table) -> dict[str, str]:
     """What the columns of a declared table mean, where they are not held to the contract."""
     return ROW | {name: column.description for name, column in table.columns.items()}
+
+
+def of_features(
+    tables: Mapping[str, Table], request: str, lineage: Mapping[str, list[Origin]]
+) -> dict[str, str]:
+    """What features mean: as the declared column does that has the name, else what they are of.
+
+    Args:
+        tables: the declared tables.
+        request: the name of the request table.
+        lineage: the columns of tables, and of `request`, that each feature is made of.
+    """
+    known = {name: table.columns for name, table in tables.items()}
+    known["request"] = known[request]
+    found = dict(ROW)
+    for feature, origins in lineage.items():
+        declared = [(table, name) for table, name in origins if name in known.get(table, {})]
+        meant = {known[table][name].meaning for table, name in declared if name == feature} - {""}
+        if len(meant) == 1:
+            found[feature] = meant.pop()
+        elif declared:
+            names = [f"{table}.{name}" for table, name in declared]
+            more = ", …" if len(names) > _ORIGINS_SHOWN else ""
+            found[feature] = f"Made of {', '.join(names[:_ORIGINS_SHOWN])}{more}"
+    return found
 
 
 LABELS = ROW | {

@@ -41,7 +41,6 @@ def _column(
 ) -> dg.TableColumn:
     if declared is None:
         return dg.TableColumn(name, str(dtype), description=meaning)
-    unit = f"in {declared.unit}" if declared.unit else ""
     bounds = [("at least", declared.min), ("at most", declared.max)]
     told = [f"{words} {bound:.16g}" for words, bound in bounds if bound is not None]
     if declared.allowed is not None:
@@ -52,7 +51,7 @@ def _column(
     return dg.TableColumn(
         name,
         str(dtype),
-        description=", ".join(part for part in (declared.description, unit) if part) or None,
+        description=declared.meaning or None,
         constraints=dg.TableColumnConstraints(nullable=declared.nullable, other=told),
     )
 

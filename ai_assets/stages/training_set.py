@@ -10,14 +10,17 @@ from ai_assets.lifecycle.cleaning.identity import row_hashes, row_ids
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.fairness.groups import PROTECTED
 from ai_assets.lifecycle.features.encoding import Encoding
+from ai_assets.lifecycle.features.lineage import column_lineage
 from ai_assets.lifecycle.partitions import missing_partitions
+from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.training.crossing import FOLDS, too_few_to_set_aside
 from ai_assets.lifecycle.training.split import copies_together, split_rows
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.learning import SPLIT_ONCE
+from ai_assets.stages.features import schemas
 from ai_assets.stages.learnable import Window, learnable
-from ai_assets.stages.meanings import TRAINING_SET
+from ai_assets.stages.meanings import TRAINING_SET, of_features
 from ai_assets.stages.protected import check_groups, with_protected
 
 ROW_COLUMNS = ("_row_id", "_group", PROTECTED, "event_time", "known_at", "label", "split")
@@ -63,13 +66,19 @@ def gather(run: StageRun) -> Outcome:
     return Outcome(
         written.digest,
         {
-            **shown.rows_and_columns(rows, written.rows, meanings=TRAINING_SET),
+            **shown.rows_and_columns(rows, written.rows, meanings=_meanings(run.product)),
             "splits": shown.table(summary.sort(order)),
             "window": ", ".join(window.keys or ["all"]),
             **({"left_out": shown.json(window.left_out)} if window.left_out else {}),
         },
         {SPLIT_ONCE.name: splits_apart(rows, by_time=run.product.partitions is not None)},
     )
+
+
+def _meanings(product: Product) -> dict[str, str]:
+    declared = product.declaration
+    lineage = column_lineage(product.features_sql, schemas(product))
+    return of_features(declared.tables, declared.request, lineage) | TRAINING_SET
 
 
 def labelled_features(run: StageRun, window: Window) -> pl.DataFrame:

@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.evaluation.evaluate import evaluate
-from ai_assets.lifecycle.schema.tables import Column
+from ai_assets.lifecycle.schema.tables import Column, Table
 from ai_assets.stages.evaluation import metrics_told
-from ai_assets.stages.meanings import DRIFT
+from ai_assets.stages.meanings import DRIFT, of_features
 from ai_assets.stages.shown import rows_and_columns, table
 
 DECLARED = {
@@ -54,6 +54,32 @@ def test_columns_of_the_graphs_own_tables_are_shown_with_what_they_mean() -> Non
 
     assert (psi.name, psi.description) == ("psi", "Population stability index: 0 is no change")
     assert other.description is None
+
+
+def test_a_feature_means_what_the_column_of_its_name_does_else_what_it_is_made_of() -> None:
+    source = {"csv": "customers.csv"}
+    customers = Table.model_validate({"source": source, "columns": DECLARED})
+    column = Column(type="float64", description="What was asked for")
+    calls = Table.model_validate({"source": source, "columns": {"mail": column, "x": column}})
+    lineage = {
+        "tenure": [("request", "tenure")],
+        "x": [("calls", "known_at"), ("calls", "x"), ("request", "mail")],
+        "mail": [("calls", "mail"), ("request", "mail")],
+        "contract": [("request", "contract")],
+        "one": [],
+    }
+
+    meant = of_features({"customers": customers, "calls": calls}, "customers", lineage)
+
+    assert meant.pop("_row_id").startswith("The row")
+    del meant["_rule"]
+    assert meant == {
+        "tenure": "How long a customer, in month",
+        "x": "What was asked for",
+        # two columns of the name mean different things
+        "mail": "Made of calls.mail, request.mail",
+        "contract": "Made of request.contract",
+    }
 
 
 def test_a_table_without_rows_is_told_in_a_word() -> None:

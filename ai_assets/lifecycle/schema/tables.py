@@ -105,6 +105,12 @@ class Column(Section):
         return self
 
     @property
+    def meaning(self) -> str:
+        """What the column holds, and in which unit, for people; empty where neither is declared."""
+        unit = f"in {self.unit}" if self.unit else ""
+        return ", ".join(part for part in (self.description, unit) if part)
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """What a model sees of a value: [height, width, channels], [tokens], or one number."""
         if self.type == "image":
