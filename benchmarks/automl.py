@@ -131,7 +131,7 @@ def other_side(table: Table, train: Path, test: Path, folder: Path, python: Path
     outcomes = outcomes_of(table, test)
     if table.metric == "accuracy":
         said = pl.Series(np.array(answers.columns)[answers.to_numpy().argmax(axis=1)])
-        value = float((said == outcomes).mean())
+        value = float((said == outcomes).sum()) / len(outcomes)
     else:
         value = judged(table, outcomes, answers[:, -1].to_numpy())
     return Side(value, told["seconds"], told["one_row"])
@@ -187,7 +187,7 @@ def value_of(table: Table, train: Path, outcomes: pl.Series, answers: pl.DataFra
     if table.metric == "roc_auc":
         filled = np.full(len(outcomes), float((learned == positive(learned)).mean()))
     else:
-        filled = np.full(len(outcomes), float(learned.cast(pl.Float64).mean()))  # type: ignore[arg-type]
+        filled = np.full(len(outcomes), learned.cast(pl.Float64).to_numpy().mean())
     filled[place] = answers[name].to_numpy()
     return judged(table, outcomes, filled)
 

@@ -46,9 +46,9 @@ def differing(
         .join(ids, on=big_rows.KEY)
         .sort("_row_id")
     )
-    got = features.filter(pl.col("_row_id").is_in(ids["_row_id"].implode()))
+    made = features.filter(pl.col("_row_id").is_in(ids["_row_id"].implode()))
     got = wanted.select("_row_id").join(
-        got.collect(engine="streaming"), on="_row_id", how="left", maintain_order="left"
+        made.collect(engine="streaming"), on="_row_id", how="left", maintain_order="left"
     )
     wrong = sum(_unlike(wanted[name], got[name]) for name in names)
     lost = ids.height - wanted.height

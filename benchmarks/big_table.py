@@ -271,8 +271,9 @@ def by_hand(folder: str) -> tuple[float, dict[str, Any]]:
 
     product = read_product(Path(folder))
     (table,) = product.declaration.tables.values()
-    selected = sqlglot.parse_one(product.features_sql, read="duckdb").named_selects
-    features = [name for name in selected if name != "_row_id"]
+    query = sqlglot.parse_one(product.features_sql, read="duckdb")
+    assert isinstance(query, sqlglot.exp.Query)
+    features = [name for name in query.named_selects if name != "_row_id"]
     with tempfile.TemporaryDirectory() as out:
         began = time.perf_counter()
         rows = script(table, features, Path(out))

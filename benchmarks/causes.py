@@ -203,8 +203,9 @@ def judge(reference: Reference, month: str, side: Halves, name: str | None, seed
     declared = product().declaration
     raw = inject(name, side.now, declared, seed) if name else side.now
     made = make(raw)
-    assert product().partitions is not None
-    span = product().partitions.span(month)  # type: ignore[union-attr]
+    partitions = product().partitions
+    assert partitions is not None
+    span = partitions.span(month)
     observed = {
         table: Observed(
             declared.tables[table],

@@ -30,6 +30,7 @@ from ai_assets.lifecycle.compression.candidates import (
     measure,
 )
 from ai_assets.lifecycle.compression.choose import choose
+from ai_assets.lifecycle.compression.held_out import HeldOut
 from ai_assets.lifecycle.compression.onnx_session import (
     open_session,
     run_session,
@@ -135,15 +136,23 @@ def compress(every: list[Fold], models: list[CnnModel], sides: Sides) -> None:
 
 def job_of(fold: Fold, model: CnnModel) -> Job:
     """What is to be compressed on a fold."""
-    of = (fold.train, fold.validation, BUDGET, "multiclass", fold.number, THREADS, "cpu")
-    return Job(model, *of)
+    return Job(
+        model,
+        fold.train,
+        fold.validation,
+        BUDGET,
+        task="multiclass",
+        seed=fold.number,
+        threads=THREADS,
+        device="cpu",
+    )
 
 
 def measured(job: Job, made: dict[str, Candidate]) -> dict[str, Measurement]:
     """What each candidate of a fold is like, on the fold's validation rows."""
-    parent = job.winner.predict(job.validation.x)
+    held_out = HeldOut(job.validation)
     return {
-        name: measure(each, job.validation, parent, metric="log_loss", task=job.task)
+        name: measure(each, job.winner, held_out, metric="log_loss", task=job.task)
         for name, each in made.items()
     }
 

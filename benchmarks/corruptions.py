@@ -31,7 +31,8 @@ from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.features.items import described, described_table
 from ai_assets.lifecycle.learners.base import Dataset, Model
 from ai_assets.lifecycle.product import ItemDeclaration, Product, read_product
-from ai_assets.lifecycle.schema.scores import SCORED, confidence
+from ai_assets.lifecycle.schema.decision import Decision
+from ai_assets.lifecycle.schema.scores import SCORED
 from ai_assets.lifecycle.sources import read_source
 from ai_assets.lifecycle.training.fitting import declared_family, fit_model
 from ai_assets.lifecycle.verdict.broken import Observed
@@ -145,11 +146,12 @@ def draws(rows: pl.DataFrame, group: list[str], seed: int) -> np.ndarray:
 
 def scored(model: Model, x: np.ndarray, product: Product) -> pl.DataFrame:
     """What is watched of the answers, as the stage `drift` names it."""
-    scores = model.predict(x)
-    if not product.declaration.classes:
-        return pl.DataFrame({SCORED[0]: scores[:, 0]})
-    answers = [product.declaration.answers[code] for code in scores.argmax(axis=1)]
-    return pl.DataFrame({SCORED[0]: confidence(scores), SCORED[1]: answers})
+    declared, scores = product.declaration, model.predict(x)
+    decision = Decision(declared.label.task, classes=declared.answers, costs=declared.costs)
+    watched = pl.DataFrame({SCORED[0]: decision.confidence(scores)})
+    if not declared.classes:
+        return watched
+    return watched.with_columns(pl.Series(SCORED[1], decision.answers(scores)))
 
 
 def judge(world: World, later: pl.DataFrame) -> Verdict:

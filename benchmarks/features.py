@@ -83,6 +83,7 @@ def resample(folder: str, scale: str) -> dict[str, float]:
     rank = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over(slot)
     year = cleaned_year()["flights"].drop("_row_id").with_columns(rank.alias("flight"))
     step = year["flight"].max()
+    assert isinstance(step, int)
     code = pl.col("tailnum").rank("dense").cast(pl.Int64) * 100
     for month in MONTHS[:2]:
         span = flights.partitions.span(month)

@@ -40,6 +40,7 @@ def cleaned_year() -> dict[str, pl.DataFrame]:
 def labelled_months() -> dict[str, pl.DataFrame]:
     """Features and labels of each month, by partition key; rows without a label are left out."""
     flights, tables = product(), cleaned_year()
+    assert flights.partitions is not None
     declared = flights.declaration
     features = run_features(
         flights.features_sql,
@@ -55,7 +56,7 @@ def labelled_months() -> dict[str, pl.DataFrame]:
         tables[declared.request], declared.label.sql, time, declared.label.arrives_after
     )
     rows = labels.drop_nulls("label").join(features, on="_row_id").sort("event_time", "_row_id")
-    spans = {month: flights.partitions.span(month) for month in MONTHS}  # type: ignore[union-attr]
+    spans = {month: flights.partitions.span(month) for month in MONTHS}
     return {
         month: rows.filter(pl.col("event_time").is_between(s.start, s.end, closed="left"))
         for month, s in spans.items()

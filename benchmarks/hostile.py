@@ -116,8 +116,8 @@ class Caller:
         try:
             return 200, self._infer(message, timeout=PATIENCE_S, metadata=key)
         except grpc.RpcError as error:
-            name = error.code().name  # type: ignore[attr-defined]
-            words = f"{name}: {error.details()}"  # type: ignore[attr-defined]
+            name = error.code().name
+            words = f"{name}: {error.details()}"
             return FAILED.get(name, 400), words.encode()
 
 

@@ -67,7 +67,7 @@ def texts(rng: np.random.Generator, *, template: bool = False) -> list[str]:
     """
     asked = source_of("question_topic").questions(None, None)["question"]
     words = sorted({word for question in asked for word in question.split() if word.isalpha()})
-    base, found = list(rng.choice(words, 50)), []
+    base, found = list(rng.choice(words, 50)), list[str]()
     for row in range(ITEMS):
         if row % EVERY == EVERY - 1:
             copied = found[rng.integers(row)].upper()

@@ -23,6 +23,7 @@ from ai_assets.lifecycle.features.tokens import shipped_tokenizer, token_ids
 from ai_assets.lifecycle.learners import get_family
 from ai_assets.lifecycle.learners.base import Dataset, Model
 from ai_assets.lifecycle.learners.text_features import run_by_length
+from ai_assets.lifecycle.learners.text_model import TextModel
 
 FILES = {"sv": "faq.json", "en": "faq-en.json"}
 TOKENS, FOLDS, REPEATS = 64, 5, 5
@@ -205,7 +206,8 @@ def figures_of_compression() -> list[Figure]:
     graphs: dict[str, bytes] = {}
     for rows, held in folds(0):
         whole = ours("encoder", rows, 0)
-        short = with_fewer_layers(whole, asked.take(rows), None, FEWER, seed=0, threads=0)  # type: ignore[arg-type]
+        assert isinstance(whole, TextModel)
+        short = with_fewer_layers(whole, asked.take(rows), None, FEWER, seed=0, threads=0)
         graphs = {"whole": whole.to_onnx(), "int8": in_int8(whole), "short": in_int8(short)}
         for name, graph in graphs.items():
             x = asked.x[held]
