@@ -60,7 +60,7 @@ format: setup ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-typecheck: setup ## mypy
+typecheck: setup ## mypy, over the package and the benchmarks
 	$(BIN)/mypy
 
 # One folder at a time: of components of one type `dg check yaml` looks at the last alone.

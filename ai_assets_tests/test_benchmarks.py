@@ -1,12 +1,41 @@
-"""What benchmarks compute beside measuring."""
+"""What benchmarks compute beside measuring, and that none of them is left behind by the package."""
 
 import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
+TOLD = [
+    FOLDER.parent / "README.md",
+    FOLDER.parent / "Makefile",
+    *FOLDER.parent.glob("docs/**/*.md"),
+]
+TRY_ALL = """
+import contextlib, importlib, io, json, sys
+faults = {}
+for name in sys.argv[1:]:
+    try:
+        module = importlib.import_module(name)
+        if hasattr(module, "argparse"):
+            sys.argv = [name, "--help"]
+            with contextlib.redirect_stdout(io.StringIO()):
+                module.main()
+            faults[name] = "--help began the work"
+    except SystemExit as end:
+        if end.code:
+            faults[name] = f"--help ended with {end.code}"
+    except Exception as error:
+        faults[name] = f"{type(error).__name__}: {error}"
+print(json.dumps(faults))
+"""
+"""Imports the named modules, and asks those that parse arguments for `--help`."""
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +70,67 @@ def test_a_server_that_is_measured_keeps_its_record_apart(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     if '"ai_assets.serving"' in text or "ai_assets.serving.service" in text:
         assert '"AI_ASSETS_LOG"' in text
+
+
+def faults_of(folder: Path) -> dict[str, str]:
+    """What keeps scripts of a folder from starting, by name; tried in one process."""
+    names = sorted(file.stem for file in folder.glob("*.py"))
+    assert names
+    done = subprocess.run(
+        [sys.executable, "-c", TRY_ALL, *names],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(FOLDER.parent)])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def gone(text: str, folder: Path) -> list[str]:
+    """What a text tells of that is not there: targets without a script, and files."""
+    files = {file.name: file.read_text(encoding="utf-8") for file in folder.glob("*.py")}
+    targets, told = re.findall(r"\bbench-(\w+)", text), re.findall(r"\bbenchmarks/(\w+\.py)", text)
+    no_scripts = {
+        f"bench-{name}" for name in targets if "__main__" not in files.get(f"{name}.py", "")
+    }
+    return sorted(no_scripts | (set(told) - set(files)))
+
+
+def test_every_benchmark_imports_and_tells_its_arguments() -> None:
+    assert faults_of(FOLDER) == {}
+
+
+def test_a_benchmark_that_cannot_start_is_named(tmp_path: Path) -> None:
+    parses = "import argparse\n\ndef main():\n    parser = argparse.ArgumentParser()\n"
+    for name, text in {
+        "good": f"{parses}    parser.parse_args()",
+        "gone": "from ai_assets.lifecycle.naming import no_such_name",
+        "unclear": f"{parses}    parser.add_argument('--a', help='5 %')\n    parser.parse_args()",
+        "hasty": "import argparse\n\ndef main():\n    return 0",
+    }.items():
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+
+    found = faults_of(tmp_path)
+
+    assert set(found) == {"gone", "unclear", "hasty"}
+    assert "no_such_name" in found["gone"]
+    assert found["unclear"].startswith("ValueError")
+    assert found["hasty"] == "--help began the work"
+
+
+def test_benchmarks_that_are_told_of_are_there() -> None:
+    found = [
+        f"{file.name}: {name}"
+        for file in (*TOLD, *FOLDER.glob("*.py"))
+        for name in gone(file.read_text(encoding="utf-8"), FOLDER)
+    ]
+
+    assert found == []
+
+
+def test_a_benchmark_that_is_told_of_but_is_not_there_is_named() -> None:
+    text = "`make bench-load`, `make bench-figures`, `benchmarks/gone.py`, `benchmarks/wrk.py`"
+
+    assert gone(text, FOLDER) == ["bench-figures", "gone.py"]
