@@ -13,7 +13,6 @@ def newest_bundle(product: str) -> tuple[Path, Path]:
     if not tags:
         sys.exit(
             f"There is no bundle of {product} below {store.root}. Build one first:\n"
-            "  dagster asset materialize -m ai_assets.definitions "
-            f"--select '+key:\"{product}/bundle\"' --partition 2013-03-01"
+            f"  make products PRODUCTS={product}"
         )
     return store.path(tags[-1]), store.payload(tags[-1])
