@@ -42,7 +42,9 @@ def window(month: str, length: int | None = None) -> tuple[pl.DataFrame, Dataset
     roles = split_rows(
         rows["event_time"].to_numpy(), rows["_row_id"].to_numpy(), split.validation, split.test
     )
-    encoding = Encoding.fit(rows.filter(pl.Series(roles) == "train").drop(NOT_FEATURES))
+    encoding = Encoding.fit(
+        rows.filter(pl.Series(roles) == "train").drop(NOT_FEATURES, strict=False)
+    )
     return rows, Dataset(encoding.transform(rows), rows["label"].to_numpy(), None, encoding), roles
 
 
