@@ -97,3 +97,24 @@ def test_definitions_load_where_pyyaml_has_no_parser_in_c(tmp_path: Path) -> Non
     assert loaded.returncode == 0, loaded.stderr
     products = {file.parent.name for file in PRODUCTS.glob("*/defs.yaml")}
     assert products <= set(loaded.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("given", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")]
+)
+@pytest.mark.parametrize("library", ["lightgbm", "torch"])
+def test_threads_of_trainings_sleep_while_they_wait_unless_their_owner_says_otherwise(
+    library: str, given: dict[str, str], policy: str
+) -> None:
+    own = {name: value for name, value in os.environ.items() if not name.startswith("OMP_")}
+
+    loaded = subprocess.run(
+        [sys.executable, "-c", f"import ai_assets, {library}"],
+        env=own | given | {"OMP_DISPLAY_ENV": "TRUE"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert f"OMP_WAIT_POLICY = '{policy}'" in loaded.stderr
