@@ -85,7 +85,9 @@ def compress(run: StageRun) -> Outcome:
         {
             "served": choice.name,
             "why": choice.reason,
-            "candidates": shown.table(_table(measured, recipes)),
+            "candidates": shown.table(_table(measured)),
+            # Sentences beside numbers would be a word wide, and rows a page high.
+            "how_each_is_made": shown.table(pl.DataFrame([_made(c) for c in recipes])),
             "pareto": shown.markdown(as_markdown_image(_pareto(run, measured, choice), "Pareto")),
             **({"threshold": threshold.value, "threshold_why": threshold.why} if threshold else {}),
             "calibration": str(calibration),
@@ -104,14 +106,15 @@ def compress(run: StageRun) -> Outcome:
     )
 
 
-def _table(measured: list[Measurement], made: list[Candidate]) -> pl.DataFrame:
+def _table(measured: list[Measurement]) -> pl.DataFrame:
     """The candidates, the smallest first; `best` is what no other beats in size, time and loss."""
-    best, about = frontier(measured), {c.name: c.about for c in made}
-    rows = [
-        asdict(m) | {"best": m.name in best, "what": about[m.name]}
-        for m in sorted(measured, key=lambda m: m.size)
-    ]
+    best = frontier(measured)
+    rows = [asdict(m) | {"best": m.name in best} for m in sorted(measured, key=lambda m: m.size)]
     return pl.DataFrame(rows)
+
+
+def _made(candidate: Candidate) -> dict[str, str]:
+    return {"name": candidate.name, "what": candidate.about}
 
 
 def _pareto(run: StageRun, measured: list[Measurement], choice: Choice) -> bytes:

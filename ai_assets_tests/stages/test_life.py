@@ -101,6 +101,21 @@ def test_raw_and_rejected_rows_are_shown_with_what_is_declared_of_them(
     assert shared_world.metadata("rejected/shops")["by_rule"] == "none"
 
 
+def test_candidates_are_shown_as_numbers_and_how_each_is_made_beside_them(
+    shared_world: World,
+) -> None:
+    shown = shared_world.metadata("compressed_model", FEBRUARY)
+    head, _, *rows = shown["candidates"].splitlines()
+    made = shown["how_each_is_made"].splitlines()
+
+    assert head == (
+        "| name | size | p50 | p99 | metric | metric_loss | max_difference | mean_difference "
+        "| best |"
+    )
+    assert made[0] == "| name | what |" and "| onnx | the winner itself |" in made
+    assert {row.split(" | ")[0] for row in rows} == {row.split(" | ")[0] for row in made[2:]}
+
+
 def test_labels_are_the_declared_sql_and_known_a_day_later(shared_world: World) -> None:
     orders = shared_world.rows("cleaned/orders", JANUARY)
     labels = shared_world.rows("labels", JANUARY)
