@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from ai_assets.serving.columns import ColumnCheck
 from ai_assets.serving.problems import MOST_DETAILS, Detail, refusal
 from ai_assets.serving.request import RequestReader, told_by
-from ai_assets.serving.suspects import suspects, typed
+from ai_assets.serving.suspects import nulls, suspects, typed, without_nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ class ColumnReader:
         problems: list[tuple[int, int, Detail]] = []
         for place, (name, check) in enumerate(self._reader.checks.items()):
             dtype = self._reader.schema[name]
-            given = columns.get(name, pl.Series(name, [None] * height, dtype))
+            given = columns[name] if name in columns else nulls(name, dtype, height)
             series, wrong = self._column(check, given, dtype, most)
             found.append(series.alias(name))
             problems += [(detail.row or 0, place, detail) for detail in wrong]
@@ -97,12 +97,11 @@ class ColumnReader:
     def _column(
         self, check: ColumnCheck, given: pl.Series, dtype: pl.DataType, most: int | None
     ) -> tuple[pl.Series, list[Detail]]:
-        if given.dtype.is_float():
-            given = given.fill_nan(None)
+        given = without_nan(given)
         series = typed(given, check.column.type, dtype, from_text=self._from_text)
         if check.column.type == "image":
             return _images(check, given, most)
-        rows = suspects(check, given, series).arg_true().to_list()
+        rows = suspects(check, given, series)
         details: list[Detail] = []
         mended: list[Any] = []
         known: dict[Any, Any] = {}

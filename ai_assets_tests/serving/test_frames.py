@@ -10,6 +10,7 @@ import small_payload as small
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ai_assets.serving import suspects
 from ai_assets.serving.bundle import load_bundle
 from ai_assets.serving.frames import ColumnReader
 from ai_assets.serving.problems import Refused
@@ -61,8 +62,16 @@ def by_columns(reader: RequestReader, rows: list[dict[str, Any]]) -> Any:
         return {(d.row, d.field): d.message for d in refused.details}
 
 
+@pytest.fixture(params=["few", "many"])
+def as_rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instants are read one by one where they are few, and all at once where they are many."""
+    if request.param == "many":
+        monkeypatch.setattr(suspects, "_FEW", 0)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(rows=st.lists(ROW, min_size=1, max_size=6))
+@pytest.mark.usefixtures("as_rows")
 def test_columns_pass_and_are_refused_as_rows_are(
     reader: RequestReader, rows: list[dict[str, Any]]
 ):
