@@ -1,13 +1,19 @@
 """Numbers that are told from others, in tables with few columns and with very many."""
 
 import tracemalloc
+import warnings
 
 import numpy as np
 import polars as pl
 import pytest
 
 from ai_assets.lifecycle.verdict import relations
-from ai_assets.lifecycle.verdict.relations import MOST_OTHERS, find_relations, residuals
+from ai_assets.lifecycle.verdict.relations import (
+    MOST_OTHERS,
+    ROWS_AN_OTHER,
+    find_relations,
+    residuals,
+)
 
 
 def noise(rows: int, columns: int, seed: int = 0) -> pl.DataFrame:
@@ -22,9 +28,19 @@ def related(rows: int, columns: int) -> pl.DataFrame:
     return frame.with_columns(c0=2 * pl.col("c7") - pl.col(last) + 0.01 * pl.col("c0"))
 
 
+def with_holes(frame: pl.DataFrame, share: float) -> pl.DataFrame:
+    holes = np.random.default_rng(1).random(frame.shape) < share
+    return frame.with_columns(
+        pl.when(pl.lit(pl.Series(~holes[:, i]))).then(pl.col(name)).alias(name)
+        for i, name in enumerate(frame.columns)
+    )
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(250, 300), (400, 1_000), (1_500, 400), (2_000, 20)])
 def test_noise_has_no_relations_however_many_columns_it_has(rows: int, columns: int) -> None:
     frame = noise(rows, columns)
+    assert find_relations(frame, frame.columns, []) == {}
+    frame = with_holes(frame, 0.02)
     assert find_relations(frame, frame.columns, []) == {}
 
 
@@ -86,13 +102,45 @@ def test_a_broken_relation_of_a_wide_table_is_seen_in_each_row() -> None:
 
 
 def test_holes_here_and_there_leave_a_wide_table_rows_to_tell_from() -> None:
-    frame = related(2_000, 100)
-    holes = np.random.default_rng(1).random((2_000, 100)) < 0.05
-    frame = frame.with_columns(
-        pl.when(pl.lit(pl.Series(~holes[:, i]))).then(pl.col(name)).alias(name)
-        for i, name in enumerate(frame.columns)
-    )
+    frame = with_holes(related(2_000, 100), 0.05)
     assert sorted(find_relations(frame, frame.columns, [])) == ["c0", "c7", "c99"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "share"),
+    [(400, 40, 0.03), (600, 40, 0.05), (1_400, 40, 0.07), (5_000, 40, 0.12), (600, 31, 0.05)],
+)
+def test_the_more_holes_the_fewer_others_tell_a_number(
+    rows: int, columns: int, share: float
+) -> None:
+    """Too few rows have every column for any number to be told from thirty others."""
+    frame = with_holes(related(rows, columns), share)
+
+    found = find_relations(frame, frame.columns, [])
+
+    assert {"c0", "c7"} <= set(found)
+    for name, told in found.items():
+        assert told.explained > 0.75
+        whole = frame.drop_nulls([name, *told.weights]).height
+        assert whole >= max(200, (columns > MOST_OTHERS + 1) * ROWS_AN_OTHER * len(told.weights))
+        others = [n for n in frame.columns if n != name and n not in told.weights]
+        assert others and len(told.weights) >= 2
+
+
+def test_how_large_numbers_are_and_where_they_lie_does_not_decide_which_are_close() -> None:
+    """Numbers around a thousand that hang together, among others that are larger and vary more."""
+    related_ones = ["c0", "c7", "c99"]
+    frame = with_holes(
+        related(2_000, 100).with_columns(
+            pl.col(related_ones) + 1_000, pl.exclude(related_ones) * 1_000 + 1_000_000
+        ),
+        0.05,
+    )
+
+    found = find_relations(frame, frame.columns, [])
+
+    assert sorted(found) == related_ones
+    assert min(told.explained for told in found.values()) > 0.999
 
 
 def test_columns_without_a_spread_are_passed_over() -> None:
@@ -100,5 +148,9 @@ def test_columns_without_a_spread_are_passed_over() -> None:
         c1=pl.lit(3.0),
         c2=pl.lit(None, pl.Float64),
         c3=pl.when(pl.col("c3") > 0).then(float("inf")).otherwise(1.0),
+        c4=pl.when(pl.col("c4") > 0).then(float("inf")).otherwise(float("nan")),
     )
-    assert sorted(find_relations(frame, frame.columns, [])) == ["c0", "c7", "c99"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = find_relations(frame, frame.columns, [])
+    assert sorted(found) == ["c0", "c7", "c99"]

@@ -17,8 +17,8 @@ MOST_VALUES = 20_000_000
 and what compares 2,000 columns of them with each other takes 180 MB with them."""
 MOST_OTHERS = 30
 ROWS_AN_OTHER = 20
-"""Of many numbers, at most so many of the closest tell one, and one for so many rows: told from as
-many numbers as there are rows, any column of noise is told exactly."""
+"""Of many numbers, at most so many of the closest tell one, and one for so many rows that have all
+of them: told from as many numbers as there are rows, any column of noise is told exactly."""
 BLOCK = 256
 """Columns that are compared with all others at a time."""
 MOST_CATEGORIES = 200
@@ -55,7 +55,8 @@ def find_relations(
 ) -> dict[str, Relation]:
     """The relation of each number that the others explain at least half of.
 
-    Of many others those speak that go with it most closely, one by one.
+    Of many others those speak that go with it most closely, one by one, while enough rows have
+    all of them.
     """
     most = min(MOST_ROWS, MOST_VALUES // max(len(numbers), 1))
     rows = frame.sample(most, seed=0) if frame.height > most else frame
@@ -68,25 +69,41 @@ def find_relations(
 
 def _nearest(rows: pl.DataFrame, numbers: list[str]) -> dict[str, list[str]]:
     """The numbers that each is told from, in the order of the columns."""
-    if len(numbers) <= MOST_OTHERS + 1:
-        return {name: [n for n in numbers if n != name] for name in numbers}
     x = np.empty((rows.height, len(numbers)), order="F")
+    there = np.empty((len(numbers), (rows.height + 7) // 8), np.uint8)
     for i, name in enumerate(numbers):
-        x[:, i] = _standardised(rows[name])
-    others = min(MOST_OTHERS, rows.height // ROWS_AN_OTHER)
+        values = rows[name].cast(pl.Float64).to_numpy()
+        there[i] = np.packbits(np.isfinite(values))
+        x[:, i] = _standardised(values)
+    # Few numbers may all tell one: there is little to choose from that goes with it by chance.
+    an_other = ROWS_AN_OTHER if len(numbers) > MOST_OTHERS + 1 else 0
     near: dict[str, list[str]] = {}
     for start in range(0, len(numbers), BLOCK):
-        unlike = -np.abs(x[:, start : start + BLOCK].T @ x)
-        np.fill_diagonal(unlike[:, start:], 1)  # a number does not tell itself
-        closest = np.argsort(unlike, axis=1, kind="stable")[:, :others]
-        for name, those in zip(numbers[start : start + BLOCK], closest, strict=True):
-            near[name] = [numbers[i] for i in np.sort(those)]
+        unlike = x[:, start : start + BLOCK].T @ x
+        np.negative(np.abs(unlike, out=unlike), out=unlike)
+        np.fill_diagonal(unlike[:, start:], -np.inf)  # a number comes before what tells it
+        closest = np.argsort(unlike, axis=1, kind="stable")[:, : MOST_OTHERS + 1]
+        for those in closest:
+            others = those[1:][: _as_rows_allow(there[those], an_other)]
+            near[numbers[those[0]]] = [numbers[i] for i in np.sort(others)]
     return near
 
 
-def _standardised(column: pl.Series) -> np.ndarray:
+def _as_rows_allow(there: np.ndarray, an_other: int) -> int:
+    """How many others enough rows have, of those that have the number and the others before.
+
+    Args:
+        there: [1 + others, bytes]; which rows have the number and each other, nearest first.
+        an_other: rows needed for each other.
+    """
+    whole = np.bitwise_and.accumulate(there, axis=0)[1:]
+    needed = np.maximum(10 * FEWEST, an_other * np.arange(1, len(there)))
+    # Each other leaves no more rows and needs more: from the first that has too few, all have.
+    return int((np.bitwise_count(whole).sum(axis=1) >= needed).sum())
+
+
+def _standardised(values: np.ndarray) -> np.ndarray:
     """Values [n] of mean 0 and spread 1; what is no finite number is 0, as all is of a constant."""
-    values = column.cast(pl.Float64).to_numpy()
     known = np.isfinite(values)
     if not known.any():
         return np.zeros(len(values))
