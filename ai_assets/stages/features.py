@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from ai_assets.lifecycle.features.leakage import Leak
-from ai_assets.lifecycle.features.lineage import Origin, column_lineage, late_features
+from ai_assets.lifecycle.features.lineage import (
+    Origin,
+    carried_columns,
+    column_lineage,
+    late_features,
+)
 from ai_assets.lifecycle.features.partitions import Part, Query, features_of_partitions
 from ai_assets.lifecycle.partitions import missing_partitions
 from ai_assets.lifecycle.product import Product
@@ -47,7 +52,8 @@ def compute_features(runs: Sequence[StageRun]) -> list[Outcome]:
     lineage = column_lineage(product.features_sql, columns)
     schema = lake.scan(product.asset("features"), []).collect_schema()
     about = about_the_query(product, lineage, schema)
-    meant = of_features(declared.tables, declared.request, lineage)
+    carried = carried_columns(product.features_sql, columns)
+    meant = of_features(declared.tables, declared.request, lineage, carried)
     timely = no_late_columns(late_features(lineage, list(product.request_table.late_columns)))
     return [
         Outcome(

@@ -1,8 +1,8 @@
 """What the columns of the graph's own tables mean, for those who look at them in the UI."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from ai_assets.lifecycle.features.lineage import Origin
+from ai_assets.lifecycle.features.lineage import ROW_ID, Origin
 from ai_assets.lifecycle.schema.tables import Table
 
 _ORIGINS_SHOWN = 8
@@ -19,28 +19,37 @@ def of_table(table: Table) -> dict[str, str]:
 
 
 def of_features(
-    tables: Mapping[str, Table], request: str, lineage: Mapping[str, list[Origin]]
+    tables: Mapping[str, Table],
+    request: str,
+    lineage: Mapping[str, Sequence[Origin]],
+    carried: Mapping[str, Origin],
 ) -> dict[str, str]:
-    """What features mean: as the declared column does that has the name, else what they are of.
+    """What features mean: as the column does that one is, else what they are made of.
 
     Args:
         tables: the declared tables.
         request: the name of the request table.
         lineage: the columns of tables, and of `request`, that each feature is made of.
+        carried: the column that a feature is, where it is one as it is.
     """
-    known = {name: table.columns for name, table in tables.items()}
-    known["request"] = known[request]
+    tables = {**tables, "request": tables[request]}
     found = dict(ROW)
     for feature, origins in lineage.items():
-        declared = [(table, name) for table, name in origins if name in known.get(table, {})]
-        meant = {known[table][name].meaning for table, name in declared if name == feature} - {""}
-        if len(meant) == 1:
-            found[feature] = meant.pop()
-        elif declared:
-            names = [f"{table}.{name}" for table, name in declared]
-            more = ", …" if len(names) > _ORIGINS_SHOWN else ""
-            found[feature] = f"Made of {', '.join(names[:_ORIGINS_SHOWN])}{more}"
+        table, name = carried.get(feature, (request, ""))
+        column = tables[table].columns.get(name)
+        if column is not None and column.meaning:
+            found[feature] = column.meaning
+        elif made := _made_of(origins, tables):
+            found[feature] = made
     return found
+
+
+def _made_of(origins: Sequence[Origin], tables: Mapping[str, Table]) -> str:
+    """The declared columns; moments, which nearly every join compares, where there is no other."""
+    known = [(t, name) for t, name in origins if name in tables[t].columns]
+    names = [f"{t}.{name}" for t, name in known or origins if name != ROW_ID]
+    more = ", …" if len(names) > _ORIGINS_SHOWN else ""
+    return f"Made of {', '.join(names[:_ORIGINS_SHOWN])}{more}" if names else ""
 
 
 LABELS = ROW | {

@@ -10,7 +10,7 @@ from ai_assets.lifecycle.cleaning.identity import row_hashes, row_ids
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.fairness.groups import PROTECTED
 from ai_assets.lifecycle.features.encoding import Encoding
-from ai_assets.lifecycle.features.lineage import column_lineage
+from ai_assets.lifecycle.features.lineage import carried_columns, column_lineage
 from ai_assets.lifecycle.partitions import missing_partitions
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.training.crossing import FOLDS, too_few_to_set_aside
@@ -76,9 +76,10 @@ def gather(run: StageRun) -> Outcome:
 
 
 def _meanings(product: Product) -> dict[str, str]:
-    declared = product.declaration
-    lineage = column_lineage(product.features_sql, schemas(product))
-    return of_features(declared.tables, declared.request, lineage) | TRAINING_SET
+    declared, columns = product.declaration, schemas(product)
+    lineage = column_lineage(product.features_sql, columns)
+    carried = carried_columns(product.features_sql, columns)
+    return of_features(declared.tables, declared.request, lineage, carried) | TRAINING_SET
 
 
 def labelled_features(run: StageRun, window: Window) -> pl.DataFrame:

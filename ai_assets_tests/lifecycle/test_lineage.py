@@ -1,7 +1,7 @@
 import pytest
 
 from ai_assets.lifecycle.errors import DeclarationError
-from ai_assets.lifecycle.features.lineage import column_lineage, late_features
+from ai_assets.lifecycle.features.lineage import carried_columns, column_lineage, late_features
 
 SCHEMAS = {"request": ["_row_id", "place", "delay", "delay_known_at"], "weather": ["place", "temp"]}
 
@@ -55,3 +55,41 @@ def test_a_late_column_of_history_is_no_matter_of_lineage():
 def test_unreadable_sql_is_refused():
     with pytest.raises(DeclarationError, match="cannot be traced"):
         lineage("SELECT FROM WHERE")
+
+
+CAPITALS = {
+    "request": ["_row_id", "Team", "ÅlderNu", "known_at"],
+    "People": ["_row_id", "Team", "Pay"],
+}
+
+
+def test_names_are_told_as_they_are_declared_and_written_whatever_their_case():
+    sql = (
+        'WITH paid AS (SELECT team, sum(PAY) AS "Wages", count(*) AS n FROM people GROUP BY ALL) '
+        "SELECT r._row_id, r.TEAM, r.Åldernu, p.wages, p.Wages / n AS Each "
+        "FROM REQUEST AS r LEFT JOIN paid AS p ON p.Team = r.team"
+    )
+    joined = [("People", "Pay"), ("People", "Team"), ("request", "Team")]
+
+    assert column_lineage(sql, CAPITALS) == {
+        "Team": [("request", "Team")],
+        "ÅlderNu": [("request", "ÅlderNu")],
+        "Wages": joined,
+        "Each": joined,
+    }
+
+
+def test_a_late_column_is_recognised_whatever_its_case():
+    found = column_lineage("SELECT upper(team) AS Side FROM request", CAPITALS)
+    assert late_features(found, ["Team"]) == {"Side": ["Team"]}
+
+
+def test_a_feature_is_carried_where_it_is_a_column_as_it_is():
+    sql = (
+        "WITH a AS (SELECT *, Pay / 12 AS monthly, Pay * 2 AS Team2 FROM People), "
+        "b AS (SELECT _row_id, Team FROM request UNION ALL SELECT _row_id, Team FROM People) "
+        "SELECT r.Team AS side, a.pay, a.monthly, a.team2, b.team, max(a.Pay) OVER () AS most "
+        "FROM request AS r JOIN a ON a._row_id = r._row_id JOIN b ON b._row_id = r._row_id"
+    )
+
+    assert carried_columns(sql, CAPITALS) == {"side": ("request", "Team"), "Pay": ("People", "Pay")}

@@ -216,11 +216,14 @@ def test_callers_are_not_asked_for_the_team(mitigated: World) -> None:
     assert [column.name for column in bundle.encoding.columns] == ["skill", "club", "years"]
 
 
-def test_a_feature_made_of_a_protected_column_stops_the_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("team", ["team", "Team"])
+def test_a_feature_made_of_a_protected_column_stops_the_run(tmp_path: Path, team: str) -> None:
     folder = write(tmp_path / "hiring", biased=False)
-    text = (folder / "defs.yaml").read_text(encoding="utf-8")
-    content = yaml.safe_load(text)
-    content["attributes"]["tables"]["people"]["columns"]["team"] = {"type": "string"}
+    for name in ("defs.yaml", "people.csv"):
+        text = (folder / name).read_text(encoding="utf-8")
+        (folder / name).write_text(text.replace("team", team), encoding="utf-8")
+    content = yaml.safe_load((folder / "defs.yaml").read_text(encoding="utf-8"))
+    content["attributes"]["tables"]["people"]["columns"][team] = {"type": "string"}
     (folder / "defs.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     (folder / "features.sql").write_text(
         "SELECT r._row_id, r.skill, r.team = 'a' AS first FROM request AS r", encoding="utf-8"
@@ -229,11 +232,11 @@ def test_a_feature_made_of_a_protected_column_stops_the_run(tmp_path: Path) -> N
     world = World.of(folder, tmp_path / "home")
 
     passed, words = finding(world.run(*data, raises=False), "no_feature_of_a_protected_column")
-    content["attributes"]["fairness"]["features"] = ["team"]
+    content["attributes"]["fairness"]["features"] = [team]
     (folder / "defs.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     allowed = World.of(folder, tmp_path / "home").run("features", raises=False)
 
-    assert (passed, words) == (False, "first is made of team.")
+    assert (passed, words) == (False, f"first is made of {team}.")
     assert allowed.success
 
 

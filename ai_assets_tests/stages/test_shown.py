@@ -64,21 +64,26 @@ def test_a_feature_means_what_the_column_of_its_name_does_else_what_it_is_made_o
     lineage = {
         "tenure": [("request", "tenure")],
         "x": [("calls", "known_at"), ("calls", "x"), ("request", "mail")],
+        "months": [("request", "tenure")],
         "mail": [("calls", "mail"), ("request", "mail")],
         "contract": [("request", "contract")],
+        "hour": [("request", "_row_id"), ("request", "prediction_time")],
         "one": [],
     }
+    carried = {"tenure": ("request", "tenure"), "contract": ("request", "contract")}
+    carried |= {"x": ("calls", "x"), "hour": ("request", "prediction_time")}
 
-    meant = of_features({"customers": customers, "calls": calls}, "customers", lineage)
+    meant = of_features({"customers": customers, "calls": calls}, "customers", lineage, carried)
 
     assert meant.pop("_row_id").startswith("The row")
     del meant["_rule"]
     assert meant == {
         "tenure": "How long a customer, in month",
         "x": "What was asked for",
-        # two columns of the name mean different things
+        "months": "Made of request.tenure",
         "mail": "Made of calls.mail, request.mail",
         "contract": "Made of request.contract",
+        "hour": "Made of request.prediction_time",
     }
 
 

@@ -1,12 +1,15 @@
 """Which columns of which tables each feature is made of, read from the SQL."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
 from ai_assets.lifecycle.errors import DeclarationError
 
 ROW_ID = "_row_id"
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 Origin = tuple[str, str]
 
 
@@ -19,14 +22,34 @@ def column_lineage(sql: str, schemas: Mapping[str, list[str]]) -> dict[str, list
     Raises:
         DeclarationError: the SQL cannot be read, or names a column that no table has.
     """
-    columns = tuple((name, tuple(there)) for name, there in schemas.items())
-    return {name: list(origins) for name, origins in _column_lineage(sql, columns).items()}
+    traced = _traced(sql, _hashable(schemas))
+    return {name: list(origins) for name, origins in traced.lineage.items()}
+
+
+def carried_columns(sql: str, schemas: Mapping[str, list[str]]) -> dict[str, Origin]:
+    """The features that are a column of a table as it is, with that column.
+
+    Raises:
+        DeclarationError: as `column_lineage`.
+    """
+    return dict(_traced(sql, _hashable(schemas)).carried)
+
+
+@dataclass(frozen=True)
+class _Traced:
+    lineage: dict[str, list[Origin]]
+    carried: dict[str, Origin]
+
+
+_Schemas = tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def _hashable(schemas: Mapping[str, list[str]]) -> _Schemas:
+    return tuple((name, tuple(there)) for name, there in schemas.items())
 
 
 @lru_cache(maxsize=32)
-def _column_lineage(
-    sql: str, schemas: tuple[tuple[str, tuple[str, ...]], ...]
-) -> dict[str, list[Origin]]:
+def _traced(sql: str, schemas: _Schemas) -> _Traced:
     """The same for each partition of a run, and much slower than a look at a cache."""
     import sqlglot
     from sqlglot.optimizer.qualify import qualify
@@ -36,15 +59,59 @@ def _column_lineage(
         name: dict.fromkeys(columns, "unknown") for name, columns in schemas
     }
     try:
-        tree = sqlglot.parse_one(sql, dialect="duckdb")
-        tree = qualify(tree, dialect="duckdb", schema=nested, validate_qualify_columns=False)
+        written = sqlglot.parse_one(sql, dialect="duckdb")
+        tree = qualify(
+            written.copy(), dialect="duckdb", schema=nested, validate_qualify_columns=False
+        )
     except sqlglot.errors.SqlglotError as error:
         raise DeclarationError(f"the feature query cannot be traced: {error}") from error
     scope = build_scope(tree)
     if scope is None:
         raise DeclarationError("the feature query must be a SELECT, but has no columns to trace.")
-    traced = _trace(scope, {})
-    return {name: sorted(found) for name, found in traced.items() if name != ROW_ID}
+    lineage = {name: found for name, found in _trace(scope, {}).items() if name != ROW_ID}
+    carried = {name: found for name in lineage if (found := _carried(scope, name))}
+    feature, origin = _as_written(written, schemas)
+    return _Traced(
+        {feature(name): sorted(map(origin, found)) for name, found in lineage.items()},
+        {feature(name): origin(found) for name, found in carried.items()},
+    )
+
+
+def _as_written(
+    tree: Any, schemas: _Schemas
+) -> tuple[Callable[[str], str], Callable[[Origin], Origin]]:
+    """The names of features and of columns as they are declared and written.
+
+    To DuckDB the case of A to Z makes no difference, so the trace has these in lower case.
+    """
+    from sqlglot import exp
+
+    columns = {(_lower(t), _lower(c)): (t, c) for t, there in schemas for c in there}
+    # What a name is given as comes before what a column of that name is called.
+    named = {_lower(c): c for _, there in schemas for c in there}
+    named |= {_lower(alias.alias): alias.alias for alias in tree.find_all(exp.Alias)}
+    return lambda name: named.get(name, name), lambda origin: columns.get(origin, origin)
+
+
+def _lower(name: str) -> str:
+    return name.translate(_LOWER)
+
+
+def _carried(scope: Any, name: str) -> Origin | None:
+    """The column that a scope gives under a name as it is; None where it is computed."""
+    from sqlglot import exp
+
+    if isinstance(scope.expression, exp.SetOperation):
+        return None
+    for selected in scope.expression.selects:
+        column = selected.unalias()
+        if selected.alias_or_name != name or not isinstance(column, exp.Column):
+            continue
+        source = scope.sources.get(column.table)
+        if isinstance(source, exp.Table):
+            return source.name, column.name
+        return None if source is None else _carried(source, column.name)
+    return None
 
 
 def late_features(
