@@ -16,6 +16,7 @@ writes in three transactions; what a run plans, as it is made; the partitions of
 database begins as a copy of an empty one, not with a hundred statements that lay it out.
 """
 
+import logging
 import os
 import shutil
 import weakref
@@ -48,6 +49,7 @@ from watchdog.observers import Observer
 
 from ai_assets.lifecycle.placing import place_once
 
+_LOG = logging.getLogger(__name__)
 MOST_OPEN = 8
 # Dagster sends events as a batch only where this variable says how large one may be.
 BATCH_SIZE, MOST_IN_A_BATCH = "DAGSTER_EVENT_BATCH_SIZE", "1000"
@@ -297,11 +299,15 @@ def _sync(engine: Engine) -> None:
     """Wait until all that was committed to a database is on the disk.
 
     A commit that waits brings the log before it along, and to set a number of the header to what
-    it is (SQLite has it for users; Dagster leaves it at 0) is the smallest one.
+    it is (SQLite has it for users; Dagster leaves it at 0) is the smallest one. What cannot be had
+    now is no reason to refuse what is stored: whoever sent it would send it again.
     """
-    with engine.connect() as connection:
-        connection.execute(text(_FULL))
-        connection.execute(text("PRAGMA user_version = 0"))
+    try:
+        with engine.connect() as connection:
+            connection.execute(text(_FULL))
+            connection.execute(text("PRAGMA user_version = 0"))
+    except OperationalError as error:
+        _LOG.warning("%s is stored, but may not outlast a power failure: %s", engine.url, error)
 
 
 def _copy(empty: Path, place: Path) -> None:
@@ -311,8 +317,6 @@ def _copy(empty: Path, place: Path) -> None:
     """
     draft = place.with_name(f".{uuid4().hex}")
     shutil.copyfile(empty, draft)
-    with draft.open("rb") as written:
-        os.fsync(written.fileno())
     with suppress(OSError):
         place_once(draft, place)
 

@@ -1,6 +1,7 @@
 """What is committed together, and when the history waits for the disk."""
 
 import os
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import pytest
 from dagster import DagsterEvent, EventLogEntry
 from dagster._check import CheckError
 from sqlalchemy import Engine, event, text
+from sqlalchemy.exc import OperationalError
 
 from ai_assets import history
 from ai_assets_tests.histories import DAGSTERS, instance, number, steps_of
@@ -165,6 +167,27 @@ def test_to_sync_a_database_writes_to_its_log_and_waits_for_it(tmp_path):
         assert log.read_bytes() != before
         with engine.connect() as connection:
             assert connection.execute(text("PRAGMA synchronous")).scalar() == FULL
+
+
+def test_what_is_stored_but_cannot_be_synced_is_not_refused(tmp_path, caplog):
+    def busy(_connection, _cursor, statement, *_):
+        if "user_version" in statement:
+            raise OperationalError(statement, {}, sqlite3.OperationalError("database is locked"))
+
+    with instance(tmp_path) as ours:
+        job = dg.Definitions(assets=[number], jobs=[dg.define_asset_job("made")])
+        run_id = ours.create_run_for_job(job.resolve_job_def("made")).run_id
+        before = steps_of(ours, run_id)
+        event.listen(Engine, "before_cursor_execute", busy)
+        try:
+            ours.event_log_storage.store_event_batch(
+                [told(run_id, kind) for kind in (RUN_START, RUN_SUCCESS)]
+            )
+        finally:
+            event.remove(Engine, "before_cursor_execute", busy)
+
+        assert steps_of(ours, run_id) == [*before, "PIPELINE_START", "PIPELINE_SUCCESS"]
+    assert f"{run_id}.db is stored, but may not outlast a power failure" in caplog.text
 
 
 def test_every_database_keeps_a_write_ahead_log(tmp_path):

@@ -5,7 +5,7 @@ import secrets
 from pathlib import Path
 
 from ai_assets.lifecycle.errors import DeclarationError
-from ai_assets.lifecycle.placing import place_once
+from ai_assets.lifecycle.placing import place_once, to_disk
 from ai_assets.serving.place import state_root
 
 VARIABLE = "AI_ASSETS_PSEUDONYM_KEY"
@@ -18,18 +18,20 @@ def pseudonym_key() -> bytes:
     Whoever loses it cannot make the same pseudonyms again; whoever has it can try values.
 
     Raises:
-        DeclarationError: the variable holds fewer than 16 characters.
+        DeclarationError: the variable, or the file, holds fewer than 16 characters.
     """
     if given := os.environ.get(VARIABLE):
-        if len(given) < _LEAST:
-            raise DeclarationError(
-                f"{VARIABLE} must have at least {_LEAST} characters, but has {len(given)}."
-            )
-        return given.encode()
+        return _long_enough(given.encode(), VARIABLE)
     file = state_root() / "keys" / "pseudonyms.key"
     if not file.is_file():
         _make(file)
-    return file.read_bytes()
+    return _long_enough(file.read_bytes(), str(file))
+
+
+def _long_enough(key: bytes, where: str) -> bytes:
+    if (length := len(key.decode(errors="replace"))) < _LEAST:
+        raise DeclarationError(f"{where} must have at least {_LEAST} characters, but has {length}.")
+    return key
 
 
 def _make(file: Path) -> None:
@@ -39,3 +41,4 @@ def _make(file: Path) -> None:
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
         opened.write(secrets.token_hex(32).encode())
     place_once(draft, file)
+    to_disk(file.parent)

@@ -12,7 +12,7 @@ import dagster as dg
 from pydantic import Field
 
 from ai_assets.lifecycle.errors import BundleError
-from ai_assets.lifecycle.placing import place_once
+from ai_assets.lifecycle.placing import place_once, to_disk
 from ai_assets.serving import signature
 from ai_assets.serving.place import state_root
 
@@ -99,9 +99,8 @@ def _make_key(path: Path) -> None:
     draft = path.with_name(f".{uuid.uuid4().hex}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(pem)
-        file.flush()
-        os.fsync(file.fileno())
     place_once(draft, path)
+    to_disk(path.parent)
 
 
 if __name__ == "__main__":

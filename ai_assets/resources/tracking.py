@@ -23,7 +23,7 @@ from pydantic import Field
 
 from ai_assets.lifecycle.errors import DeclarationError, must_be
 from ai_assets.resources.events import events_root, write_events
-from ai_assets.resources.tracking_database import one_at_a_time
+from ai_assets.resources.tracking_database import one_at_a_time, uri_of
 from ai_assets.serving.place import state_root
 
 # MLflow's own limits: a longer value is refused by some stores, a larger batch by all.
@@ -133,7 +133,7 @@ class ExperimentTracker(dg.ConfigurableResource):
             DeclarationError: It is one of plain files, which MLflow no longer keeps.
         """
         given = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
-        uri = given or f"sqlite:///{state_root() / 'mlflow' / 'mlflow.db'}"
+        uri = given or uri_of(state_root() / "mlflow" / "mlflow.db")
         scheme = urlsplit(uri).scheme
         if scheme in ("", "file"):
             allowed = "a database or a server (sqlite:///…, postgresql://…, http://…)"

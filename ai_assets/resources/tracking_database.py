@@ -8,8 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Engine, event, make_url
+from sqlalchemy.exc import ArgumentError
 
+from ai_assets.lifecycle.errors import DeclarationError, must_be
 from ai_assets.lifecycle.placing import place_once
+
+
+def uri_of(database: Path) -> str:
+    """The URI of a database that is a file, whatever characters its path has.
+
+    SQLAlchemy would quote more, but reads the rest as it is; and MLflow, which knows no quoting,
+    makes the folder that it reads.
+    """
+    return f"sqlite:///{str(database).replace('%', '%25').replace('?', '%3F')}"
 
 
 @contextmanager
@@ -20,6 +31,9 @@ def one_at_a_time(uri: str) -> Iterator[None]:
 
     Args:
         uri: of the store, as SQLAlchemy reads it.
+
+    Raises:
+        DeclarationError: it begins as one of SQLite does, and is none.
     """
     url = _of_a_file(uri)
     if url is None:
@@ -38,7 +52,11 @@ def _of_a_file(uri: str) -> URL | None:
     """The URL of a database that is a file; None for servers, memory and SQLite's own URIs."""
     if not uri.startswith("sqlite"):
         return None
-    url = make_url(uri)
+    try:
+        url = make_url(uri)
+    except ArgumentError:
+        allowed = "a database (sqlite:///folder/file.db, sqlite:////absolute/file.db)"
+        raise DeclarationError(must_be("tracking_uri", allowed, uri)) from None
     is_file = url.database not in (None, "", ":memory:") and "uri" not in url.query
     return url if is_file else None
 
@@ -56,11 +74,8 @@ def _make(url: URL) -> None:
     beside.unlink(missing_ok=True)
     with _not_waiting(beside):
         # MLflow asks for a place of artifacts, which each experiment of ours brings itself.
-        there = url.set(database=str(beside)).render_as_string(hide_password=False)
-        store = SqlAlchemyStore(there, str(database.parent / "artifacts"))
+        store = SqlAlchemyStore(uri_of(beside), str(database.parent / "artifacts"))
         store.engine.dispose()
-    with beside.open("rb+") as written:
-        os.fsync(written.fileno())
     # An MLflow that somebody runs takes no lock of ours: what it has made meanwhile stays.
     with suppress(OSError):
         place_once(beside, database)

@@ -1,6 +1,8 @@
 """The key of pseudonyms: one for an installation, and readable by its owner alone."""
 
 import io
+import os
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,6 +41,36 @@ def test_the_environment_goes_before_the_file_and_a_short_key_is_refused(
     monkeypatch.setenv(VARIABLE, "short")
     with pytest.raises(DeclarationError, match=f"{VARIABLE} must have at least 16 characters"):
         pseudonym_key()
+
+
+def test_a_file_that_lost_its_key_is_refused(home: Path) -> None:
+    file = home / "keys" / "pseudonyms.key"
+    file.parent.mkdir()
+    file.write_bytes(b"")
+
+    with pytest.raises(DeclarationError, match=f"{file} must have at least 16 .*, but has 0"):
+        pseudonym_key()
+
+
+def test_the_key_is_on_the_disk_before_it_has_its_place_and_its_name_before_it_is_used(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    fsync, link = os.fsync, os.link
+
+    def waited(opened: int) -> None:
+        steps.append("folder" if stat.S_ISDIR(os.fstat(opened).st_mode) else "content")
+        fsync(opened)
+
+    def linked(draft: Path, place: Path) -> None:
+        steps.append(f"link of {draft.stat().st_size} bytes")
+        link(draft, place)
+
+    monkeypatch.setattr(os, "fsync", waited)
+    monkeypatch.setattr(os, "link", linked)
+    pseudonym_key()
+
+    assert steps == ["content", "link of 64 bytes", "folder"]
 
 
 def test_the_command_tells_pseudonyms_of_arguments_and_of_lines(

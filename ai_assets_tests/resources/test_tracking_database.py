@@ -8,7 +8,8 @@ from mlflow.store.tracking import sqlalchemy_store
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy import Engine, create_engine
 
-from ai_assets.resources.tracking_database import one_at_a_time
+from ai_assets.lifecycle.errors import DeclarationError
+from ai_assets.resources.tracking_database import one_at_a_time, uri_of
 
 TABLES = "SELECT m.type, m.name, c.* FROM sqlite_master m LEFT JOIN pragma_table_info(m.name) c"
 
@@ -96,6 +97,26 @@ def test_its_uri_is_read_as_mlflow_reads_it(tmp_path: Path, written: str, name: 
     store = SqlAlchemyStore(uri, str(tmp_path))
     store.engine.dispose()
     assert {file.name for file in tmp_path.iterdir()} == {name, f"{name}.lock"}
+
+
+@pytest.mark.parametrize("folder", ["jörg's #1, @ü+=&;:", "per%41cent", "what?now"])
+def test_a_uri_of_a_path_leads_to_that_path_whatever_its_characters(
+    tmp_path: Path, folder: str
+) -> None:
+    database = tmp_path / folder / "mlflow.db"
+    with one_at_a_time(uri_of(database)):
+        assert database.is_file()
+
+    SqlAlchemyStore(uri_of(database), str(tmp_path)).engine.dispose()
+    # MLflow makes the folder that a URI names, as if nothing in it were quoted.
+    made = {file.name: [inside.name for inside in file.iterdir()] for file in tmp_path.iterdir()}
+    assert sorted(made.pop(folder)) == ["mlflow.db", "mlflow.db.lock"]
+    assert not any(made.values()) and bool(made) == any(mark in folder for mark in "%?")
+
+
+def test_what_is_no_uri_of_sqlite_is_refused_in_words() -> None:
+    with pytest.raises(DeclarationError, match=r"tracking_uri must be .*, but got 'sqlite:/x.db'"):
+        one_at_a_time("sqlite:/x.db").__enter__()
 
 
 def test_what_another_mlflow_has_made_meanwhile_stays(

@@ -98,7 +98,7 @@ def drift_report_stage(product: Product) -> Stage:
         kinds=frozenset({"evidently"}),
         upstream=[Upstream("drift")],
         code=("drift",),
-        settings=str(product.declaration.drift.sample),
+        settings=product.declaration.drift.model_dump_json(include={"sample", "seed"}),
     )
 
 
