@@ -12,6 +12,7 @@ from ai_assets.lifecycle.compression.onnx_session import open_session
 from ai_assets.lifecycle.compression.parity import budget_ok, onnx_parity_ok
 from ai_assets.lifecycle.compression.recipes import Candidate, Job
 from ai_assets.lifecycle.compression.spec import Compression
+from ai_assets.lifecycle.learners.lightgbm import LightGbmModel
 from ai_assets_tests.lifecycle.test_learners import fit, make_data
 
 STUDENTS = [f"student_{leaves}" for leaves in (15, 31, 63)]
@@ -68,6 +69,22 @@ def test_int8_is_smaller_than_the_network_and_close_to_it():
     assert 0 < measured["int8"].mean_difference <= measured["int8"].max_difference < 0.1
     assert measured["onnx"].max_difference < 1e-5
     assert 0 < measured["onnx"].p50 <= measured["onnx"].p99
+
+
+def test_the_winner_answers_the_rows_that_students_learn_from_once(monkeypatch):
+    winner, answered = fit("lightgbm"), []
+    predict = LightGbmModel.predict
+    monkeypatch.setattr(
+        LightGbmModel,
+        "predict",
+        lambda model, x: (answered.append((model, x)), predict(model, x))[1],
+    )
+
+    job = Job(winner, TRAIN, VALIDATION, Compression(), "binary", 0, 1)
+    made = build_candidates(job)
+
+    assert [candidate.name for candidate in made] == ["onnx", *STUDENTS]
+    assert [(model is winner, x is TRAIN.x) for model, x in answered] == [(True, True)]
 
 
 def test_one_candidate_can_be_built_alone_and_is_the_same() -> None:
