@@ -9,6 +9,7 @@ import pytest
 
 from ai_assets.lifecycle.fairness.parts import compared_parts
 from ai_assets.lifecycle.features.encoding import Encoding
+from ai_assets.lifecycle.learners import get_family
 from ai_assets.lifecycle.learners.base import Dataset
 from ai_assets.lifecycle.learners.linear import Linear
 from ai_assets.lifecycle.training import reductions
@@ -86,13 +87,13 @@ def test_families_share_the_searches_of_all_folds_of_a_cross_validation_and_memo
     monkeypatch.setattr(reductions, "STEPS", 1)
     monkeypatch.setattr(reductions, "_searched", lambda *a: (searches.append(1), search(*a))[1])
 
-    def crossed() -> int:
+    def crossed(family: str, **params: float) -> int:
         before = len(searches)
-        ids = np.arange(len(data))
-        cross_fit("linear", data, ids, {"c": 1.0}, training=training, task="binary")
+        ids, chosen = np.arange(len(data)), get_family(family).defaults() | params
+        cross_fit(family, data, ids, chosen, training=training, task="binary")
         return len(searches) - before
 
-    assert (crossed(), crossed()) == (25, 0)
+    assert (crossed("linear", c=1.0), crossed("lightgbm", iterations=5)) == (25, 0)
     monkeypatch.setattr(reductions, "_MOST_KNOWN", 3)
     searched(data, training)
     assert len(reductions._KNOWN) == 3
@@ -118,7 +119,7 @@ def test_a_row_that_stands_for_three_is_asked_as_three_rows_are(costs: TwoCosts 
 
 
 def test_of_many_rows_there_are_enough_of_each_label_that_is_rare() -> None:
-    """Of 60,000 people 594 are positive: every sixth row has a hundred of them."""
+    """Of 60,000 people 595 are positive: every sixth row has a hundred of them."""
     frame, groups, _ = few(60_000, share=0.5)
     y = (np.arange(60_000) % 101 == 0).astype(float)
     data = dataset((frame, groups, y), declared("demographic_parity", "team"))
