@@ -1,5 +1,7 @@
 """What the page of fairness says of a search: what it could not compare, and whose weights."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +31,16 @@ def declared_anew(world: World, folder: Path, **declared: Any) -> StageRun:
     return StageRun(product, None, world.tools)
 
 
-def rewritten(world: World, asset: str, file: str, **changes: Any) -> dict[str, Any]:
-    """Change what an artifact's file says; returns what it said."""
+@contextmanager
+def rewritten(world: World, asset: str, file: str, **changes: Any) -> Iterator[None]:
+    """Have an artifact's file say something else within the block."""
     folder = artifact(world.step("evaluation"), asset)
     said: dict[str, Any] = read_json(folder, file)
     write_json(folder, file, said | changes)
-    return said
+    try:
+        yield
+    finally:
+        write_json(folder, file, said)
 
 
 def test_folds_of_the_cross_validation_that_are_too_small_are_told(crossed: World) -> None:
@@ -61,9 +67,8 @@ def test_folds_of_a_search_are_told_by_the_partition_that_searched(
     data = load_training_data(run)
 
     own = left_alone(run, data)
-    made = rewritten(crossed, "tuning", MADE, partition="2024-01")
-    taken_over = left_alone(run, data)
-    write_json(artifact(run, "tuning"), MADE, made)
+    with rewritten(crossed, "tuning", MADE, partition="2024-01"):
+        taken_over = left_alone(run, data)
 
     assert list(own) == ["training", "folds of tuning", "folds of the cross-validation"]
     assert own["folds of tuning"] == "'team' in 1 of 1"
@@ -87,16 +92,16 @@ def test_families_of_a_blend_that_learn_from_other_weights_are_told_apart(
     run = declared_anew(crossed, tmp_path, training=ignored, mitigation=mitigation)
     data = load_training_data(run)
 
-    won = rewritten(crossed, "model", "winner.json", weights={"linear": 0.5, "lightgbm": 0.5})
-    table = training_weights(run, data)
-    write_json(artifact(run, "model"), "winner.json", won)
+    weights = {"linear": 0.5, "lightgbm": 0.5}
+    with rewritten(crossed, "model", "winner.json", weights=weights):
+        table = training_weights(run, data)
 
     if mitigation == "reweighing":
         assert table.columns == ["team", "label", "teach", "rows", "weight"]
         assert table.height == 4
     else:
-        weights = {name: own["weight"] for (name,), own in table.group_by("families")}
-        of_linear, of_trees = weights["linear"], weights["lightgbm"]
+        found = {name: own["weight"] for (name,), own in table.group_by("families")}
+        of_linear, of_trees = found["linear"], found["lightgbm"]
         assert len(of_linear) == len(of_trees) == 4
         assert of_trees.max() - of_trees.min() > of_linear.max() - of_linear.min() + 0.2
     assert table["rows"].sum() == ROWS * (1 if mitigation == "reweighing" else 2)
