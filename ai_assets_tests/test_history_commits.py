@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 from ai_assets import history
 from ai_assets_tests.histories import DAGSTERS, instance, number, steps_of
 
-FULL = 2
+NORMAL, FULL = 1, 2
 RUN_START, RUN_SUCCESS = dg.DagsterEventType.RUN_START, dg.DagsterEventType.RUN_SUCCESS
 ENDS = {"PIPELINE_SUCCESS", "PIPELINE_FAILURE", "PIPELINE_CANCELED"}
 
@@ -109,42 +109,56 @@ def test_the_end_of_a_run_that_was_cancelled_waits_for_the_disk(tmp_path):
     assert [one.waits for one in found if one.database == run.run_id] == [False, True]
 
 
+def begun(ours: dg.DagsterInstance) -> str:
+    """The id of a run that has not ended."""
+    job = dg.Definitions(assets=[number], jobs=[dg.define_asset_job("made")])
+    return ours.create_run_for_job(job.resolve_job_def("made")).run_id
+
+
 def told(run_id: str, kind: dg.DagsterEventType) -> EventLogEntry:
     event = DagsterEvent(kind.value, job_name="made")
     return EventLogEntry(None, "info", "", run_id, 1.0, job_name="made", dagster_event=event)
+
+
+@contextmanager
+def asked() -> Iterator[list[tuple[str, str]]]:
+    """Each statement within the block, and each commit, after the name of its database."""
+    found: list[tuple[str, str]] = []
+
+    def wrote(connection, _cursor, statement, *_):
+        found.append((Path(connection.engine.url.database).stem, statement))
+
+    def committed(connection):
+        wrote(connection, None, "COMMIT")
+
+    event.listen(Engine, "before_cursor_execute", wrote)
+    event.listen(Engine, "commit", committed)
+    try:
+        yield found
+    finally:
+        event.remove(Engine, "before_cursor_execute", wrote)
+        event.remove(Engine, "commit", committed)
 
 
 @pytest.mark.parametrize("by", ["together", "batch"])
 def test_the_end_of_a_run_waits_for_the_disk_also_where_it_is_told_with_what_came_before(
     tmp_path, by
 ):
-    statements: list[tuple[str, str]] = []
-
-    def asked(connection, _cursor, statement, *_):
-        statements.append((Path(connection.engine.url.database).stem, statement))
-
-    def committed(connection):
-        asked(connection, None, "COMMIT")
-
     with instance(tmp_path) as ours:
-        job = dg.Definitions(assets=[number], jobs=[dg.define_asset_job("made")])
-        run_id = ours.create_run_for_job(job.resolve_job_def("made")).run_id
+        run_id = begun(ours)
         store = ours.event_log_storage
         events = [told(run_id, kind) for kind in (RUN_START, RUN_SUCCESS)]
         before = steps_of(ours, run_id)
-        event.listen(Engine, "before_cursor_execute", asked)
-        event.listen(Engine, "commit", committed)
-        try:
+        with asked() as statements:
             if by == "batch":
                 store.store_event_batch(events)
             else:
                 with store.together(run_id):
                     for one in events:
                         store.store_event(one)
-        finally:
-            event.remove(Engine, "before_cursor_execute", asked)
-            event.remove(Engine, "commit", committed)
         assert steps_of(ours, run_id) == [*before, "PIPELINE_START", "PIPELINE_SUCCESS"]
+        with asked() as later:
+            store.store_event(told(run_id, RUN_START))
 
     ending = statements[statements.index((run_id, "COMMIT")) :]
     assert ending == [
@@ -153,14 +167,19 @@ def test_the_end_of_a_run_waits_for_the_disk_also_where_it_is_told_with_what_cam
         (run_id, "PRAGMA user_version = 0"),
         ("index", "COMMIT"),
     ]
+    # what is told after the end is stored, and nothing is synced once more for it
+    assert (run_id, "COMMIT") in later
+    assert (run_id, "PRAGMA user_version = 0") not in later
 
 
 def test_to_sync_a_database_writes_to_its_log_and_waits_for_it(tmp_path):
     with instance(tmp_path) as ours:
-        run_id = dg.materialize([number], instance=ours).run_id
+        run_id = begun(ours)
         store = ours.event_log_storage
+        store.store_event(told(run_id, RUN_START))
         with store.run_connection(run_id) as connection:
             engine = connection.engine
+            assert connection.execute(text("PRAGMA synchronous")).scalar() == NORMAL
         log = Path(f"{store.path_for_shard(run_id)}-wal")
         before = log.read_bytes()
         history._sync(engine)
@@ -175,8 +194,7 @@ def test_what_is_stored_but_cannot_be_synced_is_not_refused(tmp_path, caplog):
             raise OperationalError(statement, {}, sqlite3.OperationalError("database is locked"))
 
     with instance(tmp_path) as ours:
-        job = dg.Definitions(assets=[number], jobs=[dg.define_asset_job("made")])
-        run_id = ours.create_run_for_job(job.resolve_job_def("made")).run_id
+        run_id = begun(ours)
         before = steps_of(ours, run_id)
         event.listen(Engine, "before_cursor_execute", busy)
         try:
