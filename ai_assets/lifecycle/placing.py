@@ -17,8 +17,8 @@ def place_once(draft: Path, place: Path) -> None:
     Raises:
         OSError: the folder knows no hard links; the place is as it was.
     """
-    to_disk(draft)
     try:
+        to_disk(draft)
         os.link(draft, place)
     except FileExistsError:
         pass

@@ -163,7 +163,7 @@ def _of_address(place: Place, most: int) -> Sample:
     except DataError as error:
         raise DataError(_as_asked(error).replace(str(file), place.shown)) from None
     source: dict[str, Any] = {"http": {"url": place.data, "format": kind}}
-    source |= {k: v for k, v in found.source.items() if k in ("delimiter", "encoding")}
+    source |= {k: v for k, v in found.source.items() if k in looks.LAYOUT}
     return replace(found, source=source, name=name, held=held)
 
 
@@ -189,7 +189,7 @@ def _of_store(place: Place, most: int) -> Sample:
             f"'{place.shown}' must be a file that can be read with the credentials in the "
             f"environment, but: {reason}"
         ) from None
-    return replace(found, notes=notes)
+    return replace(found, notes=(*notes, *found.notes))
 
 
 def _of_database(place: Place, most: int) -> Sample:

@@ -14,6 +14,7 @@ from ai_assets.lifecycle.profile.formats import (
     is_compressed,
     opened,
 )
+from ai_assets.lifecycle.profile.notation import notation_of
 from ai_assets.lifecycle.profile.text import (
     DELIMITER_NAMES,
     Layout,
@@ -25,8 +26,10 @@ from ai_assets.lifecycle.sources.files import without_blank_lines
 
 MOST_ROWS = 200_000
 """Rows that are looked at; of a longer file blocks from everywhere in it."""
+LAYOUT = ("delimiter", "encoding", "decimal", "thousands", "dates")
+"""What `source:` declares of how CSV is written."""
 _BLOCKS = 40
-_RESERVED = ("_row_id", "_partition", "prediction_time")
+_RESERVED = ("_row_id", "_partition", "known_at", "prediction_time")
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def of_csv(path: Path, most: int) -> Sample:
         raise first_problem(path, layout) or _broken(path, error) from None
     except OSError as error:
         raise damaged(path, error) if is_compressed(path) else error from None
-    return replace(found, notes=notes_of(layout, lines - found.rows))
+    return replace(found, notes=(*notes_of(layout, lines - found.rows), *found.notes))
 
 
 def layout_source(layout: Layout) -> dict[str, str]:
@@ -225,7 +228,17 @@ def sampled(rows: pl.LazyFrame, source: dict[str, Any], place: str, name: str, m
         size, gap = most // _BLOCKS, (total - most // _BLOCKS) / (_BLOCKS - 1)
         blocks = [rows.slice(round(i * gap), size).collect() for i in range(_BLOCKS)]
         frame = pl.concat(blocks)
-    return Sample(frame, total, rows, source, name)
+    if "csv" not in source:
+        return Sample(frame, total, rows, source, name)
+    found = notation_of(frame, source.get("delimiter", ","))
+    return Sample(
+        found.usual(frame.lazy()).collect(),
+        total,
+        found.usual(rows),
+        {**source, **found.source()},
+        name,
+        found.notes(),
+    )
 
 
 def _broken(path: Path, error: Exception) -> DataError:

@@ -219,6 +219,30 @@ class Source(Section):
     )
     delimiter: str = Field(",", description="Separator of fields, in CSV.")
     encoding: str = Field("utf-8", description="Text encoding, in CSV and of .txt files.")
+    decimal: Literal[".", ","] = Field(".", description="Mark before decimals, in CSV.")
+    thousands: Literal["", ".", ",", " ", "'"] = Field(
+        "", description="Mark between thousands, in CSV; none unless one is given."
+    )
+    dates: list[str] = Field(
+        default_factory=list,
+        description="How dates and instants are written in CSV where that is not ISO 8601: formats "
+        "of strptime such as '%d.%m.%Y %H:%M', of which the first that fits a value counts. "
+        "Without an offset (%z) times are UTC.",
+    )
+
+    @model_validator(mode="after")
+    def _notation_is_clear(self) -> "Source":
+        if self.decimal == self.thousands:
+            raise ValueError(
+                f"source.thousands must differ from source.decimal, but both are '{self.decimal}'."
+            )
+        for form in self.dates:
+            if not any(part in form for part in ("%d", "%e", "%j", "%F", "%D")):
+                raise ValueError(
+                    "source.dates must be formats of strptime with a day, such as '%d.%m.%Y', but "
+                    f"got '{form}'."
+                )
+        return self
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "Source":

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from ai_assets.lifecycle.errors import DataError, did_you_mean, must_be
+from ai_assets.lifecycle.sources.notation import as_usual
 from ai_assets.lifecycle.sources.request import Request, explained, without_secrets
 
 _CHUNK = 2**20
@@ -53,7 +54,7 @@ def scan_csv(places: list[str], request: Request) -> pl.LazyFrame:
             )
             rows.collect_schema()
             frames.append(without_blank_lines(_checked(rows, place, "CSV file")))
-    return _together(frames, places)
+    return as_usual(_together(frames, places), source, request.table)
 
 
 def without_blank_lines(rows: pl.LazyFrame) -> pl.LazyFrame:

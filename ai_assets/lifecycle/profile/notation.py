@@ -1,0 +1,154 @@
+"""How a CSV file writes numbers and dates, found out from its values."""
+
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import polars as pl
+
+from ai_assets.lifecycle.profile.column_types import MISSING
+from ai_assets.lifecycle.sources.notation import Notation, read_as, rewritten
+
+_TOLERATED = 0.002
+# Those without marks between thousands first: where both fit, the simpler one is meant.
+_NUMBERS = (
+    Notation(","), Notation(",", "."), Notation(",", " "), Notation(",", "'"),
+    Notation(".", ","), Notation(".", " "), Notation(".", "'"),
+)  # fmt: skip
+_USUAL = Notation()
+_THOUSANDS = r"^[+-]?\d{1,3}(,\d{3})*$"
+_POINT = r"^[+-]?\d+\.\d+$"
+_ISO = r"^\d{4}-\d{2}-\d{2}"
+_DATED = r"^\d{1,4}[./ -]([A-Za-z]{3,9}|\d{1,2})[./ -]\d{2,4}|^[A-Za-z]{3,9} \d{1,2}, \d{4}"
+_DAYS = (
+    *(f"%d{mark}%m{mark}{year}" for mark, year in product("./-", ("%Y", "%y"))),
+    *(f"%m{mark}%d{mark}{year}" for mark, year in product("/-", ("%Y", "%y"))),
+    "%Y/%m/%d", "%Y.%m.%d", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y", "%b %d, %Y",
+    "%B %d, %Y",
+)  # fmt: skip
+_TIMES = (
+    "", " %H:%M", " %H:%M:%S", " %H:%M:%S%.f", " %I:%M %p", " %I:%M:%S %p", ", %H:%M",
+    ", %H:%M:%S", "T%H:%M", "T%H:%M:%S",
+)  # fmt: skip
+_TRIED = 50
+
+
+@dataclass(frozen=True)
+class Found:
+    """The notation of a file.
+
+    Attributes:
+        notation: what is declared of it.
+        numbers: columns of numbers that are written so.
+        moments: columns of dates that are written so.
+        unclear: columns of dates that may be read in two ways, and an example.
+    """
+
+    notation: Notation
+    numbers: list[str] = field(default_factory=list)
+    moments: list[str] = field(default_factory=list)
+    unclear: dict[str, str] = field(default_factory=dict)
+
+    def usual(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """The rows as they will be read."""
+        return rewritten(rows, self.notation, self.numbers, self.moments)
+
+    def source(self) -> dict[str, Any]:
+        """What `source:` declares of it."""
+        told = {"decimal": self.notation.decimal, "thousands": self.notation.thousands}
+        usual = {"decimal": _USUAL.decimal, "thousands": _USUAL.thousands}
+        changed: dict[str, Any] = {k: v for k, v in told.items() if v != usual[k]}
+        return changed | ({"dates": list(self.notation.dates)} if self.notation.dates else {})
+
+    def notes(self) -> tuple[str, ...]:
+        """How the file is read, where that is not as usual, in words."""
+        notes = []
+        if self.notation.decimal == ",":
+            notes.append("its numbers have a decimal comma")
+        if self.notation.thousands:
+            notes.append(f"its thousands are set apart by '{self.notation.thousands}'")
+        if self.notation.dates:
+            notes.append(f"its dates are written as {' or '.join(self.notation.dates)}, in UTC")
+        for name, example in self.unclear.items():
+            notes.append(
+                f"{name} may be day or month first, as in {example}, and stays text until "
+                "source.dates says which"
+            )
+        return tuple(notes)
+
+
+def notation_of(frame: pl.DataFrame, delimiter: str) -> Found:
+    """How the columns of text write numbers and dates.
+
+    Args:
+        frame: rows of the file, every column as text.
+        delimiter: of its fields. Where it is no comma, the comma is more often a decimal one.
+    """
+    texts = {
+        name: _distinct(frame[name]) for name in frame.columns if frame[name].dtype == pl.String
+    }
+    odd = {name: there for name, there in texts.items() if len(there) and not _fits(_USUAL, there)}
+    numbers = _of_numbers(odd, _has_points(texts), delimiter)
+    # Also those that look usual, for they will be read so too: 1.234 is a thousand here.
+    columns = [] if numbers.is_usual else [n for n, v in texts.items() if _fits(numbers, v)]
+    forms: dict[str, list[str]] = {
+        name: _forms(there) for name, there in odd.items() if name not in columns
+    }
+    dates = tuple(dict.fromkeys(found[0] for found in forms.values() if len(found) == 1))
+    return Found(
+        Notation(numbers.decimal, numbers.thousands, dates),
+        columns,
+        [name for name, found in forms.items() if len(found) == 1],
+        {name: str(odd[name][0]) for name, found in forms.items() if len(found) > 1},
+    )
+
+
+def _distinct(column: pl.Series) -> pl.Series:
+    plain = column.drop_nulls().str.strip_chars().unique(maintain_order=True)
+    return plain.filter(~plain.is_in([*MISSING, ""])).alias("text")
+
+
+def _of_numbers(texts: dict[str, pl.Series], has_points: bool, delimiter: str) -> Notation:
+    """The notation that the most columns are written in."""
+    best, most = _USUAL, 0
+    for notation in _NUMBERS:
+        if notation.thousands == "." and has_points:
+            continue  # 3.140 would be read as three thousand
+        columns = [name for name, there in texts.items() if _fits(notation, there)]
+        whole = all(texts[name].str.contains(_THOUSANDS).all() for name in columns)
+        if notation.decimal == "," and whole and delimiter == ",":
+            continue  # 1,234 in a file whose fields are split by commas is no fraction
+        if len(columns) > most:
+            best, most = notation, len(columns)
+    return best
+
+
+def _has_points(texts: dict[str, pl.Series]) -> bool:
+    """Whether some column has decimals after a point, and is not of thousands."""
+    grouped = Notation(",", ".")
+    return any(
+        there.str.contains(_POINT).any() and not _fits(grouped, there) for there in texts.values()
+    )
+
+
+def _fits(notation: Notation, there: pl.Series) -> bool:
+    fitting = there.to_frame().select(notation.is_number(pl.col("text"))).to_series()
+    return int((~fitting).sum()) <= _TOLERATED * len(there)
+
+
+def _forms(there: pl.Series) -> list[str]:
+    """The formats that a column of dates may have; two where day and month may change places."""
+    some = there.head(_TRIED)
+    if some.str.contains(_ISO).any() or not some.str.contains(_DATED).all():
+        return []
+    forms: dict[str, str] = {}
+    for day, time in product(_DAYS, _TIMES):
+        form = day + time
+        if day not in forms and _reads(form, some) and _reads(form, there, _TOLERATED):
+            forms[day] = form
+    return list(forms.values())
+
+
+def _reads(form: str, there: pl.Series, tolerated: float = 0.0) -> bool:
+    read = there.to_frame().select(read_as(pl.col("text"), form)).to_series()
+    return read.null_count() <= tolerated * len(there)
