@@ -150,7 +150,7 @@ def test_a_row_number_is_left_out_and_without_a_key_the_content_tells_rows_apart
 
 
 def test_time_that_spans_months_cuts_the_product_and_dates_become_days(tmp_path: Path) -> None:
-    days = pl.date_range(pl.date(2024, 1, 3), pl.date(2024, 12, 20), "1d", eager=True)
+    days = pl.date_range(pl.date(2024, 1, 3), pl.date(2024, 12, 31), "1d", eager=True)
     frame = pl.DataFrame({"created_at": [d for d in days for _ in range(10)]}).with_columns(
         born=pl.col("created_at") - pl.duration(days=9000),
         x=pl.int_range(pl.len()) % 17,

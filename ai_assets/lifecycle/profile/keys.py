@@ -1,7 +1,7 @@
 """What identifies a row, when it happened, and how its time is cut."""
 
 import re
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from itertools import combinations
 from typing import Any
 
@@ -21,6 +21,7 @@ _LONGEST_NAME = 64
 _FEWEST_ROWS = 200
 _FEWEST_PARTS = 6
 _MOST_PARTS = 400
+_A_DAY = timedelta(days=1)
 
 
 def looks_like_id(name: str) -> bool:
@@ -121,6 +122,22 @@ def cut(low: Any, high: Any, rows: int) -> dict[str, Any] | None:
         if _FEWEST_PARTS <= parts <= _MOST_PARTS and rows / parts >= _FEWEST_ROWS:
             return {"every": every, "start": _start(first, every), "end": _end(last, every)}
     return None
+
+
+def ends_early(partitions: dict[str, Any], moments: pl.Series) -> bool:
+    """Whether rows end long before their last partition does: as if no more of it had come.
+
+    Watched, it would be told as broken. Long is a day, and twice as long as rows have ever paused.
+    """
+    known = moments.drop_nulls().cast(pl.Datetime("us")).sort()
+    pause = known.diff().max()
+    ended = datetime.combine(partitions["end"], time()) - known[-1]
+    return bool(ended > max(_A_DAY, 2 * pause if isinstance(pause, timedelta) else _A_DAY))
+
+
+def without_last(partitions: dict[str, Any]) -> dict[str, Any]:
+    """The partitions but the last one."""
+    return partitions | {"end": _start(partitions["end"] - _A_DAY, partitions["every"])}
 
 
 def parts_between(every: str, start: date, end: date) -> int:

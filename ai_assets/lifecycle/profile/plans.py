@@ -6,7 +6,7 @@ from typing import Any
 from ai_assets.lifecycle.profile.calendar import Calendar, calendar_of
 from ai_assets.lifecycle.profile.column_types import Typed
 from ai_assets.lifecycle.profile.facts import Facts
-from ai_assets.lifecycle.profile.keys import cut, parts_between
+from ai_assets.lifecycle.profile.keys import cut, ends_early, parts_between, without_last
 from ai_assets.lifecycle.profile.sample import Sample
 from ai_assets.lifecycle.profile.target import Target
 
@@ -60,6 +60,9 @@ def plan(
         low, high = facts[time].low, facts[time].high
         partitions = cut(low, high, sample.rows)
         reason = f"{time} is {low:%Y-%m-%d} to {high:%Y-%m-%d}; drop end where rows go on coming"
+        if partitions is not None and ends_early(partitions, columns[time].values):
+            partitions = without_last(partitions)
+            reason += f": until then the last {partitions['every']}, which is not whole, waits"
         if partitions is not None:
             parts = parts_between(**partitions)
             training["window"] = (min(_MOST_WINDOW, parts), "partitions to learn from")
