@@ -111,11 +111,15 @@ def test_a_notation_that_cannot_be_is_refused(given: dict[str, Any], says: str) 
         (";", {"x": ["0,44", "12", "-"]}, {"decimal": ","}),
         (";", {"x": ["0,44", "1.234,56"]}, {"decimal": ",", "thousands": "."}),
         (";", {"x": ["0,44", "2,5"], "y": ["3.14"]}, {"decimal": ","}),
-        (";", {"x": ["1\u00a0234,5"]}, {"decimal": ",", "thousands": " "}),
-        (",", {"x": ["1'234.5"]}, {"thousands": "'"}),
+        (";", {"x": ["1\u00a0234,5", "7"]}, {"decimal": ",", "thousands": " "}),
+        (",", {"x": ["1'234.5", "7.5"]}, {"thousands": "'"}),
         # three digits behind a comma: thousands where commas part fields, else a fraction
         (",", {"x": ["1,234", "12"]}, {"thousands": ","}),
         (";", {"x": ["1,234", "12"]}, {"decimal": ","}),
+        # names of digits: all of one length, or padded
+        (";", {"phone": ["612 345 678", "912 345 678"], "id": ["01,5", "02,5"]}, {}),
+        (";", {"phone": ["612 345 678", "912 345 678"], "x": ["1 234,5", "7"]},
+         {"decimal": ",", "thousands": " "}),
         # a file that has fractions after a point, too, sets nothing apart by points
         (";", {"x": ["0,44", "1.234,56"], "y": ["3.14"]}, {}),
         (",", {"x": ["1", "2.5"], "y": ["a,b", "1,2,3"], "z": ["192.168.1.1"]}, {}),
@@ -131,6 +135,24 @@ def test_how_a_file_writes_is_found_out(
     delimiter: str, columns: dict[str, list[str]], declared: dict[str, Any]
 ) -> None:
     assert found(delimiter, **columns).source() == declared
+
+
+def test_names_of_digits_stay_as_they_are_where_numbers_are_written_alike() -> None:
+    columns = {"phone": ["612 345 678", "912 345 678"], "x": ["1 234,5", "7"], "n": ["12", "3"]}
+    looked = found(";", **columns)
+
+    assert looked.numbers == ["x", "n"]
+    rows = pl.DataFrame({name: values[:1] for name, values in columns.items()}).lazy()
+    assert looked.usual(rows).collect().rows() == [("612 345 678", "1234.5", "12")]
+
+
+def test_what_looks_usual_is_read_in_the_notation_of_its_file() -> None:
+    looked = found(";", x=["1.234,56", "7"], y=["3.140"])
+
+    assert looked.source() == {"decimal": ",", "thousands": "."}
+    assert looked.usual(pl.LazyFrame({"x": ["1.234,56"], "y": ["3.140"]})).collect().rows() == [
+        ("1234.56", "3140")
+    ]
 
 
 def test_dates_that_may_be_read_in_two_ways_stay_text_and_are_told() -> None:

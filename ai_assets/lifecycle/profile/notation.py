@@ -17,6 +17,7 @@ _NUMBERS = (
 )  # fmt: skip
 _USUAL = Notation()
 _THOUSANDS = r"^[+-]?\d{1,3}(,\d{3})*$"
+_PADDED = r"^[+-]?0\d"
 _POINT = r"^[+-]?\d+\.\d+$"
 _ISO = r"^\d{4}-\d{2}-\d{2}"
 _DATED = r"^\d{1,4}[./ -]([A-Za-z]{3,9}|\d{1,2})[./ -]\d{2,4}|^[A-Za-z]{3,9} \d{1,2}, \d{4}"
@@ -90,7 +91,8 @@ def notation_of(frame: pl.DataFrame, delimiter: str) -> Found:
     odd = {name: there for name, there in texts.items() if len(there) and not _fits(_USUAL, there)}
     numbers = _of_numbers(odd, _has_points(texts), delimiter)
     # Also those that look usual, for they will be read so too: 1.234 is a thousand here.
-    columns = [] if numbers.is_usual else [n for n, v in texts.items() if _fits(numbers, v)]
+    usual = [n for n, v in texts.items() if n not in odd and _fits(numbers, v)]
+    columns = [] if numbers.is_usual else [n for n in odd if _is_of(numbers, odd[n])] + usual
     forms: dict[str, list[str]] = {
         name: _forms(there) for name, there in odd.items() if name not in columns
     }
@@ -116,7 +118,7 @@ def _of_numbers(texts: dict[str, pl.DataFrame], has_points: bool, delimiter: str
     for notation in _NUMBERS:
         if notation.thousands == "." and has_points:
             continue  # 3.140 would be read as three thousand
-        columns = [name for name, there in texts.items() if _fits(notation, there)]
+        columns = [name for name, there in texts.items() if _is_of(notation, there)]
         whole = all(texts[name]["text"].str.contains(_THOUSANDS).all() for name in columns)
         if notation.decimal == "," and whole and delimiter == ",":
             continue  # 1,234 in a file whose fields are split by commas is no fraction
@@ -132,6 +134,14 @@ def _has_points(texts: dict[str, pl.DataFrame]) -> bool:
         there["text"].str.contains(_POINT).any() and not _fits(grouped, there)
         for there in texts.values()
     )
+
+
+def _is_of(notation: Notation, there: pl.DataFrame) -> bool:
+    """Whether a column is of numbers in a notation, not of names such as 612 345 678."""
+    if not _fits(notation, there) or there["text"].str.contains(_PADDED).any():
+        return False
+    is_grouped = not _fits(Notation(notation.decimal), there)
+    return not is_grouped or there["text"].str.len_chars().n_unique() > 1
 
 
 def _fits(notation: Notation, there: pl.DataFrame) -> bool:
