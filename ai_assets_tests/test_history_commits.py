@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +49,18 @@ class Commit:
 
 
 @contextmanager
+def listening(**heard: Callable[..., None]) -> Iterator[None]:
+    """Call functions at events of every engine's connections within the block."""
+    for name, function in heard.items():
+        event.listen(Engine, name, function)
+    try:
+        yield
+    finally:
+        for name, function in heard.items():
+            event.remove(Engine, name, function)
+
+
+@contextmanager
 def commits() -> Iterator[list[Commit]]:
     """What is committed within the block, by any connection of this process."""
     found: list[Commit] = []
@@ -65,13 +77,8 @@ def commits() -> Iterator[list[Commit]]:
             name = Path(connection.engine.url.database).stem
             found.append(Commit(name, asked.fetchone() == (FULL,), bool(values & ENDS)))
 
-    event.listen(Engine, "before_cursor_execute", wrote)
-    event.listen(Engine, "commit", committed)
-    try:
+    with listening(before_cursor_execute=wrote, commit=committed):
         yield found
-    finally:
-        event.remove(Engine, "before_cursor_execute", wrote)
-        event.remove(Engine, "commit", committed)
 
 
 def writes(ours: dg.DagsterInstance) -> Counter[str]:
@@ -131,13 +138,8 @@ def asked() -> Iterator[list[tuple[str, str]]]:
     def committed(connection):
         wrote(connection, None, "COMMIT")
 
-    event.listen(Engine, "before_cursor_execute", wrote)
-    event.listen(Engine, "commit", committed)
-    try:
+    with listening(before_cursor_execute=wrote, commit=committed):
         yield found
-    finally:
-        event.remove(Engine, "before_cursor_execute", wrote)
-        event.remove(Engine, "commit", committed)
 
 
 @pytest.mark.parametrize("by", ["together", "batch"])
@@ -196,13 +198,10 @@ def test_what_is_stored_but_cannot_be_synced_is_not_refused(tmp_path, caplog):
     with instance(tmp_path) as ours:
         run_id = begun(ours)
         before = steps_of(ours, run_id)
-        event.listen(Engine, "before_cursor_execute", busy)
-        try:
+        with listening(before_cursor_execute=busy):
             ours.event_log_storage.store_event_batch(
                 [told(run_id, kind) for kind in (RUN_START, RUN_SUCCESS)]
             )
-        finally:
-            event.remove(Engine, "before_cursor_execute", busy)
 
         assert steps_of(ours, run_id) == [*before, "PIPELINE_START", "PIPELINE_SUCCESS"]
     assert f"{run_id}.db is stored, but may not outlast a power failure" in caplog.text

@@ -79,6 +79,19 @@ def test_names_are_told_as_they_are_declared_and_written_whatever_their_case():
     }
 
 
+def test_of_names_that_differ_by_case_alone_the_outermost_is_told():
+    sql = "WITH a AS (SELECT Team AS Side FROM request) SELECT Side || '!' AS side FROM a"
+    assert column_lineage(sql, CAPITALS) == {"side": [("request", "Team")]}
+
+
+@pytest.mark.parametrize("rows", ["generate_series(1, 3) AS g(x)", "range(3) AS g(x)"])
+def test_what_comes_from_no_table_is_no_origin(rows: str):
+    sql = f"SELECT r._row_id, r.Team || g.x AS team_x, g.x FROM request AS r, {rows}"
+
+    assert column_lineage(sql, CAPITALS) == {"team_x": [("request", "Team")], "x": []}
+    assert carried_columns(sql, CAPITALS) == {}
+
+
 def test_a_late_column_is_recognised_whatever_its_case():
     found = column_lineage("SELECT upper(team) AS Side FROM request", CAPITALS)
     assert late_features(found, ["Team"]) == {"Side": ["Team"]}

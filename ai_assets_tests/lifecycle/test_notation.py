@@ -16,6 +16,7 @@ from ai_assets.lifecycle.profile.declare import Asked, propose
 from ai_assets.lifecycle.profile.notation import Found, notation_of
 from ai_assets.lifecycle.schema.tables import Source, Table
 from ai_assets.lifecycle.sources import read_source
+from ai_assets_tests.http_servers import file_server
 
 DAYS = [datetime(2025, 1, 1, 3, 4) + timedelta(hours=7 * i) for i in range(300)]
 COLUMNS = {"at": {"type": "datetime"}, "n": {"type": "float64"}, "word": {"type": "string"}}
@@ -163,6 +164,24 @@ def test_dates_that_may_be_read_in_two_ways_stay_text_and_are_told() -> None:
         "at may be day or month first, as in 05/04/2025, and stays text until source.dates says "
         "which"
     )
+
+
+def test_a_file_behind_an_address_is_declared_in_its_notation_too(tmp_path: Path) -> None:
+    rows = [f"{i * 13},5;1'{i % 7}00;{i % 3}" for i in range(300)]
+    text = "\n".join(["Preis;Menge;Klasse", *rows, "2,5;12;1"])
+    (tmp_path / "preise.csv").write_text(text, encoding="utf-8")
+
+    with file_server(tmp_path) as address:
+        place = f"{address}/preise.csv"
+        proposed = propose(Asked(place, "Klasse"))["defs.yaml"]
+        content = yaml.safe_load(proposed)["attributes"]
+        table = TabularDeclaration.model_validate(content).tables["preise"]
+        read = read_source(table.source, None, table=table, folder=tmp_path).collect()
+
+    source = {"http": {"url": place, "format": "csv"}, "delimiter": ";"}
+    assert content["tables"]["preise"]["source"] == source | {"decimal": ",", "thousands": "'"}
+    assert "a decimal comma; its thousands are set apart by apostrophes." in proposed
+    assert read.row(1)[:2] == ("13.5", "1100")
 
 
 def test_a_few_odd_values_do_not_hide_a_notation_and_are_rejected(tmp_path: Path) -> None:

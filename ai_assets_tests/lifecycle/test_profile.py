@@ -259,6 +259,7 @@ GOOD = "a,b\n" + "".join(f"{i},{i % 2}\n" for i in range(100))
         ("a.csv", b"a,b\n1,\n2,\n3,NA\n", "b", "all of them are missing"),
         ("a.csv", b"a,b\n1,x\n2,x\n", "b", "all 2 rows that have one say 'x'"),
         ("a.csv", GOOD.replace("a,", "_row_id,", 1).encode(), "b", "must not be named _row_id"),
+        ("a.csv", GOOD.replace("a,", "known_at,", 1).encode(), "b", "must not be named known_at"),
         ("a.xlsx", b"PK", "b", "The suffix of --data must be one of '.csv'"),
         ("a.parquet", b"PAR1", "b", "must be complete Parquet"),
         ("a.csv", b"a,b\n" + b"".join(b"k,n%d\n" % i for i in range(90)), "b", "an identifier?"),

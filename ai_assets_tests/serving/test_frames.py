@@ -10,8 +10,10 @@ import small_payload as small
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ai_assets.lifecycle.schema.tables import Column
 from ai_assets.serving import suspects
 from ai_assets.serving.bundle import load_bundle
+from ai_assets.serving.columns import ColumnCheck
 from ai_assets.serving.frames import ColumnReader
 from ai_assets.serving.problems import Refused
 from ai_assets.serving.request import RequestReader
@@ -93,6 +95,15 @@ def test_many_wrong_values_are_told_up_to_the_bound(reader: RequestReader):
         )
 
     assert [detail.row for detail in refused.value.details] == list(range(50))
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf")])
+def test_an_infinite_number_is_refused_where_no_bound_is_declared(value: float):
+    check = ColumnCheck("ratio", Column(type="float64"), required=False)
+    series = pl.Series([0.5, value, None])
+
+    assert suspects.suspects(check, series, series) == [1]
+    assert suspects.suspects(check, series.head(1), series.head(1)) == []
 
 
 def test_the_given_columns_stay_as_they_are(reader: RequestReader):

@@ -1,6 +1,6 @@
 """Which columns of which tables each feature is made of, read from the SQL."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from string import ascii_lowercase, ascii_uppercase
@@ -68,50 +68,54 @@ def _traced(sql: str, schemas: _Schemas) -> _Traced:
     scope = build_scope(tree)
     if scope is None:
         raise DeclarationError("the feature query must be a SELECT, but has no columns to trace.")
-    lineage = {name: found for name, found in _trace(scope, {}).items() if name != ROW_ID}
-    carried = {name: found for name in lineage if (found := _carried(scope, name))}
-    feature, origin = _as_written(written, schemas)
+    declared = {(_lower(t), _lower(c)): (t, c) for t, there in schemas for c in there}
+    names = _names(written, schemas)
     return _Traced(
-        {feature(name): sorted(map(origin, found)) for name, found in lineage.items()},
-        {feature(name): origin(found) for name, found in carried.items()},
+        {
+            names.get(name, name): sorted({declared[o] for o in found if o in declared})
+            for name, found in _trace(scope, {}).items()
+            if name != ROW_ID
+        },
+        {
+            names.get(name, name): declared[origin]
+            for name, origin in _carried(scope, {}).items()
+            if name != ROW_ID and origin in declared
+        },
     )
 
 
-def _as_written(
-    tree: Any, schemas: _Schemas
-) -> tuple[Callable[[str], str], Callable[[Origin], Origin]]:
-    """The names of features and of columns as they are declared and written.
+def _names(tree: Any, schemas: _Schemas) -> dict[str, str]:
+    """The names of columns as they are declared or written, by what the trace calls them.
 
     To DuckDB the case of A to Z makes no difference, so the trace has these in lower case.
     """
     from sqlglot import exp
 
-    columns = {(_lower(t), _lower(c)): (t, c) for t, there in schemas for c in there}
-    # What a name is given as comes before what a column of that name is called.
-    named = {_lower(c): c for _, there in schemas for c in there}
-    named |= {_lower(alias.alias): alias.alias for alias in tree.find_all(exp.Alias)}
-    return lambda name: named.get(name, name), lambda origin: columns.get(origin, origin)
+    given: dict[str, str] = {}
+    for alias in tree.find_all(exp.Alias):  # the outermost comes first
+        given.setdefault(_lower(alias.alias), alias.alias)
+    return {_lower(column): column for _, there in schemas for column in there} | given
 
 
 def _lower(name: str) -> str:
     return name.translate(_LOWER)
 
 
-def _carried(scope: Any, name: str) -> Origin | None:
-    """The column that a scope gives under a name as it is; None where it is computed."""
+def _carried(scope: Any, done: dict[int, dict[str, Origin]]) -> dict[str, Origin]:
+    """The columns that a scope gives as they are, with the column of a table that each is."""
     from sqlglot import exp
 
-    if isinstance(scope.expression, exp.SetOperation):
-        return None
+    if id(scope) in done or isinstance(scope.expression, exp.SetOperation):
+        return done.get(id(scope), {})
+    found = done[id(scope)] = {}
     for selected in scope.expression.selects:
         column = selected.unalias()
-        if selected.alias_or_name != name or not isinstance(column, exp.Column):
-            continue
-        source = scope.sources.get(column.table)
+        source = scope.sources.get(column.table) if isinstance(column, exp.Column) else None
         if isinstance(source, exp.Table):
-            return source.name, column.name
-        return None if source is None else _carried(source, column.name)
-    return None
+            found[selected.alias_or_name] = source.name, column.name
+        elif source is not None and (origin := _carried(source, done).get(column.name)):
+            found[selected.alias_or_name] = origin
+    return found
 
 
 def late_features(

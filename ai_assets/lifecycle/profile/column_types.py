@@ -9,9 +9,11 @@ from ai_assets.lifecycle.schema.tables import ColumnType
 
 MISSING = ("NaN", "nan", "NULL", "null", "None", "none", "N/A", "n/a", "#N/A", "?", "-", "--", ".")
 """Words that mean missing where they stand among numbers or dates."""
-_TOLERATED = 0.002
+TOLERATED = 0.002
+"""Share of a column's rows that may be of another type or notation; cleaning rejects them."""
 _ORDER: tuple[ColumnType, ...] = ("int64", "float64", "date", "datetime")
-_PADDED = r"^[+-]?0\d"
+PADDED = r"^[+-]?0\d"
+"""Digits that are a name: 00123 is not the number 123."""
 _ISO_DAY = r"^\d{4}-\d{2}-\d{2}$"
 
 
@@ -70,13 +72,13 @@ def _of_text(texts: pl.Series, may_declare: bool) -> Typed:
     missing = _means_missing(plain) if may_declare else pl.repeat(False, len(plain), eager=True)
     words = tuple(sorted(set(there.filter(missing).unique())))
     rest = plain.filter(~missing)
-    if rest.is_empty() or rest.str.contains(_PADDED).any():
-        return Typed("string", texts)  # 00123 is a name, not the number 123
+    if rest.is_empty() or rest.str.contains(PADDED).any():
+        return Typed("string", texts)
     for wanted in _ORDER:
         if wanted == "date" and not rest.str.contains(_ISO_DAY).all():
             continue
         odd = _cast(rest, wanted).null_count()
-        if odd <= _TOLERATED * len(rest):
+        if odd <= TOLERATED * len(rest):
             known = pl.when(~texts.is_in(words)).then(texts) if words else pl.lit(texts)
             values = pl.select(known.alias(texts.name)).to_series()
             return Typed(wanted, _cast(values, wanted), words, odd)

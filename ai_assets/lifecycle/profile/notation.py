@@ -1,15 +1,14 @@
 """How a CSV file writes numbers and dates, found out from its values."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import product
 from typing import Any
 
 import polars as pl
 
-from ai_assets.lifecycle.profile.column_types import MISSING
+from ai_assets.lifecycle.profile.column_types import MISSING, PADDED, TOLERATED
 from ai_assets.lifecycle.sources.notation import Notation, read_as, rewritten
 
-_TOLERATED = 0.002
 # Those without marks between thousands first: where both fit, the simpler one is meant.
 _NUMBERS = (
     Notation(","), Notation(",", "."), Notation(",", " "), Notation(",", "'"),
@@ -17,7 +16,6 @@ _NUMBERS = (
 )  # fmt: skip
 _USUAL = Notation()
 _THOUSANDS = r"^[+-]?\d{1,3}(,\d{3})*$"
-_PADDED = r"^[+-]?0\d"
 _POINT = r"^[+-]?\d+\.\d+$"
 _ISO = r"^\d{4}-\d{2}-\d{2}"
 _DATED = r"^\d{1,4}[./ -]([A-Za-z]{3,9}|\d{1,2})[./ -]\d{2,4}|^[A-Za-z]{3,9} \d{1,2}, \d{4}"
@@ -32,6 +30,7 @@ _TIMES = (
     ", %H:%M:%S", "T%H:%M", "T%H:%M:%S",
 )  # fmt: skip
 _TRIED = 50
+_MARKS = {".": "points", ",": "commas", " ": "blanks", "'": "apostrophes"}
 
 
 @dataclass(frozen=True)
@@ -56,10 +55,9 @@ class Found:
 
     def source(self) -> dict[str, Any]:
         """What `source:` declares of it."""
-        told = {"decimal": self.notation.decimal, "thousands": self.notation.thousands}
-        usual = {"decimal": _USUAL.decimal, "thousands": _USUAL.thousands}
-        changed: dict[str, Any] = {k: v for k, v in told.items() if v != usual[k]}
-        return changed | ({"dates": list(self.notation.dates)} if self.notation.dates else {})
+        here = {f.name: getattr(self.notation, f.name) for f in fields(Notation)}
+        told = {name: v for name, v in here.items() if v != getattr(_USUAL, name)}
+        return told | ({"dates": list(self.notation.dates)} if self.notation.dates else {})
 
     def notes(self) -> tuple[str, ...]:
         """How the file is read, where that is not as usual, in words."""
@@ -67,7 +65,7 @@ class Found:
         if self.notation.decimal == ",":
             notes.append("its numbers have a decimal comma")
         if self.notation.thousands:
-            notes.append(f"its thousands are set apart by '{self.notation.thousands}'")
+            notes.append(f"its thousands are set apart by {_MARKS[self.notation.thousands]}")
         if self.notation.dates:
             notes.append(f"its dates are written as {' or '.join(self.notation.dates)}, in UTC")
         for name, example in self.unclear.items():
@@ -138,7 +136,7 @@ def _has_points(texts: dict[str, pl.DataFrame]) -> bool:
 
 def _is_of(notation: Notation, there: pl.DataFrame) -> bool:
     """Whether a column is of numbers in a notation, not of names such as 612 345 678."""
-    if not _fits(notation, there) or there["text"].str.contains(_PADDED).any():
+    if not _fits(notation, there) or there["text"].str.contains(PADDED).any():
         return False
     is_grouped = not _fits(Notation(notation.decimal), there)
     return not is_grouped or there["text"].str.len_chars().n_unique() > 1
@@ -165,4 +163,4 @@ def _forms(there: pl.DataFrame) -> list[str]:
 def _nearly_all(there: pl.DataFrame, fits: pl.Expr) -> bool:
     """Whether texts fit, but for those of a few rows in a thousand."""
     odd = there.select(pl.col("rows").filter(~fits).sum()).item()
-    return int(odd) <= _TOLERATED * int(there["rows"].sum())
+    return int(odd) <= TOLERATED * int(there["rows"].sum())

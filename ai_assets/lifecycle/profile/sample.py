@@ -14,7 +14,7 @@ from ai_assets.lifecycle.profile.formats import (
     is_compressed,
     opened,
 )
-from ai_assets.lifecycle.profile.notation import notation_of
+from ai_assets.lifecycle.profile.notation import Found, notation_of
 from ai_assets.lifecycle.profile.text import (
     DELIMITER_NAMES,
     Layout,
@@ -23,6 +23,7 @@ from ai_assets.lifecycle.profile.text import (
     layout_of,
 )
 from ai_assets.lifecycle.sources.files import without_blank_lines
+from ai_assets.lifecycle.sources.notation import Notation
 
 MOST_ROWS = 200_000
 """Rows that are looked at; of a longer file blocks from everywhere in it."""
@@ -228,17 +229,11 @@ def sampled(rows: pl.LazyFrame, source: dict[str, Any], place: str, name: str, m
         size, gap = most // _BLOCKS, (total - most // _BLOCKS) / (_BLOCKS - 1)
         blocks = [rows.slice(round(i * gap), size).collect() for i in range(_BLOCKS)]
         frame = pl.concat(blocks)
-    if "csv" not in source:
-        return Sample(frame, total, rows, source, name)
-    found = notation_of(frame, source.get("delimiter", ","))
-    return Sample(
-        found.usual(frame.lazy()).collect(),
-        total,
-        found.usual(rows),
-        {**source, **found.source()},
-        name,
-        found.notes(),
-    )
+    found = Found(Notation())
+    if "csv" in source:
+        found = notation_of(frame, source.get("delimiter", ","))
+    looked_at, told = found.usual(frame.lazy()).collect(), {**source, **found.source()}
+    return Sample(looked_at, total, found.usual(rows), told, name, found.notes())
 
 
 def _broken(path: Path, error: Exception) -> DataError:
