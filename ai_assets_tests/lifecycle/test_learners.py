@@ -14,7 +14,7 @@ from ai_assets.lifecycle.errors import DataError, DeclarationError
 from ai_assets.lifecycle.features.encoding import EncodedColumn, Encoding
 from ai_assets.lifecycle.learners import ALLOWED_OF, get_family
 from ai_assets.lifecycle.learners.base import Dataset, class_count, shares
-from ai_assets.lifecycle.learners.lightgbm import LightGbm
+from ai_assets.lifecycle.learners.lightgbm import LightGbm, useful_threads
 from ai_assets.lifecycle.training.fitting import declared_family
 from ai_assets.lifecycle.training.spec import Training
 
@@ -221,6 +221,35 @@ class _AsksFor:
         return ends[self._end]
 
     suggest_int = suggest_float
+
+
+@pytest.mark.parametrize(
+    ("cells", "most", "used"),
+    [(2_400_000, 2, 1), (9_999_999, 8, 1), (10_000_000, 8, 2), (28_800_000, 2, 2), (0, 4, 1)],
+)
+def test_a_small_table_is_fitted_by_one_thread_and_a_large_one_by_as_many_as_it_may(
+    cells: int, most: int, used: int
+) -> None:
+    assert useful_threads(cells, most) == used
+
+
+def test_every_core_is_as_many_as_the_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+
+    assert useful_threads(100_000_000, 0) == 6
+
+
+def test_trees_are_the_same_by_one_thread_and_by_two() -> None:
+    data = make_data()
+    params = quick("lightgbm") | {"iterations": 20}
+
+    def text(**more: int) -> str:
+        return LightGbm().fit(data, None, params | more, task="binary", seed=0, threads=8).text
+
+    alone, together = text(), text(num_threads=2)
+
+    assert alone.count("[num_threads: 1]") == together.count("[num_threads: 2]") == 1
+    assert alone.replace("[num_threads: 1]", "[num_threads: 2]") == together
 
 
 def test_a_cautious_search_stays_with_strong_regularisation_and_a_wide_one_goes_further():

@@ -180,8 +180,8 @@ class Training(Section):
     threads: int = Field(
         2,
         ge=0,
-        description="CPU threads; 0 is every core. A fixed number makes equal inputs give equal "
-        "bytes on machines with different numbers of cores.",
+        description="CPU threads at most; 0 is every core. A fixed number makes equal inputs give "
+        "equal bytes on machines with different numbers of cores.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",
