@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from ai_assets.lifecycle.estimation.confidence import FEWEST_LABELS, belief, estimated, realised
+from ai_assets.lifecycle.estimation.confidence import estimated, realised
 from ai_assets.lifecycle.estimation.plot import estimates
 from ai_assets.lifecycle.estimation.quality import Told, history
 from ai_assets.lifecycle.evaluation import plots
@@ -21,6 +21,7 @@ from ai_assets.stages.declared.watching import performance_guard
 from ai_assets.stages.evaluation import answers_as_declared
 from ai_assets.stages.learnable import not_learned
 from ai_assets.stages.meanings import PERFORMANCE
+from ai_assets.stages.opinions import Beliefs, beliefs
 from ai_assets.stages.outcomes import Outcomes, days_of, judged_outcomes
 from ai_assets.stages.performance_values import FEWEST, Judged, judged_values
 from ai_assets.stages.predictions import release_at_start
@@ -69,6 +70,7 @@ def judge_release(run: StageRun) -> Outcome:
             **shown.rows_and_columns(frame, written.rows, meanings=PERFORMANCE),
             "numbers": shown.table(told),
             "bundle": entry.stable,
+            "estimated_from": judged.estimated_from,
             "labels_arrived": outcomes.rows.height,
             **_pictures(run),
             **shown.numbers(_values(judged.estimated), prefix="estimated/"),
@@ -81,10 +83,11 @@ def judge_release(run: StageRun) -> Outcome:
 def _scores(run: StageRun, rows: pl.DataFrame, outcomes: Outcomes, bundle: str) -> Judged:
     """What probabilities promise of themselves, and whether labels bear it out."""
     loaded = run.tools.bundles.load(bundle)
-    found, judged = _estimates(run, rows, bundle, loaded), _judged(run, outcomes, loaded)
+    believed = beliefs(run, rows, bundle)
+    found, judged = _estimates(run, rows, believed, loaded), _judged(run, outcomes, loaded)
     valid = not _contradicted(run, outcomes)
     finding = as_estimated(found["log_loss"], judged.get("log_loss"), valid)
-    return Judged(found, judged, valid, finding)
+    return Judged(found, judged, valid, finding, believed.words)
 
 
 def _nothing(run: StageRun, rows: int) -> Outcome:
@@ -106,36 +109,21 @@ def present_costs(run: StageRun, bundle: Bundle) -> CostMatrix | None:
     return run.product.declaration.costs if answers_as_declared(run.product, bundle) else None
 
 
-def _estimates(run: StageRun, rows: pl.DataFrame, tag: str, bundle: Bundle) -> dict[str, Estimate]:
-    """Expected metrics; the scores are believed as the newest labels before the partition say."""
+def _estimates(
+    run: StageRun, rows: pl.DataFrame, believed: Beliefs, bundle: Bundle
+) -> dict[str, Estimate]:
+    """Expected metrics, with intervals by days."""
     times = run.lake.scan(run.name("labels"), [run.partition] if run.partition else None)
     if "event_time" in times.collect_schema():
         rows = rows.join(times.select("_row_id", "event_time").collect(), on="_row_id", how="left")
-    before = newest_outcomes(run, tag) if run.partition else _no_outcomes()
-    p = scores_in(rows[score_column(rows.columns)])
-    q = belief(p, before.p, before.y)
     return estimated(
-        p,
-        q,
+        scores_in(rows[score_column(rows.columns)]),
+        believed.q,
         seed=run.product.declaration.training.seed,
         decision=bundle.decision,
         costs=present_costs(run, bundle),
         blocks=days_of(rows),
     )
-
-
-def newest_outcomes(run: StageRun, bundle: str) -> Outcomes:
-    """Rows whose labels arrived in the partition before, which tell how scores keep their promise.
-
-    A bundle's own, where it scored enough of them. Of a new one there are none, and it is believed
-    as it is: it has learned from what the bundle before it was wrong about.
-    """
-    own = judged_outcomes(run, bundle, back=1)
-    return own if own.rows.height >= FEWEST_LABELS else _no_outcomes()
-
-
-def _no_outcomes() -> Outcomes:
-    return Outcomes(pl.DataFrame(schema={"label": pl.Float64, "probability": pl.Float64}))
 
 
 def _judged(run: StageRun, outcomes: Outcomes, bundle: Bundle) -> dict[str, Estimate]:

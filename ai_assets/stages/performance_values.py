@@ -23,12 +23,14 @@ class Judged:
         realised: By the labels that arrived; none where there are too few.
         valid: Whether labels do not contradict what was answered.
         finding: Of the check.
+        estimated_from: What the estimates are made of.
     """
 
     estimated: dict[str, Estimate]
     realised: dict[str, Estimate]
     valid: bool
     finding: Finding
+    estimated_from: str = "the errors on the bundle's own test rows"
 
 
 def judged_values(run: StageRun, rows: pl.DataFrame, outcomes: Outcomes, bundle: str) -> Judged:

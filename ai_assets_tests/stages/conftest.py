@@ -1,7 +1,6 @@
 """A small product, written once and materialized once for all tests here."""
 
 import importlib.util
-import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -55,23 +54,16 @@ def log(world: "small.World", tmp_path: Path) -> Store:
     return store
 
 
-def copy_of(world: "small.World", folder: Path) -> "small.World":
-    """A materialized product of a test's own, sources included; its Dagster history is empty."""
-    shutil.copytree(world.home, folder / "home")
-    shutil.copytree(world.product.folder, folder / small.NAME)
-    return small.World.of(folder / small.NAME, folder / "home")
-
-
 @pytest.fixture
 def copied(shared_world: "small.World", tmp_path: Path) -> "small.World":
     """The materialized small product of this test's own, sources included."""
-    return copy_of(shared_world, tmp_path)
+    return small.copy_of(shared_world, tmp_path)
 
 
 @pytest.fixture(scope="session")
 def challenged_world(shared_world: "small.World", tmp_path_factory: pytest.TempPathFactory):
     """The same with a challenger as of March beside the release as of February; only to be read."""
-    world = copy_of(shared_world, tmp_path_factory.mktemp("challenged"))
+    world = small.copy_of(shared_world, tmp_path_factory.mktemp("challenged"))
     world.runs["challenger"] = world.run(*small.LEARNING, partition=small.MARCH)
     return world
 
@@ -79,4 +71,4 @@ def challenged_world(shared_world: "small.World", tmp_path_factory: pytest.TempP
 @pytest.fixture
 def challenged(challenged_world: "small.World", tmp_path: Path) -> "small.World":
     """The challenged product of this test's own."""
-    return copy_of(challenged_world, tmp_path)
+    return small.copy_of(challenged_world, tmp_path)

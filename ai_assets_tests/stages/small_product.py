@@ -1,6 +1,7 @@
 """A whole product that fits a test: its sources, its declaration, and a world to run it in."""
 
 import copy
+import shutil
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -300,3 +301,10 @@ def lived(folder: Path, home: Path, learning: tuple[str, ...] = LEARNING) -> Wor
     world.runs["model"] = world.run(*learning, "release", partition=FEBRUARY)
     world.runs["watch"] = world.run(*watch, partition=MARCH)
     return world
+
+
+def copy_of(world: World, folder: Path) -> World:
+    """A materialized product of a test's own, sources included; its Dagster history is empty."""
+    shutil.copytree(world.home, folder / "home")
+    shutil.copytree(world.product.folder, folder / NAME)
+    return World.of(folder / NAME, folder / "home")

@@ -11,9 +11,8 @@ from ai_assets.lifecycle.estimation.confidence import realised
 from ai_assets.lifecycle.evaluation.bootstrap import Estimate
 from ai_assets.lifecycle.injection import inject
 from ai_assets.lifecycle.verdict.evidence import Verdict
-from ai_assets.stages.binding import StageRun
-from ai_assets.stages.outcomes import Outcomes, arrived_outcomes
-from ai_assets.stages.performance import as_estimated, newest_outcomes
+from ai_assets.stages.outcomes import arrived_outcomes
+from ai_assets.stages.performance import as_estimated
 from ai_assets.stages.verdict import as_learned, sound
 
 DATA = ("raw/orders", "raw/visits", "cleaned/orders", "cleaned/visits", "rejected/orders")
@@ -192,22 +191,3 @@ def test_findings_of_a_verdict_both_ways() -> None:
     assert (sound(broken).passed, sound(broken).warn) == (False, False)
     assert (as_learned(broken).passed, as_learned(broken).warn) == (False, True)
     assert as_learned(broken).metadata == {"cause": "broken_data", "severity": 1.0}
-
-
-@pytest.mark.parametrize(("rows_of_its_own", "heard"), [(200, 200), (199, 0)])
-def test_a_bundle_is_believed_as_it_kept_its_own_promise_and_a_new_one_as_it_is(
-    shared_world: World, monkeypatch: pytest.MonkeyPatch, rows_of_its_own: int, heard: int
-) -> None:
-    bundles = ["new"] * rows_of_its_own + ["old"] * 200
-    arrived = Outcomes(pl.DataFrame({"bundle": bundles}))
-    asked: list[int] = []
-
-    def stub(run: StageRun, bundle: str, back: int) -> Outcomes:
-        asked.append(back)
-        return arrived.of(bundle)
-
-    monkeypatch.setattr("ai_assets.stages.performance.judged_outcomes", stub)
-    found = newest_outcomes(shared_world.step("performance", MARCH), "new")
-
-    assert found.rows.height == heard
-    assert asked == [1]  # the partition before: nothing of the one that is estimated

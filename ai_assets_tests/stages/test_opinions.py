@@ -1,0 +1,128 @@
+"""What is believed of scores before labels: the bundle's word, corrected, or shared with others."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from challengers import release, tag
+from small_product import APRIL, FEBRUARY, GOOD_ROWS, MARCH, World, copy_of
+
+from ai_assets.lifecycle.estimation.confidence import FEWEST_LABELS, belief, expected_values
+from ai_assets.lifecycle.estimation.confidence import believed as believed_rows
+from ai_assets.stages.binding import StageRun
+from ai_assets.stages.evaluation import scores_of
+from ai_assets.stages.opinions import BACK, beliefs
+from ai_assets.stages.outcomes import Outcomes
+
+DATA = ("raw/orders", "raw/visits", "cleaned/orders", "cleaned/visits", "rejected/orders")
+SCORED = (*DATA, "labels", "features", "predictions")
+
+
+@pytest.fixture(scope="module")
+def succeeded(challenged_world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """March's bundle, released for April; February's has answered March, whose labels are there."""
+    world = copy_of(challenged_world, tmp_path_factory.mktemp("succeeded"))
+    release(world)
+    assert world.run(*SCORED, "performance", partition=APRIL).success
+    return world
+
+
+def by_bundle(world: World, bundle: str, partition: str) -> np.ndarray:
+    """What a bundle says of a partition's rows, in the order of predictions."""
+    features = world.rows("features", partition)
+    rows = world.rows("predictions", partition).select("_row_id")
+    return scores_of(
+        world.tools.bundles.load(bundle),
+        rows.join(features, on="_row_id", how="left", maintain_order="left"),
+    )
+
+
+def test_of_a_new_bundle_the_one_before_it_is_heard_corrected_by_its_labels(
+    succeeded: World,
+) -> None:
+    old, new = tag(succeeded, FEBRUARY), tag(succeeded, MARCH)
+    rows = succeeded.rows("predictions", APRIL)
+    known = succeeded.rows("predictions", MARCH).join(
+        succeeded.rows("labels", MARCH).drop_nulls("label"), on="_row_id"
+    )
+    assert set(rows["bundle"]) == {new} and set(known["bundle"]) == {old}
+
+    found = beliefs(succeeded.step("performance", APRIL), rows, new)
+
+    p, others = rows["probability"].to_numpy(), by_bundle(succeeded, old, APRIL)
+    corrected = belief(others, known["probability"].to_numpy(), known["label"].to_numpy())
+    assert np.abs(corrected - others).max() > 0.01
+    np.testing.assert_allclose(found.q, (p + corrected) / 2, atol=1e-6)
+    assert np.abs(found.q - p).max() > 0.01
+    assert found.words == f"the mean of the scores and of what {old} and their labels say"
+    told = succeeded.metadata("performance", APRIL)
+    assert told["estimated_from"] == found.words
+    expected = expected_values(believed_rows(p, found.q), ("log_loss",))["log_loss"]
+    assert told["estimated/log_loss"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_bundle_whose_labels_arrived_before_is_corrected_by_them_alone(
+    succeeded: World,
+) -> None:
+    """February's, asked in April as if it had stayed: it had answered all of March."""
+    old = tag(succeeded, FEBRUARY)
+    rows = succeeded.rows("predictions", APRIL).with_columns(
+        probability=pl.Series(by_bundle(succeeded, old, APRIL))
+    )
+
+    found = beliefs(succeeded.step("performance", APRIL), rows, old)
+
+    assert found.words == f"the scores, corrected by {GOOD_ROWS} labels that arrived before"
+    assert np.abs(found.q - rows["probability"].to_numpy()).max() > 0.01
+
+
+def test_the_first_bundle_is_believed_as_it_is(shared_world: World) -> None:
+    rows = shared_world.rows("predictions", MARCH)
+
+    found = beliefs(shared_world.step("performance", MARCH), rows, tag(shared_world, FEBRUARY))
+
+    np.testing.assert_array_equal(found.q, rows["probability"].to_numpy())
+    assert found.words == "the scores as they are: none of the bundle's labels arrived before"
+
+
+@pytest.mark.parametrize(("labels", "heard"), [(FEWEST_LABELS, True), (FEWEST_LABELS - 1, False)])
+def test_a_bundle_with_few_labels_is_not_heard(
+    succeeded: World, monkeypatch: pytest.MonkeyPatch, labels: int, heard: bool
+) -> None:
+    asked: list[int] = []
+
+    def arrived(run: StageRun, back: int) -> Outcomes:
+        asked.append(back)
+        rows = pl.DataFrame({"bundle": [tag(succeeded, FEBRUARY)] * labels})
+        known = rows.with_columns(
+            label=pl.int_range(labels) % 2 * 1.0, probability=pl.int_range(labels) / labels
+        )
+        return Outcomes(known if back == 2 else known.clear())
+
+    monkeypatch.setattr("ai_assets.stages.opinions.arrived_outcomes", arrived)
+    rows = succeeded.rows("predictions", APRIL)
+
+    found = beliefs(succeeded.step("performance", APRIL), rows, tag(succeeded, MARCH))
+
+    assert (tag(succeeded, FEBRUARY) in found.words) == heard
+    assert asked == list(range(1, BACK + 1))
+
+
+def test_a_bundle_that_is_gone_is_left_out_and_told(succeeded: World, tmp_path: Path) -> None:
+    world = copy_of(succeeded, tmp_path)
+    old, new = tag(world, FEBRUARY), tag(world, MARCH)
+    shutil.rmtree(world.tools.bundles.path(old))
+    said: list[str] = []
+    run = world.step("performance", APRIL)
+    object.__setattr__(run, "say", said.append)
+
+    found = beliefs(run, world.rows("predictions", APRIL), new)
+
+    np.testing.assert_array_equal(
+        found.q, world.rows("predictions", APRIL)["probability"].to_numpy()
+    )
+    assert found.words.startswith("the scores as they are")
+    (word,) = said
+    assert word.startswith(f"{old} is not asked about these rows: There is no bundle '{old}'.")
