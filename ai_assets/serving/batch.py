@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ai_assets.lifecycle.errors import BundleError, DataError, UserError
+from ai_assets.lifecycle.errors import BundleError, DataError, UserError, must_be
+from ai_assets.lifecycle.schema.notation import DECIMALS, THOUSANDS, CsvForm, Notation
+from ai_assets.lifecycle.schema.usual_form import as_usual, in_utc
 from ai_assets.serving.batch_files import ENDS, LINE, REASON, ROW, Input, Output, Piece
 from ai_assets.serving.frames import ColumnReader
 from ai_assets.serving.place import find_bundle
@@ -43,6 +45,8 @@ class Batch:
         self._loaded = loaded
         self._columns = ColumnReader(loaded.reader, from_text=not given.of_parquet)
         declared = loaded.reader.table
+        self._form = CsvForm() if given.of_parquet else given.form
+        self._types = {name: column.type for name, column in declared.columns.items()}
         self._known = [name for name in given.columns if name in declared.columns]
         self.left_out = [name for name in given.columns if name not in declared.columns]
         self._kept = declared.key or list(declared.columns)
@@ -63,7 +67,8 @@ class Batch:
             DataError: the feature query fails on very many rows.
         """
         rows = piece.rows
-        columns = {name: rows[name] for name in self._known}
+        usual = self._usual(rows)
+        columns = {name: usual[name] for name in self._known}
         checked = self._columns.check(columns, rows.height)
         reasons: dict[int, list[str]] = defaultdict(list)
         for detail in checked.problems:
@@ -72,6 +77,14 @@ class Batch:
         frame = checked.frame.with_columns(rows[ROW])
         answers = self._answers(frame if good is None else frame[good], rows[ROW], reasons)
         return answers, self._rejected(piece, reasons)
+
+    def _usual(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows with numbers and dates as callers of the server write them."""
+        usual = as_usual(rows.lazy(), self._form.notation, self._types)
+        instants = [name for name in self._known if self._types[name] == "datetime"]
+        if self._form.utc:
+            usual = usual.with_columns(in_utc(pl.col(name)) for name in instants)
+        return usual.collect()
 
     def _answers(
         self, frame: pl.DataFrame, numbers: pl.Series, reasons: dict[int, list[str]]
@@ -166,8 +179,18 @@ def score_file(
     rejected: Path,
     chunk: int,
     settings: Settings | None = None,
+    form: CsvForm | None = None,
 ) -> None:
     """Score a file into another; what cannot be scored goes into a third.
+
+    Args:
+        bundle: folder of a signed bundle.
+        source: the file.
+        target: where answers go.
+        rejected: where bad rows go, as they were written.
+        chunk: rows scored together.
+        settings: of serving; default: the environment's.
+        form: how a CSV is written; default: with commas, points, ISO dates, in UTF-8.
 
     Raises:
         UserError: the bundle, the file or its columns cannot be used; says why.
@@ -178,7 +201,7 @@ def score_file(
     for path in (target, rejected):
         if path.suffix != ".parquet":
             raise DataError(f"The output must be a .parquet file, but got '{path.name}'.")
-    given = Input(source, chunk)
+    given = Input(source, chunk, form or CsvForm())
     settings = settings or Settings.from_environment()
     # The output is the record of a batch.
     loaded = Start(bundle, replace(settings, log_mode="off")).wait()
@@ -217,13 +240,16 @@ def main(arguments: list[str] | None = None) -> int:
         "--rejected", type=Path, help="where bad rows go; default: OUT.rejected.parquet"
     )
     parser.add_argument("--chunk-rows", type=int, default=_CHUNK, help="rows scored together")
+    _add_form(parser)
     given = parser.parse_args(arguments)
     try:
         if given.chunk_rows < 1:
             raise BundleError("--chunk-rows must be at least 1.")
         rejected = given.rejected or given.target.with_suffix(".rejected.parquet")
         bundle = given.bundle or find_bundle()
-        score_file(bundle, given.source, given.target, rejected, given.chunk_rows)
+        score_file(
+            bundle, given.source, given.target, rejected, given.chunk_rows, form=_form_of(given)
+        )
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
@@ -231,6 +257,33 @@ def main(arguments: list[str] | None = None) -> int:
         print(told(refused), file=sys.stderr)
         return 1
     return 0
+
+
+def _add_form(parser: argparse.ArgumentParser) -> None:
+    csv = parser.add_argument_group("how a CSV is written")
+    csv.add_argument("--delimiter", default=",", help="between fields; default: a comma")
+    csv.add_argument("--encoding", default="utf-8", help="of the text; default: utf-8")
+    csv.add_argument("--decimal", default=".", choices=DECIMALS, help="before decimals")
+    csv.add_argument("--thousands", default="", choices=THOUSANDS, help="between thousands")
+    csv.add_argument(
+        "--dates",
+        nargs="+",
+        default=[],
+        metavar="FORMAT",
+        help="of dates that are not ISO 8601, such as %%d.%%m.%%Y; the first that fits counts",
+    )
+    csv.add_argument(
+        "--utc", action="store_true", help="instants without an offset are in UTC, not refused"
+    )
+
+
+def _form_of(given: argparse.Namespace) -> CsvForm:
+    if len(given.delimiter.encode()) != 1:
+        raise BundleError(must_be("--delimiter", "one ASCII character", given.delimiter))
+    notation = Notation(given.decimal, given.thousands, tuple(given.dates))
+    if unclear := notation.unclear("--"):
+        raise BundleError(unclear)
+    return CsvForm(given.delimiter, given.encoding, notation=notation, utc=given.utc)
 
 
 if __name__ == "__main__":

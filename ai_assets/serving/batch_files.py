@@ -1,5 +1,6 @@
 """Files of the batch command: read and written piece by piece, so that memory stays bounded."""
 
+import codecs
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,11 +10,11 @@ from typing import Any
 import polars as pl
 
 from ai_assets.lifecycle.errors import DataError, must_be
+from ai_assets.lifecycle.schema.notation import CsvForm
 
 ROW, REASON, LINE = "_row", "_reason", "_line"
 ENDS = ("interval_low", "interval_high")
 _BLOCK = 1 << 24
-_MISSING = ["", "NA"]
 # pyarrow counts the header as line 1.
 _FIRST = 2
 
@@ -38,10 +39,12 @@ class Input:
     Args:
         path: the file; its ending says of which kind it is.
         chunk: rows of a piece, at most.
+        form: how it is written, if it is a CSV.
     """
 
     path: Path
     chunk: int
+    form: CsvForm = field(default_factory=CsvForm)
     columns: list[str] = field(init=False)
     height: int | None = field(init=False, default=None)
 
@@ -79,7 +82,7 @@ class Input:
 
         try:
             yield
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError, LookupError) as error:
             raise DataError(f"{self.path.name} cannot be read: {error}") from error
 
     def _parquet_columns(self) -> list[str]:
@@ -102,8 +105,11 @@ class Input:
     def _csv_columns(self) -> list[str]:
         import csv
 
-        with self.path.open(encoding="utf-8-sig", newline="") as file:
-            return next(csv.reader(file), [])
+        encoding = codecs.lookup(self.form.encoding).name
+        # A mark of the byte order is no part of the first name.
+        encoding = "utf-8-sig" if encoding == "utf-8" else encoding
+        with self.path.open(encoding=encoding, newline="") as file:
+            return next(csv.reader(file, delimiter=self.form.delimiter), [])
 
     def _csv_pieces(self) -> Iterator[Piece]:
         import pyarrow as pa
@@ -112,11 +118,13 @@ class Input:
         lines = _Lines()
         options = csv.ConvertOptions(
             column_types=dict.fromkeys(self.columns, pa.string()),
-            null_values=_MISSING,
+            null_values=list(self.form.missing),
             strings_can_be_null=True,
         )
-        reading = csv.ReadOptions(block_size=_BLOCK, use_threads=False)
-        parsing = csv.ParseOptions(invalid_row_handler=lines.skip, newlines_in_values=True)
+        reading = csv.ReadOptions(block_size=_BLOCK, use_threads=False, encoding=self.form.encoding)
+        parsing = csv.ParseOptions(
+            delimiter=self.form.delimiter, invalid_row_handler=lines.skip, newlines_in_values=True
+        )
         rows = pl.DataFrame(schema=dict.fromkeys(self.columns, pl.String()))
         with csv.open_csv(
             self.path, read_options=reading, parse_options=parsing, convert_options=options

@@ -89,6 +89,7 @@ def _write(run: StageRun, config: ScoredFileConfig, tag: str, folder: Path) -> N
             folder / REJECTED,
             config.rows_at_once,
             settings,
+            run.product.request_table.source.form if config.as_source else None,
         )
     except Refused as refused:
         raise DataError(told(refused)) from refused

@@ -59,6 +59,104 @@ def test_a_file_gets_the_answers_that_predict_gives(
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([source.name, "out.parquet"])
 
 
+GERMAN = ("--delimiter", ";", "--encoding", "latin-1", "--decimal", ",", "--thousands", ".")
+DATED = ("--dates", "%d.%m.%Y %H:%M", "%d.%m.%Y", "--utc")
+
+
+def german(rows: list[dict[str, Any]]) -> bytes:
+    """The rows as a German spreadsheet writes them, with a column of its own."""
+    lines = ["due;place;carrier;distance;weight;booked;straße"]
+    for row in rows:
+        due = f"{row['due'][8:10]}.{row['due'][5:7]}.{row['due'][:4]} {row['due'][11:16]}"
+        miles = f"{row['distance']:,}".replace(",", ".")
+        lines.append(f"{due};{row['place']};{row['carrier']};{miles};1.000,5;05.04.2013;Süd")
+    return "\n".join(lines).encode("latin-1")
+
+
+@pytest.mark.usefixtures("lake")
+def test_a_csv_is_read_as_its_country_writes_it(shared: Path, tmp_path: Path, client: TestClient):
+    rows = [{**row, "weight": 1000.5, "booked": "2013-04-05"} for row in ROWS]
+    rows[2]["distance"] = 1_234
+    wrong = [{**ROWS[0], "distance": 9_000}]
+    (tmp_path / "in.csv").write_bytes(german(rows + wrong))
+
+    assert run(shared, tmp_path / "in.csv", tmp_path / "out.parquet", *GERMAN, *DATED) == 0
+
+    found = pl.read_parquet(tmp_path / "out.parquet")
+    answers = client.post("/predict", json=rows).json()["predictions"]
+    assert found["probability"].to_list() == pytest.approx(
+        [answer["probability"] for answer in answers], abs=1e-12
+    )
+    bad = pl.read_parquet(tmp_path / "out.rejected.parquet")
+    assert bad["_reason"].to_list() == ["distance must be between 1 and 6000 mile, but got 9000."]
+    assert bad["distance"].to_list() == ["9.000"]
+    assert bad["straße"].to_list() == ["Süd"]
+
+
+@pytest.mark.usefixtures("lake")
+def test_without_being_told_so_a_country_is_not_guessed(shared: Path, tmp_path: Path):
+    (tmp_path / "in.csv").write_bytes(german(ROWS[:2]))
+    told = ("--delimiter", ";", "--encoding", "latin-1")
+
+    assert run(shared, tmp_path / "in.csv", tmp_path / "out.parquet", *told) == 0
+
+    reasons = pl.read_parquet(tmp_path / "out.rejected.parquet")["_reason"].to_list()
+    assert len(reasons) == 2
+    for reason in reasons:
+        assert "weight must be a number, but got '1.000,5'" in reason
+        assert "but got '10.04.2013 15:30'" in reason
+
+
+@pytest.mark.usefixtures("lake")
+def test_an_instant_without_an_offset_is_in_utc_only_where_that_is_said(
+    shared: Path, tmp_path: Path, client: TestClient
+):
+    dues = [
+        "2013-04-10 15:30",
+        "2013-04-10T15:30:00.000",
+        "2013-04-10",
+        "2013-04-10T17:30:00+02:00",
+    ]
+    instants = ["2013-04-10T15:30:00Z"] * 2 + ["2013-04-10T00:00:00Z", "2013-04-10T15:30:00Z"]
+    rows = [{**small.ROW, "due": due} for due in dues]
+    pl.DataFrame(rows).write_csv(tmp_path / "in.csv")
+
+    assert run(shared, tmp_path / "in.csv", tmp_path / "utc.parquet", "--utc") == 0
+    assert run(shared, tmp_path / "in.csv", tmp_path / "strict.parquet") == 0
+
+    asked = [{**row, "due": instant} for row, instant in zip(rows, instants, strict=True)]
+    answers = client.post("/predict", json=asked).json()["predictions"]
+    found = pl.read_parquet(tmp_path / "utc.parquet")
+    assert found["probability"].to_list() == pytest.approx([a["probability"] for a in answers])
+    assert found["due"].dt.strftime("%Y-%m-%dT%H:%M:%SZ").to_list() == instants
+    assert pl.read_parquet(tmp_path / "strict.parquet")["_row"].to_list() == [3]
+
+
+@pytest.mark.usefixtures("lake")
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (("--decimal", ",", "--thousands", ","), "--thousands must differ from --decimal"),
+        (("--delimiter", ";;"), "--delimiter must be one ASCII character, but got ';;'"),
+        (("--encoding", "klingon"), "in.csv cannot be read: unknown encoding: klingon"),
+        (("--dates", "%H:%M"), "--dates must be formats of strptime with a day"),
+    ],
+)
+def test_a_notation_that_cannot_be_is_refused(
+    shared: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    told: tuple[str, ...],
+    words: str,
+):
+    (tmp_path / "in.csv").write_bytes(german(ROWS))
+
+    assert run(shared, tmp_path / "in.csv", tmp_path / "out.parquet", *told) == 1
+
+    assert words in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
 @pytest.mark.usefixtures("lake")
 def test_bad_rows_go_to_a_file_of_their_own_with_the_reason(
     shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

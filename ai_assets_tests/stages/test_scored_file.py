@@ -64,6 +64,27 @@ def test_a_bad_row_is_kept_with_its_reason(copied: World, tmp_path: Path) -> Non
     )
 
 
+def test_a_csv_is_read_as_the_request_tables_source_is_written_unless_said_otherwise(
+    copied: World, tmp_path: Path
+) -> None:
+    orders(copied, tmp_path / "orders.csv")
+    usual = pl.read_csv(tmp_path / "orders.csv", infer_schema=False)
+    commas = usual.with_columns(pl.col("weight").str.replace(".", ",", literal=True))
+    commas.write_csv(tmp_path / "orders.csv", separator=";")
+    world = copied.declared(
+        tables__orders__source__decimal=",", tables__orders__source__delimiter=";"
+    )
+
+    file = str(tmp_path / "orders.csv")
+
+    as_source = world.run(ASSET, config=config(file=file))
+    usual_form = world.run(ASSET, config=config(file=file, as_source=False), raises=False)
+
+    assert as_source.success and not usual_form.success
+    assert finding(as_source, "every_row_scored") == (True, "All 10 rows were scored.")
+    assert "is required, but missing" in failure(usual_form)
+
+
 def test_without_a_file_nothing_is_done_and_it_is_said(copied: World) -> None:
     run = copied.run(ASSET)
 

@@ -7,7 +7,8 @@ from typing import Any
 import polars as pl
 
 from ai_assets.lifecycle.profile.column_types import MISSING, PADDED, TOLERATED
-from ai_assets.lifecycle.sources.notation import Notation, read_as, rewritten
+from ai_assets.lifecycle.schema.notation import Notation
+from ai_assets.lifecycle.schema.usual_form import is_number, read_as, rewritten
 
 # Those without marks between thousands first: where both fit, the simpler one is meant.
 _NUMBERS = (
@@ -143,7 +144,7 @@ def _is_of(notation: Notation, there: pl.DataFrame) -> bool:
 
 
 def _fits(notation: Notation, there: pl.DataFrame) -> bool:
-    return _nearly_all(there, notation.is_number(pl.col("text")))
+    return _nearly_all(there, is_number(pl.col("text"), notation))
 
 
 def _forms(there: pl.DataFrame) -> list[str]:

@@ -22,8 +22,8 @@ from ai_assets.lifecycle.profile.text import (
     first_problem,
     layout_of,
 )
+from ai_assets.lifecycle.schema.notation import Notation
 from ai_assets.lifecycle.sources.files import without_blank_lines
-from ai_assets.lifecycle.sources.notation import Notation
 
 MOST_ROWS = 200_000
 """Rows that are looked at; of a longer file blocks from everywhere in it."""

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ai_assets.lifecycle.errors import did_you_mean
 from ai_assets.lifecycle.schema.durations import Duration, parse_duration
+from ai_assets.lifecycle.schema.notation import CsvForm, Notation
 from ai_assets.lifecycle.schema.personal import with_treated_columns
 
 ColumnType = Literal["string", "int64", "float64", "bool", "datetime", "date", "image", "text"]
@@ -230,18 +231,16 @@ class Source(Section):
         "Without an offset (%z) times are UTC.",
     )
 
+    @property
+    def form(self) -> CsvForm:
+        """How CSV files of the source are written."""
+        notation = Notation(self.decimal, self.thousands, tuple(self.dates))
+        return CsvForm(self.delimiter, self.encoding, tuple(self.null_values), notation, utc=True)
+
     @model_validator(mode="after")
     def _notation_is_clear(self) -> "Source":
-        if self.decimal == self.thousands:
-            raise ValueError(
-                f"source.thousands must differ from source.decimal, but both are '{self.decimal}'."
-            )
-        for form in self.dates:
-            if not any(part in form for part in ("%d", "%e", "%j", "%F", "%D")):
-                raise ValueError(
-                    "source.dates must be formats of strptime with a day, such as '%d.%m.%Y', but "
-                    f"got '{form}'."
-                )
+        if unclear := self.form.notation.unclear("source."):
+            raise ValueError(unclear)
         return self
 
     @model_validator(mode="after")

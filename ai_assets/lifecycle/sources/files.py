@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from ai_assets.lifecycle.errors import DataError, did_you_mean, must_be
-from ai_assets.lifecycle.sources.notation import as_usual
+from ai_assets.lifecycle.schema.usual_form import as_usual
 from ai_assets.lifecycle.sources.request import Request, explained, without_secrets
 
 _CHUNK = 2**20
@@ -54,7 +54,9 @@ def scan_csv(places: list[str], request: Request) -> pl.LazyFrame:
             )
             rows.collect_schema()
             frames.append(without_blank_lines(_checked(rows, place, "CSV file")))
-    return as_usual(_together(frames, places), source, request.table)
+    declared = {**request.table.columns, **request.table.plain}
+    types = {name: column.type for name, column in declared.items()}
+    return as_usual(_together(frames, places), source.form.notation, types)
 
 
 def without_blank_lines(rows: pl.LazyFrame) -> pl.LazyFrame:

@@ -115,6 +115,11 @@ class ScoredFileConfig(dg.Config):
     bundle: str | None = Field(
         default=None, description="Tag of the bundle that answers; default: what is in production."
     )
+    as_source: bool = Field(
+        default=True,
+        description="A CSV is written as those of the request table's source are: its delimiter, "
+        "encoding, marks and dates. False: commas, UTF-8, decimal points, ISO dates.",
+    )
     rows_at_once: int = Field(default=50_000, ge=1, description="How many rows are read at a time.")
 
 
