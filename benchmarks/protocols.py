@@ -1,7 +1,8 @@
 """The standard protocols against LightGBM in process, and gRPC against REST, same model and rows.
 
-Run as `python benchmarks/protocols.py`. The server runs in a process of its own; the clients send
-bytes that were made before, so that both protocols are measured without a client's own work.
+Run as `python benchmarks/protocols.py`. The server runs in a process of its own. gRPC and REST are
+compared twice: as one caller with the protocol's usual client sees them, whose work is part of what
+a protocol costs, and as the server alone does, asked by many with bytes that were made before.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import json
 import sys
 import tempfile
 import time
+import typing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ import polars as pl
 from figures import Figure, report
 from peers import free_port, serving
 from trees_bundle import Trees, trees_bundle
+from triton_callers import TritonGrpc, TritonRest
 
 from ai_assets.serving.bundle import Bundle, load_bundle
 from ai_assets.serving.online import OnlineTables
@@ -52,6 +55,13 @@ def columns(bundle: Bundle, rows: pl.DataFrame) -> list[Output]:
 def vectors(matrix: np.ndarray) -> list[Output]:
     """The encoded matrix as a tensor."""
     return [Output("features", "FP32", matrix.ravel().tolist(), matrix.shape[1])]
+
+
+class Protocol(typing.Protocol):
+    """A way to ask the server."""
+
+    def caller(self) -> Callable[[], None]:
+        """A function that asks once, over a connection of its own."""
 
 
 class Rest:
@@ -115,8 +125,8 @@ def once_s(call: Callable[[], object]) -> float:
     return median(seconds)
 
 
-def calls_a_second(protocol: Rest | Grpc) -> float:
-    """Answers a second to callers that ask one after another."""
+def calls_a_second(protocol: Protocol, callers: int) -> float:
+    """Answers a second to callers that each ask one after another."""
     end = time.perf_counter() + SECONDS
 
     def ask(_: int) -> int:
@@ -126,13 +136,13 @@ def calls_a_second(protocol: Rest | Grpc) -> float:
             count += 1
         return count
 
-    with ThreadPoolExecutor(CALLERS) as callers:
-        return sum(callers.map(ask, range(CALLERS))) / SECONDS
+    with ThreadPoolExecutor(callers) as pool:
+        return sum(pool.map(ask, range(callers))) / SECONDS
 
 
-def calls_of_each(protocols: Sequence[Rest | Grpc]) -> list[float]:
+def calls_of_each(protocols: Sequence[Protocol], callers: int) -> list[float]:
     """Median answers a second of each; they take turns, so that noise meets all alike."""
-    rounds = [[calls_a_second(protocol) for protocol in protocols] for _ in range(TURNS)]
+    rounds = [[calls_a_second(protocol, callers) for protocol in protocols] for _ in range(TURNS)]
     return [median(found) for found in zip(*rounds, strict=True)]
 
 
@@ -194,16 +204,25 @@ def measure(trees: Trees, folder: Path) -> int:
             ("ready vectors", vectors(matrix[:SOME]), ready),
             ("raw columns", columns(bundle, rows.tail(SOME)), raw),
         ):
-            ours, *others = calls_of_each(
-                [
-                    Grpc(grpc_port, model, some),
-                    Rest(port, model, some, binary=False),
-                    Rest(port, model, some, binary=True),
-                ]
-            )
-            for form, theirs in zip(("JSON", "binary"), others, strict=True):
-                figures.append(_some(f"{name}, gRPC against REST {form}", ours, theirs))
+            for who, callers, protocols in (
+                ("tritonclient", 1, _with_client(port, grpc_port, model, some)),
+                ("the server alone", CALLERS, _without_client(port, grpc_port, model, some)),
+            ):
+                ours, *others = calls_of_each(protocols, callers)
+                for form, theirs in zip(("JSON", "binary"), others, strict=True):
+                    told = f"{name}, gRPC against REST {form}, {who}"
+                    figures.append(_some(told, ours, theirs))
     return report(figures)
+
+
+def _with_client(port: int, grpc_port: int, model: str, some: list[Output]) -> list[Protocol]:
+    rest = [TritonRest(port, model, some, binary=binary) for binary in (False, True)]
+    return [TritonGrpc(grpc_port, model, some), *rest]
+
+
+def _without_client(port: int, grpc_port: int, model: str, some: list[Output]) -> list[Protocol]:
+    rest = [Rest(port, model, some, binary=binary) for binary in (False, True)]
+    return [Grpc(grpc_port, model, some), *rest]
 
 
 def _many(name: str, ours: float, theirs: float) -> Figure:

@@ -33,7 +33,14 @@ COLUMNS = {
     "mode": "string",
 }
 Mode = Literal["", "ab", "canary", "shadow", "bandit"]
+ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
+"""When entries of a product without partitions take effect: of them the last recorded counts."""
 MODES: tuple[Mode, ...] = ("ab", "canary", "shadow", "bandit")
+
+
+def told_when(effective_from: object) -> str:
+    """The column that tells people when an entry came: its effect, or if always, its record."""
+    return "recorded_at" if effective_from == ALWAYS else "effective_from"
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,16 @@ a run that is repeated a year later gives the same ones. So:
   where it is scored anew, and the next partition is scored with what was asked for.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import polars as pl
 
 from ai_assets.lifecycle.errors import DataError, did_you_mean, must_be
 from ai_assets.lifecycle.naming import bundle_partition
+from ai_assets.resources.ledger import ALWAYS
 from ai_assets.stages.binding import StageRun
 from ai_assets.stages.training_data import artifact, read_json
-
-_ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def check_built(run: StageRun, bundle: str, name: str = "bundle") -> str:
@@ -117,7 +116,7 @@ def learned_until(run: StageRun, bundle: str) -> datetime:
     """The end of the bundle's partition, in event time: no row before it is its to score."""
     partition = run.tools.bundles.load(bundle).partition
     partitions = run.product.partitions
-    return partitions.span(partition).end if partitions and partition else _ALWAYS
+    return partitions.span(partition).end if partitions and partition else ALWAYS
 
 
 def takes_effect(run: StageRun, bundle: str | None, history: pl.DataFrame) -> datetime:
@@ -132,7 +131,7 @@ def takes_effect(run: StageRun, bundle: str | None, history: pl.DataFrame) -> da
         bundle: the tag that is new in the entry; None where it only takes a candidate away.
         history: the product's releases. Before the first, nothing was in production to be replaced.
     """
-    begins = learned_until(run, bundle) if bundle else _ALWAYS
+    begins = learned_until(run, bundle) if bundle else ALWAYS
     newest = history["effective_from"].max()
     return max(begins, newest, scored_until(run)) if isinstance(newest, datetime) else begins
 
@@ -146,8 +145,8 @@ def scored_until(run: StageRun) -> datetime:
     """
     partitions, name = run.product.partitions, run.name("predictions")
     if partitions is None:
-        return _ALWAYS
+        return ALWAYS
     for key in reversed(run.lake.partitions(name)):
         if run.lake.scan(name, [key]).head(1).collect().height:
             return partitions.span(key).end
-    return _ALWAYS
+    return ALWAYS

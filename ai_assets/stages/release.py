@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from ai_assets.resources.append_only import OutrunError
-from ai_assets.resources.ledger import Entry
+from ai_assets.resources.ledger import Entry, told_when
 from ai_assets.resources.notify import Alert
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Outcome, StageRun, digest
@@ -24,7 +24,7 @@ from ai_assets.stages.training_data import artifact, read_json
 from ai_assets.stages.trial import begin_trial, cause_of, change_trial, why_waits
 
 _SHOWN = (
-    "effective_from", "stable", "candidate", "mode", "split", "cause", "who", "why", "decision_id",
+    "stable", "candidate", "mode", "split", "cause", "who", "why", "decision_id",
 )  # fmt: skip
 _TRIES = 5
 _RULE: dict[str, Any] = {
@@ -43,6 +43,7 @@ def append_release(run: StageRun) -> Outcome:
     said = decided(run, config)
     history = run.tools.ledger.history(run.product.name)
     newest = history.row(-1, named=True) if history.height else None
+    since = newest["effective_from"] if newest else None
     if newest is not None:
         follow_registry(run, newest["stable"])
     return Outcome(
@@ -52,7 +53,7 @@ def append_release(run: StageRun) -> Outcome:
             "outcome": said,
             **judged(run, config),
             "releases": history.height,
-            "history": shown.table(history.select(*_SHOWN)),
+            "history": shown.table(history.select(told_when(since), *_SHOWN)),
         },
     )
 
@@ -106,12 +107,13 @@ def told_of(newest: dict[str, Any] | None) -> dict[str, Any]:
     """What is in production, and what is tried beside it."""
     if newest is None:
         return {"stable": "none", "candidate": "none", "mode": "none", "decision": ""}
+    when = told_when(newest["effective_from"])
     return {
         "stable": newest["stable"],
         "candidate": newest["candidate"] or "none",
         "mode": newest["mode"] or "none",
         "split": newest["split"] or 0.0,
-        "effective_from": str(newest["effective_from"]),
+        when: str(newest[when]),
         "release": newest["release_id"],
         "decision": newest["decision_id"],
     }

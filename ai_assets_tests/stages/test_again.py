@@ -17,6 +17,10 @@ from small_product import (
     write_product,
 )
 
+from ai_assets.automation.why import Records, why_prediction, why_release
+from ai_assets.automation.why.words import chain_text
+from ai_assets.automation.why.words_of_prediction import prediction_text
+
 MODEL = ("training_set", "tuning", "model/linear", "model", "compressed_model", "evaluation")
 DATA = ("raw/orders", "raw/visits", "cleaned/orders", "cleaned/visits", "labels", "features")
 REJECTED = ("rejected/orders", "rejected/visits")
@@ -198,6 +202,23 @@ def test_without_partitions_a_release_counts_from_always(whole: World) -> None:
     history = whole.tools.ledger.history("late_orders")
 
     assert history["effective_from"].to_list() == [datetime(1970, 1, 1, tzinfo=UTC)]
+
+
+def test_without_partitions_people_are_told_when_a_release_was_recorded(whole: World) -> None:
+    tools = whole.tools
+    records = Records(whole.product, tools.lake, tools.bundles, tools.ledger, tools.decisions)
+    recorded = tools.ledger.history("late_orders")["recorded_at"][-1]
+    row = str(whole.rows("predictions")["_row_id"][0])
+
+    released = whole.metadata("release")
+    lines = chain_text(why_release(records)).splitlines()
+    story = prediction_text(why_prediction(records, row))
+
+    assert released["recorded_at"] == str(recorded) and "effective_from" not in released
+    assert released["history"].startswith("| recorded_at | stable |")
+    assert f"  recorded       {recorded.isoformat()}" in lines
+    assert f"recorded {recorded.isoformat()}, by " in story
+    assert "1970" not in "\n".join([str(released), *lines, story])
 
 
 def test_the_next_partition_has_its_own_predictions(own_world: World) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ai_assets.resources.ledger import ALWAYS
+
 _WIDEST = 60
 
 
@@ -29,6 +31,12 @@ def facts(pairs: Mapping[str, Any]) -> list[str]:
     return [f"  {name:<{width}}  {cell(value, whole=True)}" for name, value in there.items()]
 
 
+def since(release: Mapping[str, Any]) -> str | None:
+    """From when on in event time a release counts; None of a product without partitions."""
+    effective = str(release["effective_from"])
+    return None if effective == ALWAYS.isoformat() else effective
+
+
 def cell(value: Any, *, whole: bool = False) -> str:
     """A value in a few characters, or the whole of it."""
     if value is None:
@@ -49,7 +57,7 @@ def _release_first(chain: Mapping[str, Any]) -> Iterator[str]:
     yield from facts(
         {
             "in production": release["stable"],
-            "from": release["effective_from"],
+            "from": since(release),
             "recorded": release["recorded_at"],
             "instead of": chain["replaced"],
             "beside it": _beside(release),

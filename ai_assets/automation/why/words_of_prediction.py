@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ai_assets.automation.why.words import cell, facts, table
+from ai_assets.automation.why.words import cell, facts, since, table
 
 _MOST_IDS = 5
 # Of several classes so many are told beside the answer.
@@ -171,7 +171,9 @@ def _version(told: Mapping[str, Any], asset: str | None = None) -> str:
 
 
 def _released(release: Mapping[str, Any]) -> str:
-    return f"from {release['effective_from']} on, by {release['who']}: {release['why']}"
+    effect = since(release)
+    when = f"from {effect} on" if effect else f"recorded {release['recorded_at']}"
+    return f"{when}, by {release['who']}: {release['why']}"
 
 
 def _row(row: Mapping[str, Any]) -> str:
