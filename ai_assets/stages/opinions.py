@@ -2,7 +2,7 @@
 
 A bundle whose labels have begun to arrive is corrected by those. A new one has none, and its own
 calibration knows a few weeks only. So the bundles before it are asked about the same rows too, each
-corrected by the labels of what it scored last, and the mean of all is believed: errors of different
+corrected by the labels of what it scored, and the mean of all is believed: errors of different
 weeks cancel (Clemen 1989, "Combining forecasts: a review and annotated bibliography").
 """
 
@@ -17,11 +17,12 @@ from ai_assets.lifecycle.estimation.confidence import FEWEST_LABELS, belief
 from ai_assets.lifecycle.schema.scores import score_column, scores_in
 from ai_assets.stages.binding import StageRun
 from ai_assets.stages.evaluation import answers_as_declared, scores_of
-from ai_assets.stages.outcomes import Outcomes, arrived_outcomes, judged_outcomes
+from ai_assets.stages.outcomes import Outcomes, judged_outcomes, known_outcomes
 from ai_assets.stages.predictions import features_for
 
 BACK = 4
-"""Partitions before whose labels are looked at."""
+"""Partitions before, with labels, that are looked at; so many bundles are heard at most where each
+scored one of them."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,10 @@ def beliefs(run: StageRun, rows: pl.DataFrame, bundle: str) -> Beliefs:
 
 
 def _opinions(run: StageRun, rows: pl.DataFrame, bundle: str) -> Iterator[tuple[str, np.ndarray]]:
-    """Other bundles and what they believe of the rows, by their newest labels; the latest first."""
-    for tag, known in _newest_labels(run):
+    """Other bundles and what they believe of the rows, by their labels; the latest first."""
+    assert run.partition is not None
+    known_at_all = known_outcomes(run, run.partition, BACK + max(0, run.product.delay - 1))
+    for tag, known in _by_bundle(known_at_all):
         if tag == bundle or known.rows.height < FEWEST_LABELS:
             continue
         try:
@@ -73,14 +76,11 @@ def _opinions(run: StageRun, rows: pl.DataFrame, bundle: str) -> Iterator[tuple[
             yield tag, belief(scores, known.p, known.y)
 
 
-def _newest_labels(run: StageRun) -> Iterator[tuple[str, Outcomes]]:
-    """Each bundle and its outcomes of the last partition, of those looked at, that has any."""
-    seen: set[str] = set()
-    for back in range(1, BACK + 1):
-        arrived = arrived_outcomes(run, back)
-        for tag in sorted(set(arrived.rows["bundle"]) - seen):
-            yield tag, arrived.of(tag)
-        seen |= set(arrived.rows["bundle"])
+def _by_bundle(known: Outcomes) -> Iterator[tuple[str, Outcomes]]:
+    """Each bundle and the outcomes of what it scored; what scored last comes first."""
+    last = known.rows.group_by("bundle").agg(pl.col("event_time").max())
+    for tag in last.sort(-pl.col("event_time").to_physical(), "bundle")["bundle"]:
+        yield tag, known.of(tag)
 
 
 def _scored_by(run: StageRun, tag: str, rows: pl.DataFrame) -> np.ndarray | None:

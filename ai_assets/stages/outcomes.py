@@ -70,6 +70,18 @@ def arrived_outcomes(run: StageRun, back: int = 0) -> Outcomes:
     return Outcomes(rows.filter(arrived))
 
 
+def known_outcomes(run: StageRun, partition: str, back: int) -> Outcomes:
+    """Rows of the `back` partitions before one whose labels were known when it began.
+
+    By the rows' own time: what arrives late is no fair part of a partition (of flights it is those
+    of its last night), and is left out with the partition.
+    """
+    partitions = run.product.partitions
+    assert partitions is not None
+    rows = _scored_labels(run, partitions.window(partitions.shift(partition, -1), back))
+    return Outcomes(rows.filter(pl.col("known_at") <= partitions.span(partition).start))
+
+
 def judged_outcomes(run: StageRun, bundle: str, back: int = 0) -> Outcomes:
     """`arrived_outcomes` of rows that the bundle scored and had not learned from."""
     own = arrived_outcomes(run, back).of(bundle)

@@ -1,12 +1,13 @@
 """What is believed of scores before labels: the bundle's word, corrected, or shared with others."""
 
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from challengers import release, tag
+from challengers import APRILS_START, release, tag
 from small_product import APRIL, FEBRUARY, GOOD_ROWS, MARCH, World, copy_of
 
 from ai_assets.lifecycle.estimation.confidence import FEWEST_LABELS, belief, expected_values
@@ -14,8 +15,9 @@ from ai_assets.lifecycle.estimation.confidence import believed as believed_rows
 from ai_assets.stages.binding import StageRun
 from ai_assets.stages.evaluation import scores_of
 from ai_assets.stages.opinions import BACK, beliefs
-from ai_assets.stages.outcomes import Outcomes
+from ai_assets.stages.outcomes import Outcomes, known_outcomes
 
+MAY = "2024-05-01"
 DATA = ("raw/orders", "raw/visits", "cleaned/orders", "cleaned/visits", "rejected/orders")
 SCORED = (*DATA, "labels", "features", "predictions")
 
@@ -91,23 +93,45 @@ def test_the_first_bundle_is_believed_as_it_is(shared_world: World) -> None:
 def test_a_bundle_with_few_labels_is_not_heard(
     succeeded: World, monkeypatch: pytest.MonkeyPatch, labels: int, heard: bool
 ) -> None:
-    asked: list[int] = []
+    asked: list[tuple[str, int]] = []
 
-    def arrived(run: StageRun, back: int) -> Outcomes:
-        asked.append(back)
+    def known(run: StageRun, partition: str, back: int) -> Outcomes:
+        asked.append((partition, back))
         rows = pl.DataFrame({"bundle": [tag(succeeded, FEBRUARY)] * labels})
-        known = rows.with_columns(
-            label=pl.int_range(labels) % 2 * 1.0, probability=pl.int_range(labels) / labels
+        return Outcomes(
+            rows.with_columns(
+                label=pl.int_range(labels) % 2 * 1.0,
+                probability=pl.int_range(labels) / labels,
+                event_time=pl.lit(APRILS_START),
+            )
         )
-        return Outcomes(known if back == 2 else known.clear())
 
-    monkeypatch.setattr("ai_assets.stages.opinions.arrived_outcomes", arrived)
+    monkeypatch.setattr("ai_assets.stages.opinions.known_outcomes", known)
     rows = succeeded.rows("predictions", APRIL)
 
     found = beliefs(succeeded.step("performance", APRIL), rows, tag(succeeded, MARCH))
 
     assert (tag(succeeded, FEBRUARY) in found.words) == heard
-    assert asked == list(range(1, BACK + 1))
+    assert asked == [(APRIL, BACK)]
+
+
+def test_what_arrives_late_of_a_partition_is_heard_with_that_partition_or_not_at_all(
+    succeeded: World, tmp_path: Path
+) -> None:
+    """Of March the last days' labels arrive in April; of April they have not when May begins."""
+    world = copy_of(succeeded, tmp_path).declared(label__arrives_after="10 days")
+    assert world.run("labels", partition=MARCH, last=APRIL).success
+    run, may = world.step("performance", APRIL), datetime(2024, 5, 1, tzinfo=UTC)
+
+    april = known_outcomes(run, MAY, 1).rows
+    both = known_outcomes(run, MAY, 2).rows
+
+    orders = world.rows("cleaned/orders", APRIL)["placed"]
+    in_time = int((orders + timedelta(days=10) <= may).sum())
+    assert 0 < in_time < GOOD_ROWS
+    assert (april.height, both.height) == (in_time, in_time + GOOD_ROWS)
+    assert april["event_time"].min() >= APRILS_START
+    assert set(both["bundle"]) == {tag(world, FEBRUARY), tag(world, MARCH)}
 
 
 def test_a_bundle_that_is_gone_is_left_out_and_told(succeeded: World, tmp_path: Path) -> None:
