@@ -70,21 +70,21 @@ def arrived_outcomes(run: StageRun, back: int = 0) -> Outcomes:
     return Outcomes(rows.filter(arrived))
 
 
-def known_outcomes(run: StageRun, partition: str, back: int) -> Outcomes:
-    """Rows of the `back` partitions before one whose labels were known when it began.
+def known_outcomes(run: StageRun, back: int) -> Outcomes:
+    """Rows of the partition `back` before the run's whose labels were known when the run's began.
 
-    By the rows' own time: what arrives late is no fair part of a partition (of flights it is those
-    of its last night), and is left out with the partition.
+    By the rows' own time: those whose labels arrive with the next partition's are no fair sample of
+    their own (of flights they are those of the last night).
     """
     partitions = run.product.partitions
-    assert partitions is not None
-    rows = _scored_labels(run, partitions.window(partitions.shift(partition, -1), back))
-    return Outcomes(rows.filter(pl.col("known_at") <= partitions.span(partition).start))
+    assert partitions is not None and run.partition is not None
+    rows = _scored_labels(run, partitions.window(partitions.shift(run.partition, -back), 1))
+    return Outcomes(rows.filter(pl.col("known_at") <= partitions.span(run.partition).start))
 
 
-def judged_outcomes(run: StageRun, bundle: str, back: int = 0) -> Outcomes:
+def judged_outcomes(run: StageRun, bundle: str) -> Outcomes:
     """`arrived_outcomes` of rows that the bundle scored and had not learned from."""
-    own = arrived_outcomes(run, back).of(bundle)
+    own = arrived_outcomes(run).of(bundle)
     return Outcomes(not_learned(run, bundle, own.rows))
 
 

@@ -4,7 +4,12 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from ai_assets.lifecycle.estimation.values import as_promised, estimated_values, realised_values
+from ai_assets.lifecycle.estimation.values import (
+    NOT_ESTIMATED,
+    as_promised,
+    estimated_values,
+    realised_values,
+)
 from ai_assets.lifecycle.evaluation.bootstrap import Estimate
 from ai_assets.lifecycle.verdict.concept_values import LabelledValues
 from ai_assets.stages.binding import Finding, StageRun
@@ -30,16 +35,17 @@ class Judged:
     realised: dict[str, Estimate]
     valid: bool
     finding: Finding
-    estimated_from: str = "the errors on the bundle's own test rows"
+    estimated_from: str
 
 
 def judged_values(run: StageRun, rows: pl.DataFrame, outcomes: Outcomes, bundle: str) -> Judged:
     """Errors once labels have arrived, beside those of the bundle's own test rows."""
     interval = run.tools.bundles.load(bundle).decision.interval
     before = estimated_values(rows.height, interval)
+    source = "what the bundle's intervals promise" if interval else NOT_ESTIMATED.words
     if outcomes.rows.height < FEWEST:
         words = f"RMSE is {before['rmse']}; {outcomes.rows.height} labels have arrived yet."
-        return Judged(before, {}, True, Finding(True, words))
+        return Judged(before, {}, True, Finding(True, words), source)
     y, p = outcomes.y, outcomes.p
     seed = run.product.declaration.training.seed
     found = realised_values(y, p, interval, seed=seed, blocks=outcomes.days)
@@ -50,4 +56,4 @@ def judged_values(run: StageRun, rows: pl.DataFrame, outcomes: Outcomes, bundle:
     passed, words = as_promised(y, p, interval, found["rmse"], usual.error if usual else None)
     if not valid:
         passed, words = False, f"{words} Outcomes contradict the predictions."
-    return Judged(before, found, valid, Finding(passed, words, warn=not passed))
+    return Judged(before, found, valid, Finding(passed, words, warn=not passed), source)

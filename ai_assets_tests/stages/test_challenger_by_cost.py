@@ -12,6 +12,7 @@ from ai_assets.lifecycle.schema.scores import scores_in
 from ai_assets.stages.binding import code_version
 from ai_assets.stages.evaluation import scores_of
 from ai_assets.stages.operations import performance_of, told_by_metric
+from ai_assets.stages.opinions import beliefs
 from ai_assets.stages.outcomes import judged_outcomes
 from ai_assets.stages.performance import present_costs, told_so_far
 
@@ -53,15 +54,16 @@ def test_what_answers_will_cost_is_estimated_before_labels_and_judged_by_them(
 
     rows = {row["metric"]: row for row in world.rows("performance", APRIL).to_dicts()}
     bundle = world.tools.bundles.load(tag(world, MARCH))
-    outcomes = judged_outcomes(world.step("performance", APRIL), tag(world, MARCH))
+    run = world.step("performance", APRIL)
+    outcomes = judged_outcomes(run, tag(world, MARCH))
     answers = outcomes.p >= bundle.decision.threshold
     cost = np.where(outcomes.y == 1, 5.0 * ~answers, 1.0 * answers).mean()
     assert bundle.decision.threshold == pytest.approx(1 / 6)
     assert rows["cost"]["realised"] == pytest.approx(cost)
     assert rows["accuracy"]["realised"] == pytest.approx((answers == outcomes.y).mean())
-    # No outcome of this bundle was known before, so its scores are believed as they are.
-    p = scores_in(world.rows("predictions", APRIL)["probability"])
-    promised = np.where(p >= bundle.decision.threshold, 1.0 * (1 - p), 5.0 * p).mean()
+    scored = world.rows("predictions", APRIL)
+    p, q = scores_in(scored["probability"]), beliefs(run, scored, tag(world, MARCH)).q
+    promised = np.where(p >= bundle.decision.threshold, 1.0 * (1 - q), 5.0 * q).mean()
     assert rows["cost"]["estimate"] == pytest.approx(promised)
     assert rows["cost"]["estimate_low"] < promised < rows["cost"]["estimate_high"]
     assert promised == pytest.approx(cost, abs=0.1)

@@ -86,52 +86,112 @@ def test_the_first_bundle_is_believed_as_it_is(shared_world: World) -> None:
     found = beliefs(shared_world.step("performance", MARCH), rows, tag(shared_world, FEBRUARY))
 
     np.testing.assert_array_equal(found.q, rows["probability"].to_numpy())
-    assert found.words == "the scores as they are: none of the bundle's labels arrived before"
+    assert found.words == "the scores as they are: too few labels arrived before"
 
 
-@pytest.mark.parametrize(("labels", "heard"), [(FEWEST_LABELS, True), (FEWEST_LABELS - 1, False)])
-def test_a_bundle_with_few_labels_is_not_heard(
-    succeeded: World, monkeypatch: pytest.MonkeyPatch, labels: int, heard: bool
-) -> None:
-    asked: list[tuple[str, int]] = []
+Told = dict[int, dict[str, int]]
 
-    def known(run: StageRun, partition: str, back: int) -> Outcomes:
-        asked.append((partition, back))
-        rows = pl.DataFrame({"bundle": [tag(succeeded, FEBRUARY)] * labels})
+
+@pytest.fixture
+def arrived(succeeded: World, monkeypatch: pytest.MonkeyPatch) -> Told:
+    """By partition back, how many labels have arrived of rows that the bundle of a month scored."""
+    told: Told = {}
+
+    def stub(_: StageRun, back: int) -> Outcomes:
+        months = [month for month, labels in told.get(back, {}).items() for _ in range(labels)]
+        at = pl.int_range(pl.len())
+        rows = pl.DataFrame({"bundle": [tag(succeeded, month) for month in months]})
         return Outcomes(
-            rows.with_columns(
-                label=pl.int_range(labels) % 2 * 1.0,
-                probability=pl.int_range(labels) / labels,
-                event_time=pl.lit(APRILS_START),
+            rows.with_columns(label=at % 2 * 1.0, probability=at / pl.len()).cast(
+                {"bundle": pl.String}
             )
         )
 
-    monkeypatch.setattr("ai_assets.stages.opinions.known_outcomes", known)
+    monkeypatch.setattr("ai_assets.stages.opinions.known_outcomes", stub)
+    return told
+
+
+@pytest.mark.parametrize(
+    ("labels", "heard"),
+    [
+        ({2: FEWEST_LABELS}, True),
+        ({2: FEWEST_LABELS - 1}, False),
+        ({BACK: FEWEST_LABELS}, True),
+        ({BACK + 1: FEWEST_LABELS}, False),
+        ({0: FEWEST_LABELS}, False),
+        # of late labels the last few come in a partition of their own
+        ({1: 3, 2: FEWEST_LABELS}, True),
+    ],
+)
+def test_a_bundle_is_heard_by_its_newest_labels_that_are_enough(
+    succeeded: World, arrived: Told, labels: dict[int, int], heard: bool
+) -> None:
+    arrived |= {back: {FEBRUARY: count} for back, count in labels.items()}
     rows = succeeded.rows("predictions", APRIL)
 
     found = beliefs(succeeded.step("performance", APRIL), rows, tag(succeeded, MARCH))
 
     assert (tag(succeeded, FEBRUARY) in found.words) == heard
-    assert asked == [(APRIL, BACK)]
+    assert ("as they are: too few labels arrived before" in found.words) == (not heard)
 
 
-def test_what_arrives_late_of_a_partition_is_heard_with_that_partition_or_not_at_all(
+def test_a_bundle_that_is_back_in_production_is_corrected_by_its_own_labels_of_then(
+    succeeded: World, arrived: Told
+) -> None:
+    arrived |= {1: {FEBRUARY: FEWEST_LABELS}, 2: {MARCH: FEWEST_LABELS + 1}}
+    rows = succeeded.rows("predictions", APRIL)
+
+    found = beliefs(succeeded.step("performance", APRIL), rows, tag(succeeded, MARCH))
+
+    assert found.words == "the scores, corrected by 201 labels that arrived before"
+
+
+def test_a_bundle_that_may_have_learned_from_the_rows_is_not_heard(
+    succeeded: World, arrived: Told
+) -> None:
+    """March's bundle was asked of old rows later; it has learned from March."""
+    arrived |= {1: {MARCH: FEWEST_LABELS}}
+    rows = succeeded.rows("predictions", MARCH)
+
+    found = beliefs(succeeded.step("performance", MARCH), rows, tag(succeeded, FEBRUARY))
+
+    np.testing.assert_array_equal(found.q, rows["probability"].to_numpy())
+
+
+def test_what_arrives_late_of_a_partition_is_told_with_that_partition_or_not_at_all(
     succeeded: World, tmp_path: Path
 ) -> None:
     """Of March the last days' labels arrive in April; of April they have not when May begins."""
     world = copy_of(succeeded, tmp_path).declared(label__arrives_after="10 days")
     assert world.run("labels", partition=MARCH, last=APRIL).success
-    run, may = world.step("performance", APRIL), datetime(2024, 5, 1, tzinfo=UTC)
+    run = world.step("performance", MAY)
 
-    april = known_outcomes(run, MAY, 1).rows
-    both = known_outcomes(run, MAY, 2).rows
+    april, march = known_outcomes(run, 1).rows, known_outcomes(run, 2).rows
 
     orders = world.rows("cleaned/orders", APRIL)["placed"]
-    in_time = int((orders + timedelta(days=10) <= may).sum())
+    in_time = int((orders + timedelta(days=10) <= datetime(2024, 5, 1, tzinfo=UTC)).sum())
     assert 0 < in_time < GOOD_ROWS
-    assert (april.height, both.height) == (in_time, in_time + GOOD_ROWS)
+    assert (april.height, march.height) == (in_time, GOOD_ROWS)
     assert april["event_time"].min() >= APRILS_START
-    assert set(both["bundle"]) == {tag(world, FEBRUARY), tag(world, MARCH)}
+    assert set(april["bundle"]) == {tag(world, MARCH)}
+    assert set(march["bundle"]) == {tag(world, FEBRUARY)}
+
+
+@pytest.mark.parametrize(("delay", "partitions"), [("10 days", 4), ("70 days", 6)])
+def test_where_labels_take_longer_more_partitions_are_looked_at(
+    succeeded: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, delay: str, partitions: int
+) -> None:
+    world = copy_of(succeeded, tmp_path).declared(label__arrives_after=delay)
+    asked: list[int] = []
+
+    def nothing(run: StageRun, back: int) -> Outcomes:
+        asked.append(back)
+        return Outcomes(pl.DataFrame(schema={"bundle": pl.String}))
+
+    monkeypatch.setattr("ai_assets.stages.opinions.known_outcomes", nothing)
+    beliefs(world.step("performance", APRIL), world.rows("predictions", APRIL), tag(world, MARCH))
+
+    assert asked == list(range(1, partitions + 1))
 
 
 def test_a_bundle_that_is_gone_is_left_out_and_told(succeeded: World, tmp_path: Path) -> None:

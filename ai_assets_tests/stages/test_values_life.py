@@ -206,6 +206,8 @@ def test_performance_is_not_estimated_and_is_realised(world: World) -> None:
     outcomes = arrived_outcomes(world.step("performance", MARCH))
     coverage = rows.pop("coverage")
     assert coverage["estimate_low"] < coverage["estimate"] == 0.9 < coverage["estimate_high"]
+    told = world.metadata("performance", MARCH)
+    assert told["estimated_from"] == "what the bundle's intervals promise"
     apart = np.abs(outcomes.y - outcomes.p) <= decided(world).interval.half_width
     assert coverage["realised"] == pytest.approx(apart.mean())
     for name, row in rows.items():

@@ -246,7 +246,12 @@ def belief(p: ArrayLike, known_p: ArrayLike, known_y: ArrayLike) -> Floats:
     from ai_assets.lifecycle.training.calibration import fit_calibration
 
     scores, labels = np.asarray(p, dtype=np.float64), np.asarray(known_y).ravel()
-    if len(labels) < FEWEST_LABELS or len(np.unique(labels)) < 2:
+    if not are_enough(labels):
         return scores
     known = np.asarray(known_p, dtype=np.float64)
     return fit_calibration("sigmoid", known, labels).apply(scores)
+
+
+def are_enough(labels: np.ndarray) -> bool:
+    """Whether there is something to learn from labels [m]: so many, and not all of one class."""
+    return len(labels) >= FEWEST_LABELS and len(np.unique(labels)) > 1
