@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ai_assets.lifecycle.errors import BundleError, DataError, UserError, must_be
+from ai_assets.lifecycle.errors import BundleError, DataError, UserError
 from ai_assets.lifecycle.schema.notation import DECIMALS, THOUSANDS, CsvForm, Notation
-from ai_assets.lifecycle.schema.usual_form import as_usual, in_utc
+from ai_assets.lifecycle.schema.usual_form import as_callers_write
 from ai_assets.serving.batch_files import ENDS, LINE, REASON, ROW, Input, Output, Piece
 from ai_assets.serving.frames import ColumnReader
 from ai_assets.serving.place import find_bundle
@@ -45,7 +45,7 @@ class Batch:
         self._loaded = loaded
         self._columns = ColumnReader(loaded.reader, from_text=not given.of_parquet)
         declared = loaded.reader.table
-        self._form = CsvForm() if given.of_parquet else given.form
+        self._form = None if given.of_parquet else given.form
         self._types = {name: column.type for name, column in declared.columns.items()}
         self._known = [name for name in given.columns if name in declared.columns]
         self.left_out = [name for name in given.columns if name not in declared.columns]
@@ -79,12 +79,10 @@ class Batch:
         return answers, self._rejected(piece, reasons)
 
     def _usual(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The rows with numbers and dates as callers of the server write them."""
-        usual = as_usual(rows.lazy(), self._form.notation, self._types)
-        instants = [name for name in self._known if self._types[name] == "datetime"]
-        if self._form.utc:
-            usual = usual.with_columns(in_utc(pl.col(name)) for name in instants)
-        return usual.collect()
+        """The rows as callers of the server write them."""
+        if self._form is None:
+            return rows
+        return as_callers_write(rows.lazy(), self._form, self._types).collect()
 
     def _answers(
         self, frame: pl.DataFrame, numbers: pl.Series, reasons: dict[int, list[str]]
@@ -278,12 +276,11 @@ def _add_form(parser: argparse.ArgumentParser) -> None:
 
 
 def _form_of(given: argparse.Namespace) -> CsvForm:
-    if len(given.delimiter.encode()) != 1:
-        raise BundleError(must_be("--delimiter", "one ASCII character", given.delimiter))
     notation = Notation(given.decimal, given.thousands, tuple(given.dates))
-    if unclear := notation.unclear("--"):
+    form = CsvForm(given.delimiter, given.encoding, notation=notation, utc=given.utc)
+    if unclear := form.unclear("--"):
         raise BundleError(unclear)
-    return CsvForm(given.delimiter, given.encoding, notation=notation, utc=given.utc)
+    return form
 
 
 if __name__ == "__main__":

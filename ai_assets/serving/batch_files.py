@@ -1,6 +1,5 @@
 """Files of the batch command: read and written piece by piece, so that memory stays bounded."""
 
-import codecs
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -105,10 +104,10 @@ class Input:
     def _csv_columns(self) -> list[str]:
         import csv
 
-        encoding = codecs.lookup(self.form.encoding).name
-        # A mark of the byte order is no part of the first name.
-        encoding = "utf-8-sig" if encoding == "utf-8" else encoding
-        with self.path.open(encoding=encoding, newline="") as file:
+        with self.path.open(encoding=self.form.encoding, newline="") as file:
+            # A mark of the byte order is no part of the first name.
+            if file.read(1) != "\ufeff":
+                file.seek(0)
             return next(csv.reader(file, delimiter=self.form.delimiter), [])
 
     def _csv_pieces(self) -> Iterator[Piece]:
@@ -118,7 +117,8 @@ class Input:
         lines = _Lines()
         options = csv.ConvertOptions(
             column_types=dict.fromkeys(self.columns, pa.string()),
-            null_values=list(self.form.missing),
+            # As where a source is read, nothing is no value, whatever else means that.
+            null_values=["", *self.form.missing],
             strings_can_be_null=True,
         )
         reading = csv.ReadOptions(block_size=_BLOCK, use_threads=False, encoding=self.form.encoding)

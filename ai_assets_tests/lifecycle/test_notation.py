@@ -70,7 +70,7 @@ def test_a_number_is_read_in_the_declared_notation(
         ("%d.%m.%Y", "5.4.2025", "2025-04-05"),
         ("%d.%m.%Y %H:%M", "05.04.2025 04:05", "2025-04-05T04:05:00.000000"),
         ("%m/%d/%Y %I:%M %p", "4/5/2025 3:07 PM", "2025-04-05T15:07:00.000000"),
-        ("%d.%m.%Y %H:%M:%S%z", "05.04.2025 01:00:00+02:00", "2025-04-04T23:00:00.000000"),
+        ("%d.%m.%Y %H:%M:%S%z", "05.04.2025 01:00:00+02:00", "2025-04-04T23:00:00.000000Z"),
         ("%d %b %y", "5 Apr 25", "2025-04-05"),
         ("%d.%m.%Y", "2025-04-05T01:00:00Z", "2025-04-05T01:00:00Z"),
         ("%d.%m.%Y", "31.02.2025", "31.02.2025"),
@@ -98,6 +98,7 @@ def test_partitions_are_cut_out_by_dates_in_the_declared_format(tmp_path: Path) 
     [
         ({"decimal": ",", "thousands": ","}, "thousands must differ from source.decimal"),
         ({"dates": ["DD.MM.YYYY"]}, r"formats of strptime with a day, .*but got 'DD.MM.YYYY'"),
+        ({"delimiter": ";;"}, "source.delimiter must be one ASCII character, but got ';;'"),
         ({"decimal": ";"}, r"Input should be '.' or ','"),
     ],
 )

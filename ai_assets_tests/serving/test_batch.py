@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def test_a_file_gets_the_answers_that_predict_gives(
 
 
 GERMAN = ("--delimiter", ";", "--encoding", "latin-1", "--decimal", ",", "--thousands", ".")
+OFFSET = "%d.%m.%Y %H:%M%z"
 DATED = ("--dates", "%d.%m.%Y %H:%M", "%d.%m.%Y", "--utc")
 
 
@@ -130,6 +132,47 @@ def test_an_instant_without_an_offset_is_in_utc_only_where_that_is_said(
     assert found["probability"].to_list() == pytest.approx([a["probability"] for a in answers])
     assert found["due"].dt.strftime("%Y-%m-%dT%H:%M:%SZ").to_list() == instants
     assert pl.read_parquet(tmp_path / "strict.parquet")["_row"].to_list() == [3]
+
+
+@pytest.mark.usefixtures("lake")
+def test_an_instant_with_an_offset_needs_no_word_of_utc_however_it_is_written(
+    shared: Path, tmp_path: Path
+):
+    rows = [{**small.ROW, "due": "10.04.2013 17:30+0200"}]
+    pl.DataFrame(rows).write_csv(tmp_path / "in.csv")
+
+    assert run(shared, tmp_path / "in.csv", tmp_path / "out.parquet", "--dates", OFFSET) == 0
+
+    found = pl.read_parquet(tmp_path / "out.parquet")
+    assert found["due"].to_list() == [datetime(2013, 4, 10, 15, 30, tzinfo=UTC)]
+
+
+@pytest.mark.usefixtures("lake")
+def test_what_is_no_text_is_read_as_where_a_source_is_read(shared: Path, tmp_path: Path):
+    told = {"distance": " 1400", "first": ["yes", "0 ", "perhaps"], "booked": "2013-04-05 07:30"}
+    pl.DataFrame({**small.ROW, **told}, strict=False).write_csv(tmp_path / "in.csv")
+
+    assert run(shared, tmp_path / "in.csv", tmp_path / "out.parquet", "--utc") == 0
+
+    assert pl.read_parquet(tmp_path / "out.parquet")["_row"].to_list() == [0, 1]
+    bad = pl.read_parquet(tmp_path / "out.rejected.parquet")
+    assert bad["_reason"].to_list() == ["first must be true or false, but got 'perhaps'."]
+    assert bad["distance"].to_list() == [" 1400"]
+
+
+@pytest.mark.usefixtures("lake")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16"])
+def test_a_mark_of_the_byte_order_is_no_part_of_the_first_name(
+    shared: Path, tmp_path: Path, encoding: str
+):
+    mark = "" if encoding == "utf-16" else "\ufeff"
+    text = pl.DataFrame([small.ROW]).write_csv(quote_style="always")
+    (tmp_path / "in.csv").write_bytes(f"{mark}{text}".encode(encoding))
+
+    told = ("--encoding", encoding)
+    assert run(shared, tmp_path / "in.csv", tmp_path / "out.parquet", *told) == 0
+
+    assert pl.read_parquet(tmp_path / "out.parquet")["_row"].to_list() == [0]
 
 
 @pytest.mark.usefixtures("lake")

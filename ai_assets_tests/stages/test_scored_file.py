@@ -85,6 +85,20 @@ def test_a_csv_is_read_as_the_request_tables_source_is_written_unless_said_other
     assert "is required, but missing" in failure(usual_form)
 
 
+def test_an_empty_field_is_no_value_also_where_other_texts_mean_that_too(
+    copied: World, tmp_path: Path
+) -> None:
+    orders(copied, tmp_path / "orders.csv")
+    usual = pl.read_csv(tmp_path / "orders.csv", infer_schema=False)
+    weights = pl.Series("weight", ["-", "", *usual["weight"][2:]])
+    usual.with_columns(weights).write_csv(tmp_path / "orders.csv")
+    world = copied.declared(tables__orders__source__null_values=["-"])
+
+    run = world.run(ASSET, config=config(file=str(tmp_path / "orders.csv")))
+
+    assert finding(run, "every_row_scored") == (True, "All 10 rows were scored.")
+
+
 def test_without_a_file_nothing_is_done_and_it_is_said(copied: World) -> None:
     run = copied.run(ASSET)
 

@@ -10,6 +10,7 @@ from ai_assets.lifecycle.features.images import canonical
 from ai_assets.lifecycle.features.tokens import normal_text
 from ai_assets.lifecycle.features.types import TYPES
 from ai_assets.lifecycle.schema.files import REASONS, UNREAD
+from ai_assets.lifecycle.schema.notation import FALSE, TRUE
 from ai_assets.lifecycle.schema.personal import MASKED, PSEUDONYM
 from ai_assets.lifecycle.schema.tables import Column, Table
 
@@ -17,8 +18,6 @@ _INSTANT = (
     r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(:\d{2})?(\.\d{1,9})?)?"
     r"\s*(?:Z|z|UTC|([+-])(\d{2}):?(\d{2})?)?$"
 )
-_TRUE = ["true", "t", "yes", "y", "1", "1.0"]
-_FALSE = ["false", "f", "no", "n", "0", "0.0"]
 
 
 @dataclass(frozen=True)
@@ -183,8 +182,8 @@ def _from_text(text: pl.Expr, wanted: str) -> pl.Expr:
         return pl.when(number.is_not_nan()).then(number)
     if wanted == "bool":
         word = text.str.to_lowercase()
-        truth = pl.when(word.is_in(_TRUE)).then(True)
-        return truth.when(word.is_in(_FALSE)).then(False)
+        truth = pl.when(word.is_in(TRUE)).then(True)
+        return truth.when(word.is_in(FALSE)).then(False)
     if wanted == "datetime":
         return parse_datetime(text)
     has_clock = text.str.contains(r"^\d{4}-\d{2}-\d{2}[T ]")

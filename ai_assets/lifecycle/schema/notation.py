@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 
+from ai_assets.lifecycle.errors import must_be
+
 DECIMALS, THOUSANDS = (".", ","), ("", ".", ",", " ", "'")
 """The marks that there may be before decimals, and between thousands."""
+TRUE, FALSE = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0")
+"""What means yes and no, in lower case."""
 _DAYS = ("%d", "%e", "%j", "%F", "%D")
 
 
@@ -47,7 +51,8 @@ class CsvForm:
         encoding: of the text.
         missing: texts that mean that there is no value.
         notation: of numbers and dates.
-        utc: whether instants without an offset are in UTC, as those of a source are.
+        utc: whether instants without an offset are in UTC, as those of a source are; a day may
+            then be written as one of its instants.
     """
 
     delimiter: str = ","
@@ -55,3 +60,9 @@ class CsvForm:
     missing: tuple[str, ...] = ("", "NA")
     notation: Notation = Notation()
     utc: bool = False
+
+    def unclear(self, prefix: str) -> str | None:
+        """Why nothing can be read that is written so, or None; `prefix` goes before the fields."""
+        if len(self.delimiter.encode()) != 1:
+            return must_be(f"{prefix}delimiter", "one ASCII character", self.delimiter)
+        return self.notation.unclear(prefix)

@@ -238,8 +238,8 @@ class Source(Section):
         return CsvForm(self.delimiter, self.encoding, tuple(self.null_values), notation, utc=True)
 
     @model_validator(mode="after")
-    def _notation_is_clear(self) -> "Source":
-        if unclear := self.form.notation.unclear("source."):
+    def _form_is_clear(self) -> "Source":
+        if unclear := self.form.unclear("source."):
             raise ValueError(unclear)
         return self
 

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 
 import polars as pl
 
-from ai_assets.lifecycle.schema.notation import Notation
+from ai_assets.lifecycle.schema.notation import FALSE, TRUE, CsvForm, Notation
 
 _EARLIEST_YEAR = 1000
+_TYPED = ("int64", "float64", "bool", "datetime", "date")
 _DAY = r"^\d{4}-\d{2}-\d{2}$"
 _BARE = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?$"
 # Programs write several characters for the same mark.
@@ -38,7 +39,7 @@ def number(text: pl.Expr, notation: Notation) -> pl.Expr:
 
 
 def moment(text: pl.Expr, notation: Notation) -> pl.Expr:
-    """Dates and instants in ISO 8601, in UTC where a text has an offset; others as they are."""
+    """Dates and instants in ISO 8601, with that of UTC where a text has an offset; others stay."""
     return pl.coalesce(*(_iso(text.str.strip_chars(), form) for form in notation.dates), text)
 
 
@@ -46,6 +47,18 @@ def in_utc(text: pl.Expr) -> pl.Expr:
     """Instants in ISO 8601 without an offset get that of UTC, days its midnight; others stay."""
     bare = pl.when(text.str.contains(_BARE)).then(text + "Z")
     return bare.when(text.str.contains(_DAY)).then(text + "T00:00:00Z").otherwise(text)
+
+
+def day(text: pl.Expr) -> pl.Expr:
+    """Of instants in ISO 8601 without an offset the day; others stay."""
+    return pl.when(text.str.contains(_BARE)).then(text.str.head(10)).otherwise(text)
+
+
+def truth(text: pl.Expr) -> pl.Expr:
+    """The words and digits that mean yes or no as `true` and `false`; others stay."""
+    word = text.str.to_lowercase()
+    told = pl.when(word.is_in(TRUE)).then(pl.lit("true"))
+    return told.when(word.is_in(FALSE)).then(pl.lit("false")).otherwise(text)
 
 
 def read_as(text: pl.Expr, form: str) -> pl.Expr:
@@ -84,9 +97,28 @@ def as_usual(rows: pl.LazyFrame, notation: Notation, types: Mapping[str, str]) -
     )
 
 
+def as_callers_write(rows: pl.LazyFrame, form: CsvForm, types: Mapping[str, str]) -> pl.LazyFrame:
+    """Rows of a CSV with all that is no text as callers of the server write it.
+
+    Args:
+        rows: texts.
+        form: in which they are written.
+        types: declared types by column, of columns that may be absent too.
+    """
+    there = [name for name in rows.collect_schema().names() if name in types]
+    of = {kind: [name for name in there if types[name] == kind] for kind in _TYPED}
+    bare = [pl.col(name).str.strip_chars() for names in of.values() for name in names]
+    rows = as_usual(rows.with_columns(bare), form.notation, types)
+    told = [truth(pl.col(name)).alias(name) for name in of["bool"]]
+    if form.utc:
+        told += [in_utc(pl.col(name)) for name in of["datetime"]]
+        told += [day(pl.col(name)) for name in of["date"]]
+    return rows.with_columns(*told)
+
+
 def _iso(text: pl.Expr, form: str) -> pl.Expr:
     shape = "%Y-%m-%dT%H:%M:%S%.6f" if _has_time(form) else "%Y-%m-%d"
-    return read_as(text, form).dt.strftime(shape)
+    return read_as(text, form).dt.strftime(f"{shape}Z" if _zone(form) else shape)
 
 
 def _has_time(form: str) -> bool:

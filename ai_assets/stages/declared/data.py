@@ -21,7 +21,7 @@ def raw_stage(product: Product, name: str, table: Table) -> Stage:
         guards=[HAS_ROWS],
         partitioned=product.is_partitioned(name),
         ranges=True,
-        code=("sources", *(["cleaning/personal"] if table.plain else [])),
+        code=("sources", "schema/usual_form", *(["cleaning/personal"] if table.plain else [])),
         settings=table.source.model_dump_json() + ",".join(table.ignore) + _treatments(table),
     )
 
