@@ -135,10 +135,11 @@ def test_an_instant_without_an_offset_is_in_utc_only_where_that_is_said(
 
 
 @pytest.mark.usefixtures("lake")
+@pytest.mark.parametrize("due", ["10.04.2013 17:30+0200", "2013-04-10 15:30:00 UTC"])
 def test_an_instant_with_an_offset_needs_no_word_of_utc_however_it_is_written(
-    shared: Path, tmp_path: Path
+    shared: Path, tmp_path: Path, due: str
 ):
-    rows = [{**small.ROW, "due": "10.04.2013 17:30+0200"}]
+    rows = [{**small.ROW, "due": due}]
     pl.DataFrame(rows).write_csv(tmp_path / "in.csv")
 
     assert run(shared, tmp_path / "in.csv", tmp_path / "out.parquet", "--dates", OFFSET) == 0

@@ -220,6 +220,9 @@ def test_the_first_release_begins_where_its_partition_ends(shared_world: World) 
     first = history.row(0, named=True)
 
     assert first["effective_from"] == datetime(2024, 3, 1, tzinfo=UTC)
+    told = shared_world.metadata("release")
+    assert told["effective_from"] == str(first["effective_from"]) and "recorded_at" not in told
+    assert told["history"].startswith("| effective_from | stable |")
     assert first["cause"] == "first release"
     assert (first["who"], first["why"]) == ("operator", "released by hand")
     assert first["stable"] == shared_world.metadata("bundle", FEBRUARY)["tag"]

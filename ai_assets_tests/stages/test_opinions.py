@@ -194,6 +194,23 @@ def test_where_labels_take_longer_more_partitions_are_looked_at(
     assert asked == list(range(1, partitions + 1))
 
 
+def test_a_bundle_with_other_answers_than_are_declared_now_is_not_heard(
+    succeeded: World, tmp_path: Path
+) -> None:
+    """Both answer with one of two; today a number is declared."""
+    world = copy_of(succeeded, tmp_path).declared(
+        label__sql="delay",
+        label__task="regression",
+        label__positive=None,
+        gate__min={"r2": 0.5},
+    )
+    rows = world.rows("predictions", APRIL)
+
+    found = beliefs(world.step("performance", APRIL), rows, tag(world, MARCH))
+
+    np.testing.assert_array_equal(found.q, rows["probability"].to_numpy())
+
+
 def test_a_bundle_that_is_gone_is_left_out_and_told(succeeded: World, tmp_path: Path) -> None:
     world = copy_of(succeeded, tmp_path)
     old, new = tag(world, FEBRUARY), tag(world, MARCH)

@@ -15,6 +15,7 @@ _EARLIEST_YEAR = 1000
 _TYPED = ("int64", "float64", "bool", "datetime", "date")
 _DAY = r"^\d{4}-\d{2}-\d{2}$"
 _BARE = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?$"
+_UTC = r"\s*(UTC|[Zz])$"
 # Programs write several characters for the same mark.
 _ALIKE = {" ": " \u00a0\u202f", "'": "'\u2019"}
 
@@ -110,8 +111,9 @@ def as_callers_write(rows: pl.LazyFrame, form: CsvForm, types: Mapping[str, str]
     bare = [pl.col(name).str.strip_chars() for names in of.values() for name in names]
     rows = as_usual(rows.with_columns(bare), form.notation, types)
     told = [truth(pl.col(name)).alias(name) for name in of["bool"]]
+    moments = [pl.col(name).str.replace(_UTC, "Z") for name in of["datetime"]]
+    told += [in_utc(text) if form.utc else text for text in moments]
     if form.utc:
-        told += [in_utc(pl.col(name)) for name in of["datetime"]]
         told += [day(pl.col(name)) for name in of["date"]]
     return rows.with_columns(*told)
 
