@@ -77,15 +77,18 @@ def _opinions(
 
 
 def _newest_labels(run: StageRun) -> Iterator[tuple[str, Outcomes]]:
-    """Each bundle and its outcomes of the last partition, of those looked at, that has enough."""
-    seen: set[str] = set()
+    """Each bundle and its newest outcomes that are enough, of as few partitions as that takes."""
+    found: dict[str, pl.DataFrame] = {}
+    done: set[str] = set()
     # Of the newest partitions no labels are known yet where those take longer than a partition.
     for back in range(1, BACK + max(1, run.product.delay)):
         known = known_outcomes(run, back)
-        for tag in sorted(set(known.rows["bundle"]) - seen):
-            outcomes = known.of(tag)
+        for tag in sorted(set(known.rows["bundle"]) - done):
+            rows = known.of(tag).rows
+            found[tag] = pl.concat([found[tag], rows]) if tag in found else rows
+            outcomes = Outcomes(found[tag])
             if are_enough(outcomes.y):
-                seen.add(tag)
+                done.add(tag)
                 yield tag, outcomes
 
 

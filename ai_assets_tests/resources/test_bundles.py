@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 from ai_assets.lifecycle.errors import BundleError
 from ai_assets.resources.bundles import BundleStore, bentofile, project_root, stage_context
 from ai_assets.resources.sbom import closure, sbom
+from ai_assets.serving.protocols import sockets
 
 FORBIDDEN = {"dagster", "mlflow", "torch", "evidently", "scikit-learn", "optuna", "pandas"}
 
@@ -24,6 +25,13 @@ def test_the_bundles_packages_are_pinned_to_what_is_tested_here():
 
 def test_the_bundle_installs_no_training_and_no_orchestration():
     assert not FORBIDDEN & set(closure(BundleStore().requirements()))
+
+
+def test_the_bundle_installs_what_uvicorn_is_quick_with_and_speaks_websockets_by():
+    """Here other packages bring them; without them a served bundle has no WebSocket at /stream."""
+    names = {Requirement(text).name for text in BundleStore().requirements()}
+
+    assert {"httptools", "uvloop", sockets._PACKAGE} <= names
 
 
 def test_the_context_holds_serving_and_its_part_of_lifecycle_only(tmp_path: Path):

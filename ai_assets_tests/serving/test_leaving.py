@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,10 @@ import httpx
 import pytest
 import small_payload as small
 import uvicorn
+import websockets.sync.client as ws
 from serving_processes import started
+from v2_requests import inputs
+from websockets.exceptions import ConnectionClosed
 
 from ai_assets.serving.app import create_app
 from ai_assets.serving.record.store import open_store
@@ -32,10 +35,10 @@ def logged(log: Path) -> list[str]:
 
 @contextmanager
 def server(
-    shared: Path, folder: Path, port: int, **settings: str
+    shared: Path, folder: Path, port: int, *more: str, **settings: str
 ) -> Iterator[tuple[Any, httpx.Client]]:
     """The process and a client."""
-    command = ["ai_assets.serving", "--bundle", str(shared / "payload"), "--port", str(port)]
+    command = ["ai_assets.serving", "--bundle", str(shared / "payload"), "--port", str(port), *more]
     environment = {
         "AI_ASSETS_LAKE": str(shared / "lake"),
         "AI_ASSETS_LOG": str(folder / "log.sqlite"),
@@ -61,15 +64,39 @@ def ask_until_it_is_gone(port: int, answered: list[str], other: list[int]) -> No
         answered += [p["prediction_id"] for p in json.loads(answer.read())["predictions"]]
 
 
+def ask_by_grpc_until_it_is_gone(port: int, answered: list[str], other: list[Any]) -> None:
+    """The same over gRPC, where a server that ends is told as unavailable."""
+    from tritonclient.grpc import InferenceServerClient, InferInput
+    from tritonclient.utils import InferenceServerException
+
+    client = InferenceServerClient(f"127.0.0.1:{port}")
+    while True:
+        try:
+            answer = client.infer("trips", inputs(InferInput, [small.ROW] * 3), client_timeout=30)
+        except InferenceServerException as error:
+            if error.status() != "StatusCode.UNAVAILABLE":
+                other.append(str(error))
+            return
+        answered += [name.decode() for name in answer.as_numpy("prediction_id")]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("ask", [ask_until_it_is_gone, ask_by_grpc_until_it_is_gone])
 def test_what_a_stopped_server_has_scored_it_has_answered_and_recorded(
-    shared: Path, tmp_path: Path, free_port: int
+    shared: Path,
+    tmp_path: Path,
+    free_port: int,
+    another_free_port: int,
+    ask: Callable[[int, list[str], list[Any]], None],
+    workers: str,
 ):
     answered: list[str] = []
-    other: list[int] = []
-    with server(shared, tmp_path, free_port) as (process, _):
+    other: list[Any] = []
+    asked = free_port if ask is ask_until_it_is_gone else another_free_port
+    ports = ("--grpc-port", str(another_free_port), "--workers", workers)
+    with server(shared, tmp_path, free_port, *ports) as (process, _):
         callers = [
-            threading.Thread(target=ask_until_it_is_gone, args=(free_port, answered, other))
-            for _ in range(CALLERS)
+            threading.Thread(target=ask, args=(asked, answered, other)) for _ in range(CALLERS)
         ]
         for caller in callers:
             caller.start()
@@ -121,6 +148,53 @@ def test_a_request_that_is_under_way_when_the_server_is_stopped_is_answered(
         (given,) = json.loads(answer.read())["predictions"]
         process.wait(timeout=60)
     assert logged(tmp_path / "log.sqlite")[-1] == given["prediction_id"]
+
+
+def test_an_open_stream_does_not_keep_a_stopped_server(
+    shared: Path, tmp_path: Path, free_port: int
+):
+    with server(shared, tmp_path, free_port) as (process, _):
+        with ws.connect(f"ws://127.0.0.1:{free_port}/stream") as stream:
+            for _ in range(5):
+                stream.send(json.dumps(small.ROW))
+            answers = [json.loads(stream.recv(timeout=30)) for _ in range(5)]
+            process.send_signal(signal.SIGTERM)
+
+            with pytest.raises(ConnectionClosed):
+                stream.recv(timeout=30)
+
+        process.wait(timeout=60)
+    ids = [answer["prediction_id"] for answer in answers]
+    assert sorted(ids) == sorted(logged(tmp_path / "log.sqlite"))
+
+
+def test_a_server_that_is_asked_too_much_answers_some_and_tells_others_when_to_come_back(
+    shared: Path, tmp_path: Path, free_port: int
+):
+    """Forty callers of ten rows each, where twenty rows may wait."""
+    given: list[httpx.Response] = []
+
+    def ask() -> None:
+        with httpx.Client(base_url=f"http://127.0.0.1:{free_port}", timeout=60) as caller:
+            given.extend(caller.post("/predict", json=[small.ROW] * 10) for _ in range(20))
+
+    with server(shared, tmp_path, free_port, AI_ASSETS_MAX_WAITING="20") as (_, client):
+        callers = [threading.Thread(target=ask) for _ in range(40)]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join(timeout=120)
+        afterwards = client.post("/predict", json=small.ROW)
+
+    answered = [answer for answer in given if answer.status_code == 200]
+    refused = [answer for answer in given if answer.status_code != 200]
+    assert len(given) == 800
+    assert answered and {answer.status_code for answer in refused} == {503}
+    assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
+    assert all("Retry-After" not in answer.headers for answer in answered)
+    assert afterwards.status_code == 200
+    ids = [p["prediction_id"] for a in [*answered, afterwards] for p in a.json()["predictions"]]
+    assert sorted(ids) == sorted(logged(tmp_path / "log.sqlite"))
 
 
 def until_refused(port: int) -> None:

@@ -119,8 +119,9 @@ def arrived(succeeded: World, monkeypatch: pytest.MonkeyPatch) -> Told:
         ({BACK: FEWEST_LABELS}, True),
         ({BACK + 1: FEWEST_LABELS}, False),
         ({0: FEWEST_LABELS}, False),
-        # of late labels the last few come in a partition of their own
-        ({1: 3, 2: FEWEST_LABELS}, True),
+        # of small partitions, such as days, several together
+        ({1: 3, 2: FEWEST_LABELS - 3}, True),
+        ({1: 3, 2: FEWEST_LABELS - 4}, False),
     ],
 )
 def test_a_bundle_is_heard_by_its_newest_labels_that_are_enough(

@@ -4,6 +4,7 @@ It runs on the event loop of the REST server, so both fill the same batches. Imp
 was asked for: a bundle does without grpcio otherwise.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 SERVICE = "inference.GRPCInferenceService"
 # Beside the tensors a message holds names and shapes.
 _ROOM = 65_536
+# A server that ends waits for so long without a new call, and no longer than this, in seconds.
+_QUIET, _LONGEST = 0.1, 2.0
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,
@@ -54,6 +57,7 @@ class GrpcServer:
         self._server = server
         self._address = f"{host}:{port}"
         self._health = _Health(self._ready)
+        self._ends, self._last_call = False, 0.0
         most = server.settings.max_body + _ROOM
         # Workers of one server share its port; two servers on one would answer in turns.
         shares = int(bool(server.settings.shared))
@@ -83,8 +87,16 @@ class GrpcServer:
         await self._grpc.start()
 
     async def stop(self) -> None:
-        """Refuse new requests, and answer those under way, within the bound of any answer."""
+        """Refuse new requests, and answer those under way, within the bound of any answer.
+
+        What has come but was not taken yet when gRPC stops is cancelled, which callers do not try
+        again elsewhere. So calls are told that the server is unavailable until no more come.
+        """
         await self._health.enter_graceful_shutdown()
+        self._ends = True
+        began = time.monotonic()
+        while time.monotonic() < min(max(self._last_call, began) + _QUIET, began + _LONGEST):
+            await asyncio.sleep(_QUIET / 5)
         await self._grpc.stop(self._server.settings.max_seconds)
 
     def _methods(self) -> dict[str, grpc.RpcMethodHandler]:
@@ -110,6 +122,9 @@ class GrpcServer:
         route, needs = f"grpc/{name}", call_needs(name)
 
         async def call(content: bytes, context: grpc.aio.ServicerContext) -> Any:
+            self._last_call = time.monotonic()
+            if self._ends:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "The server ends.")
             began, status = time.perf_counter(), 500
             observer = self._server.observer
             exchange = observer.begin("grpc", headers_in(context))
