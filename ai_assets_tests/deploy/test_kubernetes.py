@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from ai_assets.serving.access.rules import NOTHING, needed
+from ai_assets.serving.settings import Settings
 
 # The oldest and the newest that are checked; between them nothing is taken away.
 VERSIONS = ("1.31", "1.37")
@@ -93,15 +94,25 @@ def fit_problems(manifests: Manifests) -> Iterator[str]:
         >= (manifests["HorizontalPodAutoscaler"]["spec"]["minReplicas"])
     ):
         yield "PodDisruptionBudget allows that no pod is left"
-    (port,) = manifests["Service"]["spec"]["ports"]
-    if port["targetPort"] not in {p["name"] for p in pod["containers"][0]["ports"]}:
-        yield "Service sends to a port that there is not"
+    yield from _port_problems(manifests, pod["containers"][0])
     maps = {r["configMapRef"]["name"] for r in pod["containers"][0]["envFrom"]}
     if maps != {manifests["ConfigMap"]["metadata"]["name"]}:
         yield "Deployment reads a ConfigMap that there is not"
     if not manifests["ConfigMap"]["data"].get("AI_ASSETS_TRUSTED_KEY"):
         yield "ConfigMap lets bundles be served that anybody has signed"
     yield from _pod_problems(pod)
+
+
+def _port_problems(manifests: Manifests, server: dict[str, Any]) -> Iterator[str]:
+    """A call comes where the service sends it, the policy lets it in and the server listens."""
+    listens = {port["name"]: str(port["containerPort"]) for port in server["ports"]}
+    if list(listens.values()) != [word for word in server["command"] if word.isdigit()]:
+        yield "the server listens to other ports than it says"
+    if {port["targetPort"] for port in manifests["Service"]["spec"]["ports"]} != set(listens):
+        yield "Service sends to a port that there is not, or not to all"
+    (let_in,) = manifests["NetworkPolicy"]["spec"]["ingress"]
+    if {port["port"] for port in let_in["ports"]} != set(listens):
+        yield "NetworkPolicy lets in to other ports than there are"
 
 
 def _pod_problems(pod: dict[str, Any]) -> Iterator[str]:
@@ -111,8 +122,8 @@ def _pod_problems(pod: dict[str, Any]) -> Iterator[str]:
         if needed("GET", path) != NOTHING:
             yield f"{probe} asks {path!r}, which needs a key"
     pause = int(server["lifecycle"]["preStop"]["exec"]["command"][1])
-    # Uvicorn and gRPC answer what is under way; ten seconds is what gRPC gives.
-    if pod["terminationGracePeriodSeconds"] < pause + 30:
+    # Uvicorn and then gRPC answer what is under way, each as long as any answer may take.
+    if pod["terminationGracePeriodSeconds"] < pause + 2 * Settings.max_seconds + 5:
         yield "the pod is killed before it has drained"
     if not pod["securityContext"].get("runAsNonRoot") or pod["automountServiceAccountToken"]:
         yield "the pod may do more than it needs"
@@ -168,11 +179,15 @@ BROKEN_FITS: dict[str, tuple[list[Any], Any, str]] = {
     "two who count": (["Deployment", "spec", "replicas"], 3, "against its autoscaler"),
     "none left": (["PodDisruptionBudget", "spec", "maxUnavailable"], 2, "no pod is left"),
     "another port": (["Service", "spec", "ports", 0, "targetPort"], "web", "sends to a port"),
+    "no gRPC": ([*SERVER, "command", 8], "x", "listens to other ports"),
+    "a closed port": (
+        ["NetworkPolicy", "spec", "ingress", 0, "ports", 1, "port"], "web", "lets in to other",
+    ),
     "another map": ([*SERVER, "envFrom", 0, "configMapRef", "name"], "x", "reads a ConfigMap"),
     "any signature": (["ConfigMap", "data", "AI_ASSETS_TRUSTED_KEY"], "", "anybody has signed"),
     "a probe that needs a key": ([*SERVER, "readinessProbe", "httpGet", "path"], "/schema", "key"),
     "no probe": ([*SERVER, "livenessProbe"], {}, "livenessProbe asks ''"),
-    "no time to drain": ([*POD, "terminationGracePeriodSeconds"], 30, "killed before it has"),
+    "no time to drain": ([*POD, "terminationGracePeriodSeconds"], 60, "killed before it has"),
     "root": ([*POD, "securityContext"], {}, "may do more than it needs"),
     "an open container": ([*SERVER, "securityContext", "capabilities"], {}, "server is not closed"),
     "no limit": ([*SERVER, "resources", "limits"], {}, "server may take all memory"),
