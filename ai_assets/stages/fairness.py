@@ -21,13 +21,12 @@ from ai_assets.lifecycle.fairness.words import (
     shown_groups,
 )
 from ai_assets.lifecycle.learners.base import Dataset, Model
-from ai_assets.lifecycle.learners.blend import BlendModel
 from ai_assets.lifecycle.schema.decision import Decision
 from ai_assets.lifecycle.schema.scores import squeezed
 from ai_assets.lifecycle.training.blending import pool_of
 from ai_assets.lifecycle.training.calibration import fit_calibration
 from ai_assets.lifecycle.training.crossing import cross_fit, crossed_folds
-from ai_assets.lifecycle.training.fitting import fit_model, learnable
+from ai_assets.lifecycle.training.fitting import fit_together, learnable
 from ai_assets.lifecycle.training.threshold import choose_threshold
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, StageRun
@@ -187,20 +186,8 @@ def _without(run: StageRun, data: TrainingData) -> Model:
     params = read_json(artifact(run, "tuning"), "params.json")
     weights = read_json(artifact(run, "model"), "winner.json")["weights"]
     train, validation = (_as_they_are(data.split(name)) for name in ("train", "validation"))
-    members = [
-        fit_model(
-            name,
-            train,
-            validation,
-            params[name],
-            training=declared.training,
-            task=declared.label.task,
-        )
-        for name in weights
-    ]
-    if len(members) == 1:
-        return members[0]
-    return BlendModel(declared.label.task, members, list(weights.values()))
+    training, task = declared.training, declared.label.task
+    return fit_together(weights, train, validation, params, training=training, task=task)
 
 
 def _crossed_without(run: StageRun, data: TrainingData) -> np.ndarray:

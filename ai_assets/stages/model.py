@@ -10,7 +10,6 @@ import polars as pl
 
 from ai_assets.lifecycle.evaluation import plots
 from ai_assets.lifecycle.learners.base import Model, read_arrays, write_arrays
-from ai_assets.lifecycle.learners.blend import BlendModel
 from ai_assets.lifecycle.training.blending import pool_of
 from ai_assets.lifecycle.training.calibration import fit_calibration
 from ai_assets.lifecycle.training.compete import Competition, compete
@@ -20,6 +19,7 @@ from ai_assets.lifecycle.training.fitting import (
     fit_model,
     load_model,
     refit_model,
+    together,
 )
 from ai_assets.lifecycle.training.metrics import metric_value
 from ai_assets.stages import shown
@@ -203,9 +203,7 @@ def _winner(run: StageRun, result: Competition) -> Model:
         load_model(name, artifact(run, f"model/{name}"), declared.training)
         for name in result.weights
     ]
-    if len(members) == 1:
-        return members[0]
-    return BlendModel(declared.label.learned, members, list(result.weights.values()))
+    return together(members, result.weights, declared.label.learned)
 
 
 def _refit(run: StageRun, data: TrainingData, judged: Model) -> Model:

@@ -185,8 +185,7 @@ def _drawn(
     """Values [resamples] of each metric for drawn rows and drawn labels."""
     generator = np.random.default_rng([seed, 1])
     found: dict[str, list[Floats]] = {name: [] for name in names}
-    for counts in resample_counts(len(rows.q), resamples, seed, blocks):
-        counts = counts[:, rows.order]
+    for counts in resample_counts(len(rows.q), resamples, seed, blocks, rows.order):
         drawn = generator.binomial(counts.astype(np.int64), rows.q)
         weights = rows.weights(drawn.astype(np.float64), counts)
         for name in names:

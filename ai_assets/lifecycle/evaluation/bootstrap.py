@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ai_assets.lifecycle.errors import DeclarationError, must_be
 from ai_assets.lifecycle.evaluation.counted import Floats
@@ -51,7 +51,11 @@ class Estimate:
 
 
 def resample_counts(
-    rows: int, resamples: int, seed: int, blocks: ArrayLike | None = None
+    rows: int,
+    resamples: int,
+    seed: int,
+    blocks: ArrayLike | None = None,
+    order: NDArray[np.intp] | None = None,
 ) -> Iterator[Floats]:
     """How often each row is drawn, in pieces [b, rows] that together have `resamples` rows.
 
@@ -65,12 +69,13 @@ def resample_counts(
         blocks: The block of each row [rows], for example its day: whole blocks are drawn, because
             rows of a day share its weather and say less than as many rows of their own would
             (Davison and Hinkley 1997, "Bootstrap methods and their application", section 3.8).
+        order: The positions of the rows as the counts are to have them; default: as they are.
     """
     generator = np.random.default_rng(seed)
-    unit, units = None, rows
+    unit, units = order, rows
     if blocks is not None:
         names, unit = np.unique(np.asarray(blocks), return_inverse=True)
-        units = len(names)
+        units, unit = len(names), unit if order is None else unit[order]
     piece = max(1, _PIECE // rows)
     for start in range(0, resamples, piece):
         size = min(piece, resamples - start)
@@ -166,8 +171,7 @@ def resampled(
 ) -> dict[str, Floats]:
     """Values [resamples] of each metric."""
     found: dict[str, list[Floats]] = {name: [] for name in names}
-    for counts in resample_counts(len(rows.p), resamples, seed, blocks):
-        counts = counts[:, rows.order]
+    for counts in resample_counts(len(rows.p), resamples, seed, blocks, rows.order):
         for name in names:
             found[name].append(get_metric(name).compute(rows, counts))
     return {name: np.concatenate([np.empty(0), *parts]) for name, parts in found.items()}

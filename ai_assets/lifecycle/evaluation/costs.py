@@ -52,8 +52,8 @@ def table_of_costs(
     each += [costs_of(labels, np.full(len(labels), at), rows.costs) for at in range(len(names))]
     matrix = np.column_stack([*each, *(cost - rows.cost for cost in each[1:])])
     drawn = [
-        counts[:, rows.order] @ matrix / counts.sum(axis=1, keepdims=True)
-        for counts in resample_counts(len(labels), resamples, seed)
+        counts @ matrix / counts.sum(axis=1, keepdims=True)
+        for counts in resample_counts(len(labels), resamples, seed, order=rows.order)
     ]
     means, ends = matrix.mean(axis=0), _ends(drawn, matrix.shape[1], level)
     ways = [AS_SERVED, *(f"always {name}" for name in names)]

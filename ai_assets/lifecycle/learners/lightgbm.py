@@ -88,6 +88,8 @@ CAUTIOUS: dict[str, Any] = {
     "max_cat_to_onehot": 4,
     "path_smooth": 10.0,
     "extra_trees": False,
+    # As good as 255 where rows are many, in three quarters of the time.
+    "max_bin": 63,
 }
 WIDE: dict[str, Any] = CAUTIOUS | {
     "num_leaves": 12,
@@ -97,6 +99,7 @@ WIDE: dict[str, Any] = CAUTIOUS | {
     "cat_smooth": 10.0,
     "cat_l2": 10.0,
     "path_smooth": 0.0,
+    "max_bin": 255,
 }
 
 

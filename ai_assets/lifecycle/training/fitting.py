@@ -12,6 +12,7 @@ from ai_assets.lifecycle.learners import get_family
 from ai_assets.lifecycle.learners.base import OF_VALUES, Dataset, Family, Model, OnStep, Task
 from ai_assets.lifecycle.learners.blend import FAMILY as BLEND
 from ai_assets.lifecycle.learners.blend import BlendModel, load_blend
+from ai_assets.lifecycle.training.lanes import side_by_side
 from ai_assets.lifecycle.training.reductions import reduced
 from ai_assets.lifecycle.training.reweighing import reweighed
 from ai_assets.lifecycle.training.spec import Training
@@ -117,6 +118,38 @@ def fit_model(
     )
 
 
+def fit_together(
+    weights: dict[str, float],
+    train: Dataset,
+    validation: Dataset,
+    params: dict[str, dict[str, Any]],
+    *,
+    training: Training,
+    task: Task,
+) -> Model:
+    """Fit all families that have something to say: the one model, or their blend.
+
+    Args:
+        weights: what each family has to say; they sum to 1.
+        train: rows to learn from.
+        validation: rows that say when to stop.
+        params: parameters of each family.
+        training: the product's declaration.
+        task: what is predicted.
+    """
+
+    def fitted(name: str, lane: Training) -> Model:
+        return fit_model(name, train, validation, params[name], training=lane, task=task)
+
+    return together(side_by_side(list(weights), fitted, training), weights, task)
+
+
+def together(members: list[Model], weights: dict[str, float], task: Task) -> Model:
+    """Models of the weighted families, in their order, as one."""
+    alone = len(members) == 1
+    return members[0] if alone else BlendModel(task, members, list(weights.values()))
+
+
 def refit_model(
     model: Model,
     everything: Dataset,
@@ -127,7 +160,7 @@ def refit_model(
 ) -> Model:
     """Fit the model's family again on all rows, for as many iterations as the model had.
 
-    Of a blend each member is fitted again.
+    Of a blend each member is fitted again, trees beside the others.
 
     Args:
         model: the model that validation rows stopped.
@@ -137,10 +170,12 @@ def refit_model(
         task: what is predicted.
     """
     if isinstance(model, BlendModel):
-        members = [
-            refit_model(m, everything, params, training=training, task=task) for m in model.members
-        ]
-        return BlendModel(task, members, model.weights)
+        member = {m.family: m for m in model.members}
+
+        def again(name: str, lane: Training) -> Model:
+            return refit_model(member[name], everything, params, training=lane, task=task)
+
+        return BlendModel(task, side_by_side(list(member), again, training), model.weights)
     return fit_family_again(
         model.family,
         everything,

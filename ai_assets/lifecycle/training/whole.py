@@ -10,11 +10,10 @@ from ai_assets.lifecycle.fairness.groups import PROTECTED, protected_of
 from ai_assets.lifecycle.fairness.spec import Fairness
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.learners.base import Dataset, Model, Task
-from ai_assets.lifecycle.learners.blend import BlendModel
 from ai_assets.lifecycle.schema.calibration import Calibration
 from ai_assets.lifecycle.schema.scores import squeezed
 from ai_assets.lifecycle.training.calibration import fit_calibration
-from ai_assets.lifecycle.training.fitting import fit_model, refit_model
+from ai_assets.lifecycle.training.fitting import fit_together, refit_model
 from ai_assets.lifecycle.training.spec import Training
 from ai_assets.lifecycle.training.split import split_rows
 
@@ -62,12 +61,7 @@ def learn(
     y, protected = rows["label"].to_numpy(), protected_of(rows, fairness)
     data = Dataset(encoding.transform(rows), y, None, encoding, classes, protected)
     train, validation = data.take(roles == "train"), data.take(roles == "validation")
-    members = [
-        fit_model(name, train, validation, params[name], training=training, task=task)
-        for name in weights
-    ]
-    alone = len(members) == 1
-    judged: Model = members[0] if alone else BlendModel(task, members, list(weights.values()))
+    judged = fit_together(weights, train, validation, params, training=training, task=task)
     scores = judged.predict(validation.x)
     calibration = fit_calibration(training.calibration, scores, validation.y)
     if training.refit == "none":

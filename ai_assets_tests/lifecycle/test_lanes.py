@@ -1,0 +1,76 @@
+"""Families that are fitted at the same time: the same models, and an end for both when told."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from ai_assets.lifecycle.training.fitting import fit_together, refit_model
+from ai_assets.lifecycle.training.lanes import side_by_side
+from ai_assets.lifecycle.training.spec import Training
+from ai_assets_tests.lifecycle.test_learners import make_data, odd_rows, quick
+
+FAMILIES = ["linear", "lightgbm", "mlp"]
+A_WHILE = 30.0
+
+
+def test_trees_are_fitted_beside_the_others_each_with_half_of_the_threads():
+    both = threading.Barrier(2)
+
+    def fit(name: str, training: Training) -> tuple[str, int]:
+        if name in ("linear", "lightgbm"):
+            both.wait(A_WHILE)
+        return name, training.threads
+
+    found = side_by_side(FAMILIES, fit, Training(threads=5))
+    assert found == [("linear", 2), ("lightgbm", 3), ("mlp", 2)]
+
+
+@pytest.mark.parametrize(
+    ("families", "threads"), [(FAMILIES, 1), (["linear", "mlp"], 2), (["lightgbm"], 2)]
+)
+def test_what_gains_nothing_from_a_second_lane_keeps_all_threads(families: list[str], threads: int):
+    here = threading.get_ident()
+
+    def fit(name: str, training: Training) -> tuple[str, int, bool]:
+        return name, training.threads, threading.get_ident() == here
+
+    found = side_by_side(families, fit, Training(threads=threads))
+    assert found == [(name, threads, True) for name in families]
+
+
+def test_a_blend_is_the_same_as_of_fits_that_follow_each_other():
+    data, weights = make_data(), dict.fromkeys(FAMILIES, 1 / 3)
+    params = {name: quick(name) for name in FAMILIES}
+    made = []
+    for threads in (1, 2):
+        training = Training(threads=threads, seed=3)
+        blend = fit_together(weights, data, data, params, training=training, task="binary")
+        again = refit_model(blend, make_data(seed=1), params, training=training, task="binary")
+        made.append([model.predict(odd_rows()) for model in (blend, again)])
+    assert (made[0][0] != made[0][1]).any()
+    np.testing.assert_array_equal(made[0], made[1])
+
+
+@pytest.mark.parametrize("failing", ["lightgbm", "linear"])
+def test_a_fit_that_fails_tells_why_and_ends_the_other(failing: str):
+    ended, stop = [], threading.Event()
+
+    def fit(name: str, training: Training) -> str:
+        if name == failing:
+            raise ValueError(f"{name} has no rows")
+        if failing == "linear":
+            while not stop.wait(0.01):
+                pass
+        ended.append(name)
+        return name
+
+    guard = threading.Timer(A_WHILE, stop.set)
+    guard.start()
+    before = time.monotonic()
+    with pytest.raises(ValueError, match=f"{failing} has no rows"):
+        side_by_side(["linear", "lightgbm"], fit, Training(threads=2))
+    guard.cancel()
+    assert time.monotonic() - before < A_WHILE
+    assert ended == ([] if failing == "linear" else ["linear"])
