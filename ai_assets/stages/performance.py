@@ -96,7 +96,8 @@ def _nothing(run: StageRun, rows: int) -> Outcome:
         run.name("performance"), frame, run.partition, admit_new_columns=True
     )
     new = "" if run.product.partitions is not None else " that the bundle had not learned from"
-    words = f"Only {rows} rows were scored{new}; performance is judged from {FEWEST} on."
+    scored = f"Only {rows} rows were" if rows else "No row was"
+    words = f"{scored} scored{new}; performance is judged from {FEWEST} on."
     guard = performance_guard(run.product)
     return Outcome(written.digest, {"numbers": words}, {guard.name: Finding(True, words)})
 

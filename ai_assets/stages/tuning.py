@@ -9,6 +9,8 @@ import polars as pl
 
 from ai_assets.lifecycle.evaluation import plots
 from ai_assets.lifecycle.learners.base import OF_VALUES, write_arrays
+from ai_assets.lifecycle.training.lanes import side_by_side
+from ai_assets.lifecycle.training.spec import Training
 from ai_assets.lifecycle.training.tuning import Study, tune, tuning_folds
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Outcome, StageRun
@@ -36,8 +38,12 @@ def tune_families(run: StageRun) -> Outcome:
     if earlier := fresh_search(run):
         return take_over(run, earlier)
     data = load_training_data(run)
-    families = run.product.declaration.training.families
-    studies = [tune_family(run, data, family) for family in families]
+    training = run.product.declaration.training
+
+    def tuned(family: str, lane: Training) -> Study:
+        return tune_family(run, data, family, lane.threads)
+
+    studies = side_by_side(training.families, tuned, training)
     trials = pl.concat(
         [s.trials.select(pl.lit(s.family).alias("family"), pl.all()) for s in studies]
     )
@@ -87,8 +93,8 @@ def _copy(source: Path, folder: Path) -> None:
     shutil.copytree(source, folder, dirs_exist_ok=True)
 
 
-def tune_family(run: StageRun, data: TrainingData, family: str) -> Study:
-    """Tune one family; each trial is logged as it ends."""
+def tune_family(run: StageRun, data: TrainingData, family: str, threads: int) -> Study:
+    """Tune one family by so many threads; each trial is logged as it ends."""
     declared = run.product.declaration
     train, (times, row_ids) = data.split("train"), _order(run, data)
     name = f"tuning/{family}/{run.partition or 'all'}"
@@ -113,6 +119,7 @@ def tune_family(run: StageRun, data: TrainingData, family: str) -> Study:
             task=declared.label.learned,
             row_ids=row_ids,
             dealt=data.crossed,
+            threads=threads,
             on_trial=report,
         )
         tracked.log_params(study.params)

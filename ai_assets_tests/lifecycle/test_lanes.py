@@ -11,26 +11,53 @@ from ai_assets.lifecycle.training.lanes import side_by_side
 from ai_assets.lifecycle.training.spec import Training
 from ai_assets_tests.lifecycle.test_learners import make_data, odd_rows, quick
 
-FAMILIES = ["linear", "lightgbm", "mlp"]
+FAMILIES = ["linear", "lightgbm", "extra_trees", "mlp"]
 A_WHILE = 30.0
 
 
-def test_trees_are_fitted_beside_the_others_each_with_half_of_the_threads():
-    both = threading.Barrier(2)
+@pytest.mark.parametrize(
+    ("families", "threads", "each"),
+    [
+        (["linear", "lightgbm", "mlp"], 2, [1, 1, 1]),
+        (["linear", "lightgbm", "mlp"], 5, [1, 4, 1]),
+        (["linear", "lightgbm", "extra_trees"], 5, [1, 2, 2]),
+        (["extra_trees", "lightgbm"], 8, [4, 4]),
+    ],
+)
+def test_trees_are_fitted_beside_all_others_which_leave_them_all_threads_but_one(
+    families: list[str], threads: int, each: list[int]
+):
+    together = threading.Barrier(2)
 
     def fit(name: str, training: Training) -> tuple[str, int]:
-        if name in ("linear", "lightgbm"):
-            both.wait(A_WHILE)
+        if name in families[:2]:
+            together.wait(A_WHILE)
         return name, training.threads
 
-    found = side_by_side(FAMILIES, fit, Training(threads=5))
-    assert found == [("linear", 2), ("lightgbm", 3), ("mlp", 2)]
+    found = side_by_side(families, fit, Training(threads=threads))
+    assert found == list(zip(families, each, strict=True))
+
+
+def test_who_is_done_with_the_others_helps_with_the_trees():
+    second = threading.Event()
+    where = {}
+
+    def fit(name: str, training: Training) -> int:
+        where[name] = threading.current_thread() is threading.main_thread()
+        if name == "lightgbm":
+            assert second.wait(A_WHILE)
+        if name == "extra_trees":
+            second.set()
+        return training.threads
+
+    assert side_by_side(["linear", "lightgbm", "extra_trees"], fit, Training(threads=2)) == [1] * 3
+    assert where == {"linear": True, "lightgbm": False, "extra_trees": True}
 
 
 @pytest.mark.parametrize(
     ("families", "threads"), [(FAMILIES, 1), (["linear", "mlp"], 2), (["lightgbm"], 2)]
 )
-def test_what_gains_nothing_from_a_second_lane_keeps_all_threads(families: list[str], threads: int):
+def test_what_cannot_be_fitted_beside_anything_keeps_all_threads(families: list[str], threads: int):
     here = threading.get_ident()
 
     def fit(name: str, training: Training) -> tuple[str, int, bool]:
@@ -41,7 +68,7 @@ def test_what_gains_nothing_from_a_second_lane_keeps_all_threads(families: list[
 
 
 def test_a_blend_is_the_same_as_of_fits_that_follow_each_other():
-    data, weights = make_data(), dict.fromkeys(FAMILIES, 1 / 3)
+    data, weights = make_data(), dict.fromkeys(FAMILIES, 1 / 4)
     params = {name: quick(name) for name in FAMILIES}
     made = []
     for threads in (1, 2):

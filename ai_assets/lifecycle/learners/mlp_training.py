@@ -47,12 +47,14 @@ class _Network:
     def __new__(cls, preparation: Preparation, settings: dict[str, Any], outputs: int) -> Any:
         from torch import nn
 
+        from ai_assets.lifecycle.learners.dropout import Dropout
+
         columns, size = len(preparation.categorical), settings["embedding"]
         width = len(preparation.dense_columns) + columns * size
         layers: list[Any] = []
         for _ in range(settings["layers"]):
             layers += [nn.Linear(width, settings["width"]), nn.ReLU()]
-            layers += [nn.Dropout(settings["dropout"])]
+            layers += [Dropout(settings["dropout"])]
             width = settings["width"]
         layers.append(nn.Linear(width, outputs))
         embedding = nn.Embedding(max(preparation.width, 1), size)
@@ -101,7 +103,10 @@ class _Pupil(Trainee):
         self.watched = None if validation is None else _Rows(preparation, validation, where)
         self.parameters = list(self.network.parameters())
         self.optimizer = torch.optim.AdamW(
-            self.parameters, settings["learning_rate"], weight_decay=settings["weight_decay"]
+            self.parameters,
+            settings["learning_rate"],
+            weight_decay=settings["weight_decay"],
+            fused=True,
         )
         self.order = torch.Generator().manual_seed(course.seed)
         least, most = BATCH_ROWS

@@ -91,11 +91,8 @@ def as_usual(rows: pl.LazyFrame, notation: Notation, types: Mapping[str, str]) -
         notation: in which they are written.
         types: declared types by column, of columns that may be absent too.
     """
-    there = [name for name in rows.collect_schema().names() if name in types]
-    numbers = [name for name in there if types[name] in ("int64", "float64")]
-    return rewritten(
-        rows, notation, numbers, [name for name in there if types[name] in ("date", "datetime")]
-    )
+    of = _by_type(rows, types)
+    return rewritten(rows, notation, of["int64"] + of["float64"], of["date"] + of["datetime"])
 
 
 def as_callers_write(rows: pl.LazyFrame, form: CsvForm, types: Mapping[str, str]) -> pl.LazyFrame:
@@ -106,8 +103,7 @@ def as_callers_write(rows: pl.LazyFrame, form: CsvForm, types: Mapping[str, str]
         form: in which they are written.
         types: declared types by column, of columns that may be absent too.
     """
-    there = [name for name in rows.collect_schema().names() if name in types]
-    of = {kind: [name for name in there if types[name] == kind] for kind in _TYPED}
+    of = _by_type(rows, types)
     bare = [pl.col(name).str.strip_chars() for names in of.values() for name in names]
     rows = as_usual(rows.with_columns(bare), form.notation, types)
     told = [truth(pl.col(name)).alias(name) for name in of["bool"]]
@@ -116,6 +112,12 @@ def as_callers_write(rows: pl.LazyFrame, form: CsvForm, types: Mapping[str, str]
     if form.utc:
         told += [day(pl.col(name)) for name in of["date"]]
     return rows.with_columns(*told)
+
+
+def _by_type(rows: pl.LazyFrame, types: Mapping[str, str]) -> dict[str, list[str]]:
+    """The columns that are there and no text, by their declared type."""
+    there = [name for name in rows.collect_schema().names() if name in types]
+    return {kind: [name for name in there if types[name] == kind] for kind in _TYPED}
 
 
 def _iso(text: pl.Expr, form: str) -> pl.Expr:

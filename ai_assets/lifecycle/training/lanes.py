@@ -2,69 +2,104 @@
 
 import ctypes
 import os
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from threading import get_ident
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import TypeVar
 
 from ai_assets.lifecycle.training.spec import Training
 
 TREES = ("lightgbm", "extra_trees")
-"""Families whose threads are their own affair: their models are the same for any number of them.
-All others share a lane, since torch's random numbers and the threads of BLAS belong to the whole
-process."""
+"""Families that may be fitted in any thread, since their models are the same whatever goes on
+beside them. All others stay in the caller's: torch's random numbers and the threads of BLAS belong
+to the whole process."""
+SECONDS_BETWEEN_TRIES = 0.5
 
 Fitted = TypeVar("Fitted")
 
 
 def side_by_side(
-    families: list[str], fit: Callable[[str, Training], Fitted], training: Training
+    families: Sequence[str], fit: Callable[[str, Training], Fitted], training: Training
 ) -> list[Fitted]:
-    """What `fit` gives for each family, in their order: trees beside all others.
+    """What `fit` gives for each family, in their order: trees beside each other and all others.
 
-    Each lane has half of the declared threads. A second thread takes a fifth off the time of a
-    forest and next to nothing off that of a small network or a linear model, whereas two lanes need
-    no longer than the slower one. Where there are no trees, or nothing else, or one thread, all
-    fits follow each other with all threads.
+    Together they have the declared threads: the others one, for a small network or a linear model
+    gains next to nothing from a second one, and trees the rest. Of one family, or with one thread,
+    or without trees, fits follow each other with all threads.
 
     Args:
-        families: names, in the order of the result.
-        fit: fits a family by a declaration whose `threads` are the lane's.
+        families: names.
+        fit: fits a family by a declaration whose `threads` are those that it may use.
         training: the product's declaration.
     """
     threads = training.threads or os.cpu_count() or 1
     trees = [name for name in families if name in TREES]
     others = [name for name in families if name not in TREES]
-    if threads < 2 or not trees or not others:
+    if threads < 2 or not trees or len(families) < 2:
         return [fit(name, training) for name in families]
-    half = training.model_copy(update={"threads": threads // 2})
-    rest = training.model_copy(update={"threads": threads - threads // 2})
-    with _Beside() as lane:
-        first = lane.start(lambda: {name: fit(name, rest) for name in trees})
-        found = {name: fit(name, half) for name in others}
-        found |= first.result()
+    alone = 1 if others else 0
+    lanes = min(len(trees), threads - alone)
+    ours = training.model_copy(update={"threads": 1 if others else threads // lanes})
+    theirs = training.model_copy(update={"threads": (threads - alone) // lanes})
+    waiting: SimpleQueue[str] = SimpleQueue()
+    for name in trees:
+        waiting.put(name)
+    found: dict[str, Fitted] = {}
+
+    def fit_trees(lane: Training) -> None:
+        while True:
+            try:
+                name = waiting.get_nowait()
+            except Empty:
+                return
+            found[name] = fit(name, lane)
+
+    with _Beside(lanes - 1 + alone, lambda: fit_trees(theirs)) as beside:
+        for name in others:
+            found[name] = fit(name, ours)
+        fit_trees(ours)
+        beside.join()
     return [found[name] for name in families]
 
 
 class _Beside:
-    """A second thread, whose work ends with the block: also where that is left by an exception,
-    as of a run that somebody terminates, who would otherwise wait for the fit to end."""
+    """Threads that all do some work and end with the block, also where an exception leaves it: who
+    terminates a run would otherwise wait for fits to end."""
+
+    def __init__(self, threads: int, work: Callable[[], None]) -> None:
+        self._work = work
+        self._errors: list[BaseException] = []
+        self._threads = [Thread(target=self._run, name=f"fits-{n}") for n in range(threads)]
 
     def __enter__(self) -> "_Beside":
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="fits")
-        self._thread = self._pool.submit(get_ident).result()
-        self._work: Future[Any] | None = None
+        for thread in self._threads:
+            thread.start()
         return self
 
-    def start(self, work: Callable[[], Fitted]) -> Future[Fitted]:
-        """Begin to work beside what follows."""
-        self._work = future = self._pool.submit(work)
-        return future
+    def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:
+            self._errors.append(error)
 
-    def __exit__(self, kind: object, *about: object) -> None:
-        if kind is not None and self._work is not None:
-            while not wait([self._work], timeout=0.1).done:
-                # Raised between two steps of the fit: within one there is no Python to stop.
-                told = ctypes.py_object(InterruptedError)
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), told)
-        self._pool.shutdown()
+    def join(self) -> None:
+        """Wait until all is done; raises what the work raised."""
+        for thread in self._threads:
+            thread.join()
+        if self._errors:
+            raise self._errors[0]
+
+    def __exit__(self, kind: type[BaseException] | None, *about: object) -> None:
+        if kind is None:
+            return
+        told = InterruptedError if issubclass(kind, Exception) else KeyboardInterrupt
+        while working := [thread for thread in self._threads if thread.is_alive()]:
+            for thread in working:
+                _raise_in(thread, told)
+            working[0].join(SECONDS_BETWEEN_TRIES)
+
+
+def _raise_in(thread: Thread, kind: type[BaseException]) -> None:
+    """Between two steps of a fit, that is: within one there is no Python to stop."""
+    ident = ctypes.c_ulong(thread.ident or 0)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(kind))
