@@ -80,24 +80,43 @@ def test_a_blend_is_the_same_as_of_fits_that_follow_each_other():
     np.testing.assert_array_equal(made[0], made[1])
 
 
-@pytest.mark.parametrize("failing", ["lightgbm", "linear"])
-def test_a_fit_that_fails_tells_why_and_ends_the_other(failing: str):
-    ended, stop = [], threading.Event()
+def stopped_by(error: type[BaseException]) -> list[type[BaseException]]:
+    """What ends the fits in other threads where one of the caller's ends with an error."""
+    ended: list[type[BaseException]] = []
+    running = threading.Barrier(2)
 
     def fit(name: str, training: Training) -> str:
-        if name == failing:
-            raise ValueError(f"{name} has no rows")
-        if failing == "linear":
-            while not stop.wait(0.01):
-                pass
-        ended.append(name)
+        if name == "linear":
+            running.wait(A_WHILE)
+            raise error("linear has no rows")
+        try:
+            running.wait(A_WHILE)
+            until = time.monotonic() + A_WHILE
+            while time.monotonic() < until:
+                time.sleep(0.01)
+        except BaseException as told:
+            ended.append(type(told))
+            raise
         return name
 
-    guard = threading.Timer(A_WHILE, stop.set)
-    guard.start()
-    before = time.monotonic()
-    with pytest.raises(ValueError, match=f"{failing} has no rows"):
+    with pytest.raises(error, match="linear has no rows"):
         side_by_side(["linear", "lightgbm"], fit, Training(threads=2))
-    guard.cancel()
-    assert time.monotonic() - before < A_WHILE
-    assert ended == ([] if failing == "linear" else ["linear"])
+    return ended
+
+
+def test_a_fit_that_fails_ends_those_beside_it():
+    assert stopped_by(ValueError) == [InterruptedError]
+
+
+def test_who_interrupts_waits_for_no_fit():
+    assert stopped_by(KeyboardInterrupt) == [KeyboardInterrupt]
+
+
+def test_a_fit_that_fails_in_another_thread_tells_why():
+    def fit(name: str, training: Training) -> str:
+        if name == "lightgbm":
+            raise ValueError("lightgbm has no rows")
+        return name
+
+    with pytest.raises(ValueError, match="lightgbm has no rows"):
+        side_by_side(["linear", "lightgbm"], fit, Training(threads=2))
