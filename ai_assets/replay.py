@@ -10,7 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from ai_assets.automation.daemon import has_looked, running_daemon, wait_for
+from ai_assets.automation.daemon import code_server, has_looked, running_daemon, wait_for
 from ai_assets.automation.replay import Replay
 from ai_assets.lifecycle.errors import UserError
 from ai_assets.lifecycle.naming import AssetName
@@ -76,7 +76,10 @@ def run(replay: Replay, environment: dict[str, str], log: Path, backtest: bool) 
     """First release, then partition by partition under the daemon, then the other policies."""
     if not replay.bootstrap():
         return False
-    with running_daemon(ROOT / "workspace.yaml", environment, log) as daemon:
+    with (
+        code_server("ai_assets.definitions", environment, log) as workspace,
+        running_daemon(workspace, environment, log) as daemon,
+    ):
         wait_for("the daemon", lambda: has_looked(replay.instance), daemon, log, 180)
         for key in replay.partitions:
             replay.month(key, daemon, log)

@@ -1,5 +1,6 @@
 """Dagster's daemon as a process of ours, stopped by its own id, and questions to its instance."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,11 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from tempfile import TemporaryDirectory
+from typing import IO, Protocol
 
 import dagster as dg
 from dagster._core.scheduler.instigation import TickStatus
 from dagster._core.storage.tags import WILL_RETRY_TAG
+
+from ai_assets.automation.lost import answers
 
 _SECONDS_TO_STOP = 30
 _SECONDS_BETWEEN_LOOKS = 1.0
@@ -37,18 +41,48 @@ def running_daemon(
     """
     command = [sys.executable, "-m", "dagster._daemon", "run", "-w", str(workspace)]
     with log.open("ab") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=log.parent,
-            env={**os.environ, **environment},
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+        process = _started(command, environment, log, output)
         try:
             yield process
         finally:
             stop(process)
+
+
+@contextmanager
+def code_server(module: str, environment: dict[str, str], log: Path) -> Iterator[Path]:
+    """Serve a code location while the block runs; the workspace file that names it, for a daemon.
+
+    One that is given a module instead starts a server for it every minute anew, with all imports
+    (`check_workspace_freshness` in dagster/_daemon/controller.py).
+
+    Raises:
+        RuntimeError: it ended, or did not answer within three minutes.
+    """
+    with TemporaryDirectory() as folder, log.open("ab") as output:
+        # The path of a socket may have about 100 characters, and that of a state folder more.
+        socket, workspace = Path(folder, "code.sock"), Path(folder, "workspace.yaml")
+        server = {"socket": str(socket), "location_name": module.partition(".")[0]}
+        workspace.write_text(json.dumps({"load_from": [{"grpc_server": server}]}), encoding="utf-8")
+        command = [sys.executable, "-m", "dagster", "api", "grpc", "--socket", str(socket)]
+        process = _started([*command, "--module-name", module], environment, log, output)
+        try:
+            wait_for("the code server", lambda: answers(str(socket)), process, log, 180)
+            yield workspace
+        finally:
+            stop(process)
+
+
+def _started(
+    command: list[str], environment: dict[str, str], log: Path, output: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        cwd=log.parent,
+        env={**os.environ, **environment},
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+    )
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

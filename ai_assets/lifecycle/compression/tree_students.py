@@ -6,6 +6,7 @@ from functools import cache, partial
 
 import numpy as np
 
+from ai_assets.lifecycle.compression.onnx_session import open_session, run_session
 from ai_assets.lifecycle.compression.recipes import Candidate, Job, Recipe
 from ai_assets.lifecycle.learners.base import Dataset
 from ai_assets.lifecycle.learners.lightgbm import LightGbm, LightGbmModel
@@ -40,8 +41,12 @@ def _student(job: Job, lesson: Callable[[], Dataset], name: str, leaves: int) ->
 
 
 def taught(job: Job) -> Dataset:
-    """The rows to train on, with the winner's answers in place of their outcomes."""
-    return replace(job.train, y=job.winner.predict(job.train.x)[:, 0])
+    """The rows to train on, with the winner's answers in place of their outcomes.
+
+    Its graph gives them, several times sooner than LightGBM does from many trees.
+    """
+    session = open_session(job.winner.to_onnx(), threads=job.threads)
+    return replace(job.train, y=run_session(session, job.train.x)[:, 0])
 
 
 def distil(job: Job, lesson: Dataset, leaves: int) -> LightGbmModel:
