@@ -23,6 +23,7 @@ from ai_assets.lifecycle.training.lanes import side_by_side
 from ai_assets.lifecycle.training.spec import Training
 from ai_assets.lifecycle.training.whole import NOT_FEATURES
 
+Fit = Callable[[str, Training], Model]
 ROUNDS = {"linear": 1, "lightgbm": 400, "mlp": 5}
 TIMES, GOAL = 3, 1.3
 
@@ -39,15 +40,14 @@ def fitted(data: Dataset, family: str, training: Training) -> Model:
     return fit_family_again(family, data, params, ROUNDS[family], training=training, task="binary")
 
 
-def one_by_one(
-    families: list[str], fit: Callable[[str, Training], Model], training: Training
-) -> list[Model]:
+def one_by_one(families: list[str], fit: Fit, training: Training) -> list[Model]:
     return [fit(name, training) for name in families]
 
 
 def main() -> int:
     data, training, families = year(), product().declaration.training, list(ROUNDS)
     fit = partial(fitted, data)
+    ways: dict[str, Callable[[list[str], Fit, Training], list[Model]]]
     ways = {"ours": side_by_side, "other": one_by_one}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     made = {}

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ai_assets.lifecycle.compression import tree_students
 from ai_assets.lifecycle.compression.candidates import Measurement, build_candidates, measure
 from ai_assets.lifecycle.compression.choose import choose
 from ai_assets.lifecycle.compression.held_out import HeldOut
@@ -12,7 +13,6 @@ from ai_assets.lifecycle.compression.onnx_session import open_session
 from ai_assets.lifecycle.compression.parity import budget_ok, onnx_parity_ok
 from ai_assets.lifecycle.compression.recipes import Candidate, Job
 from ai_assets.lifecycle.compression.spec import Compression
-from ai_assets.lifecycle.learners.lightgbm import LightGbmModel
 from ai_assets_tests.lifecycle.test_learners import fit, make_data
 
 STUDENTS = [f"student_{leaves}" for leaves in (15, 31, 63)]
@@ -73,18 +73,18 @@ def test_int8_is_smaller_than_the_network_and_close_to_it():
 
 def test_the_winner_answers_the_rows_that_students_learn_from_once(monkeypatch):
     winner, answered = fit("lightgbm"), []
-    predict = LightGbmModel.predict
+    run = tree_students.run_session
     monkeypatch.setattr(
-        LightGbmModel,
-        "predict",
-        lambda model, x: (answered.append((model, x)), predict(model, x))[1],
+        tree_students, "run_session", lambda session, x: (answered.append(x), run(session, x))[1]
     )
 
     job = Job(winner, TRAIN, VALIDATION, Compression(), "binary", 0, 1)
     made = build_candidates(job)
 
     assert [candidate.name for candidate in made] == ["onnx", *STUDENTS]
-    assert [(model is winner, x is TRAIN.x) for model, x in answered] == [(True, True)]
+    assert [x is TRAIN.x for x in answered] == [True]
+    taught = tree_students.taught(job)
+    np.testing.assert_allclose(taught.y, winner.predict(TRAIN.x)[:, 0], atol=1e-6)
 
 
 def test_one_candidate_can_be_built_alone_and_is_the_same() -> None:

@@ -47,14 +47,14 @@ class _Network:
     def __new__(cls, preparation: Preparation, settings: dict[str, Any], outputs: int) -> Any:
         from torch import nn
 
-        from ai_assets.lifecycle.learners.dropout import Dropout
+        from ai_assets.lifecycle.learners.dropout import dropout_layer
 
         columns, size = len(preparation.categorical), settings["embedding"]
         width = len(preparation.dense_columns) + columns * size
         layers: list[Any] = []
         for _ in range(settings["layers"]):
             layers += [nn.Linear(width, settings["width"]), nn.ReLU()]
-            layers += [Dropout(settings["dropout"])]
+            layers += [dropout_layer(settings["dropout"])]
             width = settings["width"]
         layers.append(nn.Linear(width, outputs))
         embedding = nn.Embedding(max(preparation.width, 1), size)
