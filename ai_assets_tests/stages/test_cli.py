@@ -69,6 +69,19 @@ def test_a_failure_exits_with_an_error_and_says_which_partitions_to_fill(state: 
 
 
 @pytest.mark.slow
+def test_features_end_without_a_word_of_leaks(state: Path) -> None:
+    stages = " or ".join(f"tag:stage={stage}" for stage in ("raw", "cleaned", "features"))
+
+    done = materialize(
+        state, "--select", f"group:flight_delay and ({stages})", "--partition", "2013-01-01"
+    )
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert rows(state, "features", "2013-01-01") > 20_000
+    assert "leaked" not in done.stderr + done.stdout
+
+
+@pytest.mark.slow
 def test_a_stage_is_selected_by_its_tag_for_a_range_of_partitions(state: Path) -> None:
     done = materialize(
         state, "--select", "tag:stage=raw", "--partition-range", "2013-01-01...2013-02-01"
