@@ -9,9 +9,9 @@ import polars as pl
 
 from ai_assets.lifecycle.evaluation import plots
 from ai_assets.lifecycle.learners.base import OF_VALUES, write_arrays
-from ai_assets.lifecycle.training.lanes import side_by_side
+from ai_assets.lifecycle.training.lanes import fit_in_lanes
 from ai_assets.lifecycle.training.spec import Training
-from ai_assets.lifecycle.training.tuning import Study, tune, tuning_folds
+from ai_assets.lifecycle.training.tuning import Study, quiet_optuna, tune, tuning_folds
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Outcome, StageRun
 from ai_assets.stages.declared.learning import search_settings
@@ -43,7 +43,8 @@ def tune_families(run: StageRun) -> Outcome:
     def tuned(family: str, lane: Training) -> Study:
         return tune_family(run, data, family, lane.threads)
 
-    studies = side_by_side(training.families, tuned, training)
+    with quiet_optuna():
+        studies = fit_in_lanes(training.families, tuned, training, data.split("train"))
     trials = pl.concat(
         [s.trials.select(pl.lit(s.family).alias("family"), pl.all()) for s in studies]
     )

@@ -126,3 +126,14 @@ def test_rows_of_a_block_are_drawn_together_and_blocks_as_often_as_rows_would() 
     assert (counts[:, blocks == "b"] == counts[:, [0]]).all()
     assert (counts[:, [0, 1, 3]].sum(axis=1) == 3).all()
     assert counts[:, 3].mean() == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("blocks", [None, np.arange(50) // 7])
+def test_an_order_moves_the_counts_and_draws_the_same(blocks):
+    order = np.random.default_rng(1).permutation(50)
+    plain, moved = (
+        np.concatenate(list(resample_counts(50, 10, seed=4, blocks=blocks, order=given)))
+        for given in (None, order)
+    )
+    np.testing.assert_array_equal(moved, plain[:, order])
+    assert (moved != plain).any()

@@ -4,6 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from ai_assets.lifecycle.errors import DeclarationError  # noqa: E402
 from ai_assets.lifecycle.learners.dropout import dropout_layer  # noqa: E402
 
 
@@ -48,3 +49,9 @@ def test_nothing_is_dropped_when_it_answers_or_is_told_to_drop_nothing_and_all_o
     assert dropout_layer(0.0)(values) is values
     assert dropout_layer(0.5).eval()(values) is values
     assert not dropout_layer(1.0)(values).any()
+
+
+@pytest.mark.parametrize("share", [-0.5, 1.5])
+def test_what_is_no_share_is_refused(share: float):
+    with pytest.raises(DeclarationError, match=f"dropout must be from 0 to 1, but got {share}"):
+        dropout_layer(share)

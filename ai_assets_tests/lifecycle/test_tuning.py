@@ -1,5 +1,7 @@
 """Tuning: bounded, repeatable, forward in time, and failing rather than cut short."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,12 @@ from ai_assets.lifecycle.training import tuning
 from ai_assets.lifecycle.training.fitting import fit_model, refit_model, weighted
 from ai_assets.lifecycle.training.metrics import metric_value
 from ai_assets.lifecycle.training.spec import Split, Training, Tune
-from ai_assets.lifecycle.training.tuning import TuningTimeoutError, tune, tuning_rows
+from ai_assets.lifecycle.training.tuning import (
+    TuningTimeoutError,
+    quiet_optuna,
+    tune,
+    tuning_rows,
+)
 from ai_assets_tests.lifecycle.test_learners import make_data
 
 DATA = make_data(rows=600)
@@ -287,3 +294,24 @@ def test_trees_are_searched_with_one_fold_as_repeatably_as_with_more() -> None:
     )
     assert first.trials.equals(second.trials)
     assert first.value == first.trials["value"].min()
+
+
+def test_optuna_tells_as_much_as_before_when_searches_that_overlap_have_ended():
+    optuna = pytest.importorskip("optuna")
+    before, inside = optuna.logging.get_verbosity(), threading.Event()
+
+    def search(ends: threading.Event) -> None:
+        with quiet_optuna():
+            inside.set()
+            assert ends.wait(30)
+
+    with quiet_optuna():
+        ends = threading.Event()
+        other = threading.Thread(target=search, args=[ends])
+        other.start()
+        assert inside.wait(30)
+        with quiet_optuna():
+            ends.set()
+            other.join()
+            assert optuna.logging.get_verbosity() == optuna.logging.WARNING
+    assert optuna.logging.get_verbosity() == before != optuna.logging.WARNING

@@ -59,8 +59,8 @@ def resample_counts(
 ) -> Iterator[Floats]:
     """How often each row is drawn, in pieces [b, rows] that together have `resamples` rows.
 
-    Rows are in the order that they were given, so equal arguments draw the same rows for another
-    model of the same rows: differences between models are paired.
+    Equal arguments draw the same rows for another model of the same rows: differences between
+    models are paired.
 
     Args:
         rows: How many rows there are.
@@ -69,7 +69,8 @@ def resample_counts(
         blocks: The block of each row [rows], for example its day: whole blocks are drawn, because
             rows of a day share its weather and say less than as many rows of their own would
             (Davison and Hinkley 1997, "Bootstrap methods and their application", section 3.8).
-        order: The positions of the rows as the counts are to have them; default: as they are.
+        order: Positions of the rows, in whose order the counts are to be, [rows]; default: as the
+            rows were given. It changes nothing about what is drawn.
     """
     generator = np.random.default_rng(seed)
     unit, units = order, rows

@@ -2,21 +2,28 @@
 
 from typing import Any
 
+from ai_assets.lifecycle.errors import DeclarationError, must_be
+
 _VALUES = 1 << 16
 
 
 def dropout_layer(share: float) -> Any:
     """As `torch.nn.Dropout` (Srivastava et al. 2014), in a quarter of its time on a CPU.
 
-    torch draws a number of the Mersenne Twister for each value that may be dropped; here each
+    torch draws a number for each value that may be dropped; here each
     number drawn decides on four values, by 16 bits a value. It is drawn by torch's own generator.
 
     Args:
         share: of the values that are dropped, from 0 to 1; exact to a 65,536th.
+
+    Raises:
+        DeclarationError: the share is none.
     """
     import torch
     from torch import nn
 
+    if not 0 <= share <= 1:
+        raise DeclarationError(must_be("dropout", "from 0 to 1", share))
     dropped = round(share * _VALUES)
 
     class Dropout(nn.Module):

@@ -213,7 +213,7 @@ def useful_threads(cells: int, most: int) -> int:
     Threads wait for each other several times a leaf. They sleep meanwhile (see `ai_assets`), and on
     a small table to wake one takes longer than what it then does: of 50,000 rows and 48 features
     two threads took 1.9 times as long as one alone, of 600,000 rows two thirds of its time. The
-    trees are the same.
+    trees are the same, but those of several classes for the last bits of their values.
     """
     return max(1, min(most or os.cpu_count() or 1, cells // CELLS_A_THREAD))
 

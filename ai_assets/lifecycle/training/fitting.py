@@ -12,7 +12,8 @@ from ai_assets.lifecycle.learners import get_family
 from ai_assets.lifecycle.learners.base import OF_VALUES, Dataset, Family, Model, OnStep, Task
 from ai_assets.lifecycle.learners.blend import FAMILY as BLEND
 from ai_assets.lifecycle.learners.blend import BlendModel, load_blend
-from ai_assets.lifecycle.training.lanes import side_by_side
+from ai_assets.lifecycle.learners.lightgbm import LightGbmModel
+from ai_assets.lifecycle.training.lanes import fit_in_lanes
 from ai_assets.lifecycle.training.reductions import reduced
 from ai_assets.lifecycle.training.reweighing import reweighed
 from ai_assets.lifecycle.training.spec import Training
@@ -141,13 +142,19 @@ def fit_together(
     def fitted(name: str, lane: Training) -> Model:
         return fit_model(name, train, validation, params[name], training=lane, task=task)
 
-    return together(side_by_side(list(weights), fitted, training), weights, task)
+    members = fit_in_lanes(list(weights), fitted, training, train)
+    return together([_answering(m, training) for m in members], weights, task)
 
 
 def together(members: list[Model], weights: dict[str, float], task: Task) -> Model:
     """Models of the weighted families, in their order, as one."""
     alone = len(members) == 1
     return members[0] if alone else BlendModel(task, members, list(weights.values()))
+
+
+def _answering(model: Model, training: Training) -> Model:
+    """The model with all threads to answer by, however many it was fitted with."""
+    return replace(model, threads=training.threads) if isinstance(model, LightGbmModel) else model
 
 
 def refit_model(
@@ -175,7 +182,8 @@ def refit_model(
         def again(name: str, lane: Training) -> Model:
             return refit_model(member[name], everything, params, training=lane, task=task)
 
-        return BlendModel(task, side_by_side(list(member), again, training), model.weights)
+        members = fit_in_lanes(list(member), again, training, everything)
+        return BlendModel(task, [_answering(m, training) for m in members], model.weights)
     return fit_family_again(
         model.family,
         everything,

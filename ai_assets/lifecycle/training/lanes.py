@@ -3,100 +3,103 @@
 import ctypes
 import os
 from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TypeVar
 
+from ai_assets.lifecycle.learners.base import Dataset
 from ai_assets.lifecycle.training.spec import Training
 
 TREES = ("lightgbm", "extra_trees")
-"""Families that may be fitted in any thread, since their models are the same whatever goes on
-beside them. All others stay in the caller's: torch's random numbers and the threads of BLAS belong
-to the whole process."""
-SECONDS_BETWEEN_TRIES = 0.5
+"""Families of LightGBM. The number of its threads belongs to the whole process, so two of them are
+never fitted at once."""
+BESIDE_TREES = ("linear", "mlp")
+"""Families that gain next to nothing from a second thread. They stay in the caller's thread, since
+torch's random numbers and the threads of BLAS belong to the whole process."""
+SECONDS_TO_END = 10.0
 
 Fitted = TypeVar("Fitted")
 
 
-def side_by_side(
-    families: Sequence[str], fit: Callable[[str, Training], Fitted], training: Training
+def fit_in_lanes(
+    families: Sequence[str],
+    fit: Callable[[str, Training], Fitted],
+    training: Training,
+    data: Dataset,
 ) -> list[Fitted]:
-    """What `fit` gives for each family, in their order: trees beside each other and all others.
+    """What `fit` gives for each family, in their order: trees, one after the other, beside others.
 
-    Together they have the declared threads: the others one, for a small network or a linear model
-    gains next to nothing from a second one, and trees the rest. Of one family, or with one thread,
-    or without trees, fits follow each other with all threads.
+    The others have one thread then, and trees the rest. With one thread, or where it would help
+    nothing, all fits follow each other with all threads.
 
     Args:
         families: names.
         fit: fits a family by a declaration whose `threads` are those that it may use.
         training: the product's declaration.
+        data: the rows to learn from.
     """
     threads = training.threads or os.cpu_count() or 1
     trees = [name for name in families if name in TREES]
-    others = [name for name in families if name not in TREES]
-    if threads < 2 or not trees or len(families) < 2:
+    others = [name for name in families if name in BESIDE_TREES]
+    apart = bool(trees and others) and len(trees) + len(others) == len(families)
+    if threads < 2 or not apart or _fits_others_too(data):
         return [fit(name, training) for name in families]
-    alone = 1 if others else 0
-    lanes = min(len(trees), threads - alone)
-    ours = training.model_copy(update={"threads": 1 if others else threads // lanes})
-    theirs = training.model_copy(update={"threads": (threads - alone) // lanes})
-    waiting: SimpleQueue[str] = SimpleQueue()
-    for name in trees:
-        waiting.put(name)
+    alone, rest = (training.model_copy(update={"threads": n}) for n in (1, threads - 1))
     found: dict[str, Fitted] = {}
 
-    def fit_trees(lane: Training) -> None:
-        while True:
-            try:
-                name = waiting.get_nowait()
-            except Empty:
-                return
-            found[name] = fit(name, lane)
+    def fit_trees() -> None:
+        for name in trees:
+            found[name] = fit(name, rest)
 
-    with _Beside(lanes - 1 + alone, lambda: fit_trees(theirs)) as beside:
+    with _Beside(fit_trees) as beside:
         for name in others:
-            found[name] = fit(name, ours)
-        fit_trees(ours)
+            beside.check()
+            found[name] = fit(name, alone)
         beside.join()
     return [found[name] for name in families]
 
 
+def _fits_others_too(data: Dataset) -> bool:
+    """Whether each fit fits linear models first, which belong into the caller's thread."""
+    return data.protected is not None and data.protected.spec.mitigation == "reductions"
+
+
 class _Beside:
-    """Threads that all do some work and end with the block, also where an exception leaves it: who
+    """A thread that does some work and ends with the block, also where an exception leaves it: who
     terminates a run would otherwise wait for fits to end."""
 
-    def __init__(self, threads: int, work: Callable[[], None]) -> None:
+    def __init__(self, work: Callable[[], None]) -> None:
         self._work = work
-        self._errors: list[BaseException] = []
-        self._threads = [Thread(target=self._run, name=f"fits-{n}") for n in range(threads)]
+        self._error: BaseException | None = None
+        self._thread = Thread(target=self._run, name="fits")
 
     def __enter__(self) -> "_Beside":
-        for thread in self._threads:
-            thread.start()
+        self._thread.start()
         return self
 
     def _run(self) -> None:
         try:
             self._work()
         except BaseException as error:
-            self._errors.append(error)
+            self._error = error
+
+    def check(self) -> None:
+        """Raise what the work raised, if it has."""
+        if self._error is not None:
+            raise self._error
 
     def join(self) -> None:
-        """Wait until all is done; raises what the work raised."""
-        for thread in self._threads:
-            thread.join()
-        if self._errors:
-            raise self._errors[0]
+        """Wait until it is done; raises what it raised."""
+        self._thread.join()
+        self.check()
 
     def __exit__(self, kind: type[BaseException] | None, *about: object) -> None:
         if kind is None:
             return
         told = InterruptedError if issubclass(kind, Exception) else KeyboardInterrupt
-        while working := [thread for thread in self._threads if thread.is_alive()]:
-            for thread in working:
-                _raise_in(thread, told)
-            working[0].join(SECONDS_BETWEEN_TRIES)
+        while self._thread.is_alive():
+            _raise_in(self._thread, told)
+            # What it then does to end, such as telling that it did, is not to be interrupted.
+            self._thread.join(SECONDS_TO_END)
 
 
 def _raise_in(thread: Thread, kind: type[BaseException]) -> None:

@@ -94,8 +94,9 @@ class Tune(Section):
     )
     timeout: Duration | None = Field(
         None,
-        description="Limit for each family. Beyond it tuning fails with advice: stopping early "
-        "would let the machine's speed decide the result. Default: none.",
+        description="Limit for each family, of which some are tuned at the same time. Beyond it "
+        "tuning fails with advice: stopping early would let the machine's speed decide the result. "
+        "Default: none.",
     )
     max_rows: int = Field(
         200_000,

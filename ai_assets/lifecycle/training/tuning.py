@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -273,12 +274,24 @@ def _compared(trials: int, folds: int) -> int:
     return COMPARED_WITHIN if folds == 1 else min(COMPARED_TRIALS, max(1, trials // 2))
 
 
-def _search(judge: _Judge, seed: int, trials: int, report: Any) -> Any:
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Optuna tells no trials while the block runs. What it tells belongs to the process, so around
+    searches that go on at the same time it is said once more."""
     import optuna
 
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def _search(judge: _Judge, seed: int, trials: int, report: Any) -> Any:
+    import optuna
+
+    with quiet_optuna():
         study = optuna.create_study(
             sampler=_sampler(optuna, seed, trials),
             pruner=optuna.pruners.MedianPruner(
@@ -288,8 +301,6 @@ def _search(judge: _Judge, seed: int, trials: int, report: Any) -> Any:
         )
         study.enqueue_trial(judge.learner.defaults())
         study.optimize(judge, n_trials=trials, n_jobs=1, callbacks=[report])
-    finally:
-        optuna.logging.set_verbosity(before)
     return study
 
 
