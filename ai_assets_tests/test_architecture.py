@@ -27,7 +27,9 @@ HEAVY = {
     "torch",
 }  # fmt: skip
 # Modules may import these as they load, but none of those is needed to load the definitions.
-NOT_ON_LOADING = HEAVY | {"deltalake", "duckdb", "numpy", "polars", "pyarrow", "sqlglot"}
+NOT_ON_LOADING = HEAVY | {
+    "deltalake", "duckdb", "numpy", "polars", "pyarrow", "sqlalchemy", "sqlglot",
+}  # fmt: skip
 HEAVY_ALLOWED = {("serving/service.py", "bentoml")}
 UNKNOWN_TO = {
     "lifecycle": {"dagster", "dagster_mlflow", "mlflow", "bentoml"},

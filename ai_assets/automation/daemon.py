@@ -107,12 +107,12 @@ def wait_for(
     """Wait until `found` is true.
 
     Raises:
-        RuntimeError: the daemon ended, or it took too long; the message holds the end of its log.
+        RuntimeError: the process ended, or it took too long; the message holds the end of its log.
     """
     until = time.monotonic() + seconds
     while not found():
         if process.poll() is not None:
-            raise RuntimeError(f"The daemon ended while waiting for {what}.\n{end_of(log)}")
+            raise RuntimeError(f"The process ended while waiting for {what}.\n{end_of(log)}")
         if time.monotonic() > until:
             raise RuntimeError(f"{what} did not come within {seconds:.0f} s.\n{end_of(log)}")
         time.sleep(_SECONDS_BETWEEN_LOOKS)

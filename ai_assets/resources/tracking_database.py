@@ -5,13 +5,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy import URL, Engine, event, make_url
-from sqlalchemy.exc import ArgumentError
+from typing import TYPE_CHECKING, Any
 
 from ai_assets.lifecycle.errors import DeclarationError, must_be
 from ai_assets.lifecycle.placing import place_once
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 
 def uri_of(database: Path) -> str:
@@ -48,10 +48,13 @@ def one_at_a_time(uri: str) -> Iterator[None]:
         yield
 
 
-def _of_a_file(uri: str) -> URL | None:
+def _of_a_file(uri: str) -> "URL | None":
     """The URL of a database that is a file; None for servers, memory and SQLite's own URIs."""
     if not uri.startswith("sqlite"):
         return None
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
     try:
         url = make_url(uri)
     except ArgumentError:
@@ -61,7 +64,7 @@ def _of_a_file(uri: str) -> URL | None:
     return url if is_file else None
 
 
-def _make(url: URL) -> None:
+def _make(url: "URL") -> None:
     """Make a database beside its place, which it takes when it is whole.
 
     Dozens of migrations would each wait for the disk, seconds in all; so only the last one does.
@@ -88,6 +91,8 @@ def _not_waiting(database: Path) -> Iterator[None]:
     MLflow makes its engine itself, so all engines are listened to; those of other files, which
     other threads may open meanwhile, stay as they are.
     """
+    from sqlalchemy import Engine, event
+
     ours = os.path.realpath(database)
 
     def opened(connection: Any, _: Any) -> None:

@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dagster as dg
 import pytest
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import WorkspaceFileTarget
 
-from ai_assets.automation.daemon import stop, wait_for
+from ai_assets.automation.daemon import code_server, stop, wait_for
 
 
 def process(code: str) -> subprocess.Popen[bytes]:
@@ -68,3 +71,26 @@ def test_a_daemon_that_does_not_listen_is_killed(
     daemon.stdout.readline()
     stop(daemon)
     assert daemon.returncode == -9
+
+
+def test_a_code_server_is_there_for_whom_its_workspace_file_is_given(log: Path) -> None:
+    home = log.parent
+    (home / "shown.py").write_text("import dagster as dg\ndefs = dg.Definitions()\n", "utf-8")
+    environment = {"PYTHONPATH": str(home), "DAGSTER_HOME": str(home)}
+    with (
+        code_server("shown", environment, log) as workspace,
+        dg.DagsterInstance.local_temp(str(home)) as instance,
+        WorkspaceProcessContext(instance, WorkspaceFileTarget([str(workspace)])) as context,
+    ):
+        asked = context.create_request_context()
+        assert list(asked.code_location_names) == ["shown"]
+        assert not asked.code_location_errors()
+    assert not workspace.exists()
+
+
+def test_a_code_server_that_cannot_load_its_module_says_why(log: Path) -> None:
+    with (
+        pytest.raises(RuntimeError, match=r"(?s)waiting for the code server.*no_such_module"),
+        code_server("no_such_module", {"DAGSTER_HOME": str(log.parent)}, log),
+    ):
+        raise AssertionError("it is not there")
