@@ -67,6 +67,8 @@ def distil(job: Job, lesson: Dataset, leaves: int) -> LightGbmModel:
         "feature_fraction": 0.5,
         "bagging_fraction": 0.7,
         "lambda_l2": 5.0,
+        # A teacher's answers have no noise that coarse thresholds would hold off.
+        "max_bin": 255,
     }
     if job.task == "binary":
         params |= {"objective": "cross_entropy", "metric": "cross_entropy"}
