@@ -84,6 +84,7 @@ def test_the_shipped_instance_uses_it_and_retries_only_what_is_tagged(state: Pat
         queue = shipped.get_concurrency_config().run_queue_config
         assert queue is not None
         assert (queue.max_user_code_failure_retries, queue.max_concurrent_runs) == (6, 2)
+        assert shipped.run_coordinator.dequeue_interval_seconds == 1
 
 
 def test_dagster_says_the_number_as_the_launcher_expects_it() -> None:

@@ -87,6 +87,13 @@ def test_the_winner_answers_the_rows_that_students_learn_from_once(monkeypatch):
     np.testing.assert_allclose(taught.y, winner.predict(TRAIN.x)[:, 0], atol=1e-6)
 
 
+def test_students_look_closer_at_features_than_a_cautious_winner_does() -> None:
+    winner = fit("lightgbm")
+    job = Job(winner, TRAIN, VALIDATION, Compression(), "binary", 0, 1)
+    student = tree_students.distil(job, tree_students.taught(job), 15)
+    assert [f"[max_bin: {n}]" in m.text for n, m in ((63, winner), (255, student))] == [True, True]
+
+
 def test_one_candidate_can_be_built_alone_and_is_the_same() -> None:
     made = candidates("lightgbm")
     winner = made["winner"]

@@ -43,7 +43,7 @@ def _student(job: Job, lesson: Callable[[], Dataset], name: str, leaves: int) ->
 def taught(job: Job) -> Dataset:
     """The rows to train on, with the winner's answers in place of their outcomes.
 
-    Its graph gives them, several times sooner than LightGBM does from many trees.
+    Its graph gives them: sooner than LightGBM does from many trees.
     """
     session = open_session(job.winner.to_onnx(), threads=job.threads)
     return replace(job.train, y=run_session(session, job.train.x)[:, 0])

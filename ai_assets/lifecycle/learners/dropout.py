@@ -10,8 +10,8 @@ _VALUES = 1 << 16
 def dropout_layer(share: float) -> Any:
     """As `torch.nn.Dropout` (Srivastava et al. 2014), in a quarter of its time on a CPU.
 
-    torch draws a number for each value that may be dropped; here each
-    number drawn decides on four values, by 16 bits a value. It is drawn by torch's own generator.
+    torch draws a number for each value that may be dropped; here each number drawn decides on four
+    values, by 16 bits a value. It is drawn by torch's own generator.
 
     Args:
         share: of the values that are dropped, from 0 to 1; exact to a 65,536th.
