@@ -38,14 +38,37 @@ print(json.dumps(faults))
 """Imports the named modules, and asks those that parse arguments for `--help`."""
 
 
-@pytest.fixture(scope="module")
-def wrk() -> ModuleType:
-    """The module that makes load."""
-    spec = importlib.util.spec_from_file_location("wrk", FOLDER / "wrk.py")
+def benchmark(name: str) -> ModuleType:
+    """A module of the folder of benchmarks."""
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def wrk() -> ModuleType:
+    """The module that makes load."""
+    return benchmark("wrk")
+
+
+@pytest.mark.parametrize(
+    ("met", "ends"),
+    [([True, True], 0), ([True, False], 1), ([True, None], 0), ([None, False], 1), ([None], 0)],
+)
+def test_a_missed_goal_ends_a_benchmark_with_1_and_a_figure_without_one_does_not(
+    met: list[bool | None], ends: int, capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    # dataclasses look their module up by its name
+    monkeypatch.setitem(sys.modules, "figures", figures := benchmark("figures"))
+    rows = [figures.Figure(f"row {i}", "2", "1", 2.0, met=judged) for i, judged in enumerate(met)]
+
+    assert figures.report(rows) == ends
+
+    told = [line.split()[5:] for line in capsys.readouterr().out.splitlines()[1:]]
+    words: dict[bool | None, list[str]] = {True: ["yes"], False: ["NO"], None: []}
+    assert told == [words[judged] for judged in met]
 
 
 @pytest.mark.parametrize(("share", "answer_ms"), [(0.5, 0.0), (0.5, 8.0), (0.7, 5.0)])

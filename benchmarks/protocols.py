@@ -1,8 +1,10 @@
 """The standard protocols against LightGBM in process, and gRPC against REST, same model and rows.
 
-Run as `python benchmarks/protocols.py`. The server runs in a process of its own. gRPC and REST are
-compared twice: as one caller with the protocol's usual client sees them, whose work is part of what
-a protocol costs, and as the server alone does, asked by many with bytes that were made before.
+Run as `python benchmarks/protocols.py`. The server runs in a process of its own. The goal of gRPC
+is what one caller with the protocols' usual client gets of a matrix, from arrays to arrays, each
+protocol in the form that every server of it takes: over REST that is JSON. Told beside it, without
+a goal: REST with binary tensors, which are an extension; raw columns, where both wait for the same
+SQL; and the server alone, asked by many with bytes that were made before.
 """
 
 import argparse
@@ -35,7 +37,8 @@ from ai_assets.serving.scoring import Scorer
 from ai_assets.serving.settings import Settings
 
 MANY, SOME, CALLERS, ROUNDS, SECONDS = 10_000, 100, 8, 9, 1.5
-TURNS = 5
+TURNS, TIMES = 5, 1.5
+VECTORS, CLIENT, JSON = "ready vectors", "tritonclient", "JSON"
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 _TYPES = {"string": "BYTES", "int64": "INT64", "float64": "FP64", "bool": "BOOL"}
 
@@ -201,17 +204,18 @@ def measure(trees: Trees, folder: Path) -> int:
             theirs, ours = once_s(lambda: booster.predict(matrix)), once_s(protocol.caller())
             figures.append(_many(name, ours, theirs))
         for name, some, model in (
-            ("ready vectors", vectors(matrix[:SOME]), ready),
+            (VECTORS, vectors(matrix[:SOME]), ready),
             ("raw columns", columns(bundle, rows.tail(SOME)), raw),
         ):
             for who, callers, protocols in (
-                ("tritonclient", 1, _with_client(port, grpc_port, model, some)),
+                (CLIENT, 1, _with_client(port, grpc_port, model, some)),
                 ("the server alone", CALLERS, _without_client(port, grpc_port, model, some)),
             ):
                 ours, *others = calls_of_each(protocols, callers)
-                for form, theirs in zip(("JSON", "binary"), others, strict=True):
+                for form, theirs in zip((JSON, "binary"), others, strict=True):
+                    has_goal = (name, who, form) == (VECTORS, CLIENT, JSON)
                     told = f"{name}, gRPC against REST {form}, {who}"
-                    figures.append(_some(told, ours, theirs))
+                    figures.append(some_rows(told, ours, theirs, has_goal=has_goal))
     return report(figures)
 
 
@@ -233,12 +237,17 @@ def _many(name: str, ours: float, theirs: float) -> Figure:
     )  # fmt: skip
 
 
-def _some(name: str, ours: float, theirs: float) -> Figure:
+def some_rows(name: str, ours: float, theirs: float, *, has_goal: bool) -> Figure:
+    """Calls a second over gRPC beside those over REST."""
     ratio = ours / theirs
     return Figure(
-        f"{SOME} {name}", f"{SOME * ours:,.0f} rows/s", f"{SOME * theirs:,.0f} rows/s",
-        ratio, ">= 1.5", ratio >= 1.5,
-    )  # fmt: skip
+        f"{SOME} {name}",
+        f"{SOME * ours:,.0f} rows/s",
+        f"{SOME * theirs:,.0f} rows/s",
+        ratio,
+        f">= {TIMES}" if has_goal else "",
+        ratio >= TIMES if has_goal else None,
+    )
 
 
 if __name__ == "__main__":
