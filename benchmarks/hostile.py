@@ -31,7 +31,7 @@ from requests_of import request_bodies
 from soak import MOST_GROWTH, resident_mb
 
 from ai_assets.serving.access.keys import SCOPES, new_key
-from ai_assets.serving.access.store import KeyStore
+from ai_assets.serving.access.sqlite import KeyFile
 from ai_assets.serving.place import state_root
 
 CALLERS, SHOWN = 8, 8
@@ -219,7 +219,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="ai_assets_") as temporary:
         folder = Path(temporary)
         key, token = new_key("hostile", list(SCOPES), time.time())
-        KeyStore(folder / "access.sqlite").add(key)
+        KeyFile(folder / "access.sqlite").add(key)
         headers = {"X-API-Key": token}
         port, grpc_port = free_port(), free_port()
         ports = ["--port", str(port), "--grpc-port", str(grpc_port)]

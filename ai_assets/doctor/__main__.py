@@ -33,7 +33,7 @@ CHECKS: dict[str, Check] = {
     "state folder": storage.state_folder,
     "lake": storage.lake,
     "databases": storage.databases,
-    "record": storage.record,
+    "PostgreSQL": storage.postgres,
     "disk": storage.disk,
     "temporary files": storage.temporary,
     "secrets": permissions.secrets,

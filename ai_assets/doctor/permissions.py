@@ -3,11 +3,13 @@
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from ai_assets.doctor.line import Line, ok, problem
 from ai_assets.doctor.place import DOTENV, Place
-from ai_assets.serving.place import keys_file
+from ai_assets.lifecycle.errors import BundleError
+from ai_assets.serving.place import KEYS, file_of, is_postgres, keys_place
 
 _SECRET_WORDS = ("PASSWORD", "TOKEN", "SECRET", "KEY", "DSN", "SMTP", "://")
 _FOLDERS = ("lake", "dagster", "mlflow", "bentoml", "keys", "alerts", "served", "tensorboard")
@@ -45,8 +47,10 @@ def _can_write(folder: Path) -> bool:
 
 def _secret_files(place: Place) -> Iterator[Path]:
     with place.entered():
-        keys = keys_file()
-    yield keys
+        keys = keys_place()
+    with suppress(BundleError):  # a URL that is of no kind we know, as the server will say
+        if not is_postgres(keys):
+            yield file_of(keys, KEYS)
     yield Path(place.settings.get("AI_ASSETS_SIGNING_KEY") or place.home / "keys" / "signing.pem")
     yield place.home / "keys" / "pseudonyms.key"
     if key := place.settings.get("AI_ASSETS_TLS_KEY"):

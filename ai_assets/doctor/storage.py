@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ai_assets.doctor.line import Line, ok, problem, warning
 from ai_assets.doctor.place import Place
+from ai_assets.serving.place import KEYS, LOG, is_postgres
 
 GIB = 2**30
 LEAST_FREE = GIB
@@ -87,11 +88,15 @@ def databases(place: Place) -> Iterator[Line]:
         yield ok("databases", f"{which} SQLite files below {home} open and are whole.")
 
 
-def record(place: Place) -> Iterator[Line]:
-    """Whether the database of answers takes connections, where it is a PostgreSQL one."""
-    url = place.settings.get("AI_ASSETS_LOG", "")
-    if not url.startswith(("postgresql://", "postgres://")):
-        return
+def postgres(place: Place) -> Iterator[Line]:
+    """Whether the databases of answers and of keys take connections, where they are PostgreSQL."""
+    for name, setting in (("record", LOG), ("keys", KEYS)):
+        url = place.settings.get(setting, "")
+        if is_postgres(url):
+            yield _answering(name, setting, url)
+
+
+def _answering(name: str, setting: str, url: str) -> Line:
     shown = f"postgresql://…@{url.rpartition('@')[2]}"
     try:
         import psycopg
@@ -99,12 +104,11 @@ def record(place: Place) -> Iterator[Line]:
         with psycopg.connect(url.partition("?")[0], connect_timeout=5) as connection:
             (version,) = connection.execute("SHOW server_version").fetchone() or ("?",)
     except ImportError:
-        yield problem("record", "psycopg is not installed.", "pip install 'ai-assets[postgres]'")
+        return problem(name, "psycopg is not installed.", "pip install 'ai-assets[postgres]'")
     except psycopg.Error as error:
-        do = "correct AI_ASSETS_LOG, or start the database: docs/how-to/postgres.md"
-        yield problem("record", f"{shown} refuses: {error}", do)
-    else:
-        yield ok("record", f"{shown} answers, PostgreSQL {version}.")
+        do = f"correct {setting}, or start the database: docs/how-to/postgres.md"
+        return problem(name, f"{shown} refuses: {error}", do)
+    return ok(name, f"{shown} answers, PostgreSQL {version}.")
 
 
 def disk(place: Place, least: int = LEAST_FREE) -> Iterator[Line]:

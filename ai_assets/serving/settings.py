@@ -6,7 +6,7 @@ from typing import Any
 
 from ai_assets.lifecycle.errors import BundleError, must_be
 from ai_assets.serving.online import lake_root
-from ai_assets.serving.place import bundle_store, keys_file
+from ai_assets.serving.place import bundle_store, keys_place
 
 ACCESS = "AI_ASSETS_ACCESS"
 _MAY_BE_0 = ("cache", "grpc_port", "logs_answered")
@@ -24,7 +24,8 @@ class Settings:
             below the state root if empty.
         log_mode: `durable`, `async` or `off`; what the product declares if empty.
         access: `keys`, or `open`: no key is asked for, and this machine alone is answered.
-        keys: the file of API keys.
+        keys: path or URL of the API keys: a file, or a PostgreSQL database, where servers of
+            several hosts share them.
         oidc_issuer: identity provider whose tokens are taken beside keys; none if empty.
         oidc_audience: how its tokens name this server.
         oidc_jwks: file or URL of its keys; asked of the provider if empty.
@@ -65,7 +66,7 @@ class Settings:
     log: str = ""
     log_mode: str = ""
     access: str = field(default_factory=lambda: os.environ.get(ACCESS) or "keys")
-    keys: str = field(default_factory=lambda: str(keys_file()))
+    keys: str = field(default_factory=keys_place)
     oidc_issuer: str = ""
     oidc_audience: str = ""
     oidc_jwks: str = ""

@@ -141,24 +141,35 @@ def test_a_database_that_somebody_has_locked_is_a_warning(place: Place) -> None:
 
 
 @pytest.mark.skipif(find_spec("psycopg") is None, reason="psycopg is not installed")
-def test_the_database_of_answers_is_asked_and_its_password_not_told(place: Place) -> None:
+@pytest.mark.parametrize(
+    ("name", "setting"), [("record", "AI_ASSETS_LOG"), ("keys", "AI_ASSETS_KEYS")]
+)
+def test_the_databases_of_answers_and_keys_are_asked_and_their_passwords_not_told(
+    place: Place, name: str, setting: str
+) -> None:
     with server() as postgres:
-        given = {"AI_ASSETS_LOG": postgres.log_of("churn")}
-        (answers,) = storage.record(replace(place, given=given))
-        wrong = {"AI_ASSETS_LOG": postgres.url.replace("secret-of-the-test", "wrong-word")}
-        (refused,) = storage.record(replace(place, given=wrong))
-    (gone,) = storage.record(replace(place, given=given))
+        given = {setting: postgres.log_of("churn")}
+        (answers,) = storage.postgres(replace(place, given=given))
+        wrong = {setting: postgres.url.replace("secret-of-the-test", "wrong-word")}
+        (refused,) = storage.postgres(replace(place, given=wrong))
+    (gone,) = storage.postgres(replace(place, given=given))
 
+    assert answers.check == refused.check == gone.check == name
     assert answers.mood == "ok" and "answers, PostgreSQL 1" in answers.found
     assert (refused.mood, gone.mood) == ("problem", "problem")
     assert "password authentication failed" in refused.found
+    assert refused.do.startswith(f"correct {setting}, or start the database")
     assert "Connection refused" in gone.found
     told = f"{answers}{refused}{gone}"
     assert "secret-of-the-test" not in told and "wrong-word" not in told
 
 
-def test_a_record_in_a_file_is_no_business_of_postgresql(place: Place) -> None:
-    assert list(storage.record(place)) == []
+def test_what_lies_in_files_is_no_business_of_postgresql(place: Place) -> None:
+    files = {"AI_ASSETS_LOG": "log.sqlite", "AI_ASSETS_KEYS": "sqlite:///keys.sqlite"}
+
+    assert (
+        list(storage.postgres(place)) == list(storage.postgres(replace(place, given=files))) == []
+    )
 
 
 def test_room_on_the_disk_is_told_and_too_little_of_it_is_a_problem(place: Place) -> None:

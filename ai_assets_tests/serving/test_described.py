@@ -10,7 +10,7 @@ import small_payload as small
 from serving_processes import running
 
 from ai_assets.serving.access.keys import new_key
-from ai_assets.serving.access.store import KeyStore
+from ai_assets.serving.access.sqlite import KeyFile
 
 TOOL = Path(sys.executable).with_name("schemathesis")
 
@@ -34,7 +34,7 @@ def test_the_server_answers_as_its_page_says(
     shared: Path = request.getfixturevalue(of)
     url = f"http://127.0.0.1:{free_port}"
     command = ["ai_assets.serving", "--bundle", str(shared / "payload"), "--port", str(free_port)]
-    store = KeyStore(tmp_path / "access.sqlite")
+    store = KeyFile(tmp_path / "access.sqlite")
     key, token = new_key("ada", ["predict", "explain", "feedback", "admin"], time.time())
     store.add(key)
     environment = {

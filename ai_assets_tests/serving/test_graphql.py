@@ -15,7 +15,7 @@ from gql.transport.httpx import HTTPXTransport
 from serving_processes import running
 
 from ai_assets.serving.access.keys import new_key
-from ai_assets.serving.access.store import KeyStore
+from ai_assets.serving.access.sqlite import KeyFile
 from ai_assets.serving.protocols import graphql as served
 from ai_assets.serving.protocols.graphql_documents import MOST_FIELDS, MOST_TOKENS
 from ai_assets.serving.protocols.graphql_names import graphql_names
@@ -29,7 +29,7 @@ EXPLAIN = """query ($rows: [RowInput!]!) {
 
 
 @pytest.fixture(scope="module")
-def place(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, KeyStore]]:
+def place(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, KeyFile]]:
     """A server that asks for keys: where it answers, and its keys."""
     import socket
 
@@ -37,7 +37,7 @@ def place(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     folder = tmp_path_factory.mktemp("graphql")
-    store = KeyStore(folder / "access.sqlite")
+    store = KeyFile(folder / "access.sqlite")
     environment = {
         "AI_ASSETS_LAKE": str(shared / "lake"),
         "AI_ASSETS_ACCESS": "keys",
@@ -52,7 +52,7 @@ def place(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
         yield url, store
 
 
-def headers(store: KeyStore, *scopes: str) -> dict[str, str]:
+def headers(store: KeyFile, *scopes: str) -> dict[str, str]:
     """The header of a new key, once the server knows it."""
     key, token = new_key("ada", list(scopes), time.time())
     store.add(key)
@@ -61,13 +61,13 @@ def headers(store: KeyStore, *scopes: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def all_scopes(place: tuple[str, KeyStore]) -> dict[str, str]:
+def all_scopes(place: tuple[str, KeyFile]) -> dict[str, str]:
     """The header of a key that may ask everything."""
     return headers(place[1], "predict", "explain", "feedback")
 
 
 @pytest.fixture(scope="module")
-def caller(place: tuple[str, KeyStore], all_scopes: dict[str, str]) -> Client:
+def caller(place: tuple[str, KeyFile], all_scopes: dict[str, str]) -> Client:
     """A client that asked for the schema first, as such clients do."""
     transport = HTTPXTransport(url=f"{place[0]}/graphql", headers=all_scopes)
     client = Client(transport=transport, fetch_schema_from_transport=True)
@@ -103,7 +103,7 @@ def test_the_schema_has_the_products_own_fields(caller: Client):
 
 
 def test_an_answer_is_that_of_rest(
-    caller: Client, place: tuple[str, KeyStore], all_scopes: dict[str, str]
+    caller: Client, place: tuple[str, KeyFile], all_scopes: dict[str, str]
 ):
     (one,) = ask(caller, PREDICT, rows=[small.ROW])["predict"]
 
@@ -192,7 +192,7 @@ def posted(client: TestClient, query: str, **variables: Any) -> httpx.Response:
     return client.post("/graphql", json={"query": query, "variables": variables})
 
 
-def test_each_field_needs_its_own_scope(place: tuple[str, KeyStore]):
+def test_each_field_needs_its_own_scope(place: tuple[str, KeyFile]):
     url, store = place
     may_predict = headers(store, "predict")
     rows = {"rows": [small.ROW]}

@@ -17,7 +17,7 @@ from serving_processes import running
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 from ai_assets.serving.access.keys import new_key
-from ai_assets.serving.access.store import KeyStore
+from ai_assets.serving.access.sqlite import KeyFile
 from ai_assets.serving.record.store import open_store
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -32,7 +32,7 @@ class Place:
             self.port = probe.getsockname()[1]
         self.http, self.ws = (f"{kind}://127.0.0.1:{self.port}/stream" for kind in ("http", "ws"))
         self.folder, self.log = folder, folder / "log.sqlite"
-        self.store = KeyStore(folder / "access.sqlite")
+        self.store = KeyFile(folder / "access.sqlite")
         self.keys = {
             name: self.key(name, scope, rate)
             for name, scope, rate in (

@@ -4,20 +4,19 @@ import argparse
 import sys
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 from ai_assets.lifecycle.errors import UserError
 from ai_assets.serving.access.keys import SCOPES, Key, new_key
 from ai_assets.serving.access.limits import parse_quota, parse_rate, parse_span
-from ai_assets.serving.access.store import KeyStore
-from ai_assets.serving.place import keys_file
+from ai_assets.serving.access.store import KeyStore, key_store
+from ai_assets.serving.place import keys_place
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command. Returns 1, with one sentence, where it cannot be done."""
     given = _parser().parse_args(arguments)
-    store = KeyStore(given.keys or keys_file())
     try:
+        store = key_store(given.keys or keys_place())
         {"create": _create, "list": _list, "revoke": _revoke}[given.command](store, given)
     except UserError as error:
         print(error, file=sys.stderr)
@@ -27,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ai_assets.serving.access", description=__doc__)
-    parser.add_argument("--keys", type=Path, help="the file of keys, instead of AI_ASSETS_KEYS")
+    parser.add_argument("--keys", help="file or database of keys, instead of AI_ASSETS_KEYS")
     commands = parser.add_subparsers(dest="command", required=True)
     create = commands.add_parser("create", help="make a key; its token is shown once")
     create.add_argument("--name", required=True, help="who holds it")

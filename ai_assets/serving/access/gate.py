@@ -1,5 +1,6 @@
 """Who may ask for what, and how often. Knows no protocol: HTTP and gRPC ask the same gate."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +14,7 @@ from ai_assets.serving.access.limits import Buckets, SharedBuckets, retry_after
 from ai_assets.serving.access.local import is_elsewhere, is_forwarded, is_loopback
 from ai_assets.serving.access.quotas import Quotas
 from ai_assets.serving.access.rules import Need
-from ai_assets.serving.access.store import KeyStore
+from ai_assets.serving.access.store import KeyStore, key_store
 from ai_assets.serving.problems import Refused
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ class Asked:
 class Gate:
     """Lets a request pass, or refuses it.
 
-    Keys are read from their file again within `check_s` of a change, so a key that is revoked is
-    refused by running servers within a second. Where the file cannot be read, nobody passes.
+    Keys are read from their store again within `check_s` of a change, so a key that is revoked is
+    refused by running servers within a second. Where they cannot be read, nobody passes.
     """
 
     def __init__(
@@ -73,7 +74,8 @@ class Gate:
         self._steady = steady
         self._keys: dict[str, Key] = {}
         self._revision: tuple[int, int] | None = None
-        self._looked = float("-inf")
+        self._looked = self._failed = float("-inf")
+        self._looking = asyncio.Lock()
         self._buckets = Buckets() if shared is None else SharedBuckets(shared / "rates")
         self._quotas = Quotas(store)
         self._verifier = verifier
@@ -92,7 +94,7 @@ class Gate:
 
             verifier = Verifier.of(settings)
         shared = Path(settings.shared) if settings.shared else None
-        return cls(settings.access, KeyStore(Path(settings.keys)), verifier=verifier, shared=shared)
+        return cls(settings.access, key_store(settings.keys), verifier=verifier, shared=shared)
 
     def announce(self) -> None:
         """Say in the log what a person who starts a server must know."""
@@ -100,10 +102,17 @@ class Gate:
             _log.warning(
                 "AI_ASSETS_ACCESS=open: no key is asked for, and only this machine is answered."
             )
-        elif self._verifier is None and not any(
-            k.state(self._clock()) == "active" for k in self._store.keys().values()
-        ):
+        elif self._verifier is None and not self._has_active():
             _log.warning("There is no key yet, so every request is refused. Run %s", HOW_TO_MAKE)
+
+    def _has_active(self) -> bool:
+        """Whether there is a key that opens; where they cannot be read, that is told instead."""
+        try:
+            keys = self._store.keys()
+        except AccessError as error:
+            _log.warning("%s Until they can, every request is refused.", error)
+            return True
+        return any(key.state(self._clock()) == "active" for key in keys.values())
 
     async def admit(self, asked: Asked, need: Need) -> str | None:
         """Let pass, and count it; returns the id of the key, or None where none was needed.
@@ -153,7 +162,7 @@ class Gate:
             return await self._verifier.key(tokens[0])
         parts = split_token(tokens[0])
         # An id is no secret, so it may be told by the time that the answer takes.
-        key = self._known(now).get(parts[0]) if parts else None
+        key = (await self._known(now)).get(parts[0]) if parts else None
         if key is None or parts is None or not key.opens_with(parts[1]):
             _log.info("refused a token that is not valid%s", f" for key {key.id}" if key else "")
             raise _unknown("The key is not valid.", ', error="invalid_token"')
@@ -163,20 +172,38 @@ class Gate:
             raise _unknown(f"The key {key.id} is {state}.", ', error="invalid_token"')
         return key
 
-    def _known(self, now: float) -> dict[str, Key]:
-        if 0 <= now - self._looked < self._check_s:
-            return self._keys
-        try:
-            revision = self._store.revision()
-            if revision != self._revision:
-                self._keys, self._revision = self._store.keys(), revision
-        except Exception as error:  # sqlite3 raises many kinds, and none may open the gate
-            _log.error("the file of keys cannot be read: %s", type(error).__name__)
-            raise Refused(
-                503, "Keys cannot be checked now.", headers={"Retry-After": "1"}
-            ) from error
-        self._looked = now
+    async def _known(self, now: float) -> dict[str, Key]:
+        """The keys, looked for by one request a `check_s`, for which others wait.
+
+        Raises:
+            Refused: with 503: they cannot be read. For a `check_s` nobody tries again.
+        """
+        if not self._is_new(self._looked, now):
+            async with self._looking:
+                if self._is_new(self._failed, now):
+                    raise _no_keys()
+                if not self._is_new(self._looked, now):
+                    await self._look(now)
         return self._keys
+
+    async def _look(self, now: float) -> None:
+        try:
+            # A database may be slow to answer, and other requests must not wait for that.
+            found = await asyncio.to_thread(self._read)
+        except Exception as error:  # stores raise many kinds, and none may open the gate
+            self._failed = now
+            words = str(error) if isinstance(error, AccessError) else type(error).__name__
+            _log.error("keys cannot be read: %s", words)
+            raise _no_keys() from error
+        self._revision, self._keys = found
+        self._looked = now
+
+    def _read(self) -> tuple[tuple[int, int], dict[str, Key]]:
+        revision = self._store.revision()
+        return revision, self._keys if revision == self._revision else self._store.keys()
+
+    def _is_new(self, moment: float, now: float) -> bool:
+        return 0 <= now - moment < self._check_s
 
     def _within_rate(self, key: Key) -> None:
         if key.rate is None:
@@ -198,6 +225,10 @@ def _tokens(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[str]:
             scheme, _, token = value.decode("latin-1").partition(" ")
             if scheme.lower() == "bearer":
                 yield token.strip()
+
+
+def _no_keys() -> Refused:
+    return Refused(503, "Keys cannot be checked now.", headers={"Retry-After": "1"})
 
 
 def _unknown(sentence: str, error: str) -> Refused:

@@ -1,8 +1,8 @@
-"""Quotas, exact over all servers that share the file of keys.
+"""Quotas, exact over all servers that share the keys.
 
-A server borrows a block of the window's requests from the file and spends it without looking there
-again: one write for many requests. All blocks together never exceed the quota; a server that ends
-takes what is left of its block with it, at most a thousandth of the quota.
+A server borrows a block of the window's requests from their store and spends it without looking
+there again: one write for many requests. All blocks together never exceed the quota; a server that
+ends takes what is left of its block with it, at most a thousandth of the quota.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ class Quotas:
                 return
             try:
                 lent = await asyncio.to_thread(self._store.lend, key.id, began, size, most)
-            except Exception as error:  # sqlite3 raises many kinds, and none may lift the quota
+            except Exception as error:  # stores raise many kinds, and none may lift the quota
                 _log.error("quotas cannot be counted: %s", type(error).__name__)
                 raise Refused(
                     503, "Quotas cannot be counted now.", headers={"Retry-After": "1"}

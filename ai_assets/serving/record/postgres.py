@@ -5,21 +5,25 @@ for the next group. Whether a group was kept whose commit was cut off, the datab
 transaction's number, so that what is written again is not there twice.
 """
 
-import math
-import re
 import threading
-import time
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import psycopg
 from psycopg import errors
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from ai_assets.lifecycle.errors import BundleError, must_be
+from ai_assets.serving.place import LOG
+from ai_assets.serving.postgres import (
+    LONGEST_OF_MANY_S,
+    LONGEST_S,
+    Connection,
+    connected,
+    making,
+    parsed,
+    said,
+)
 from ai_assets.serving.record.answers import (
     Aged,
     Answered,
@@ -40,51 +44,6 @@ from ai_assets.serving.record.tables import (
     outcome_of,
 )
 
-SCHEMA = "schema"
-_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-# A host that is gone says nothing. Seconds, but the last: milliseconds unacknowledged.
-_PATIENCE = {"connect_timeout": 3, "keepalives_idle": 5, "keepalives_interval": 2,
-             "keepalives_count": 3, "tcp_user_timeout": 8000}  # fmt: skip
-# How long a statement of a server may take, and one that reads much or makes tables.
-_LONGEST_S, _LONGEST_OF_MANY_S = 10.0, 300.0
-# A database that stands still ends nothing, so the connection is given up so much later.
-_GRACE_S = 2.0
-
-
-class _Connection(psycopg.Connection[Any]):
-    """A connection that is given up where the database says nothing for too long.
-
-    `statement_timeout` is for the database to keep, and the kernel of a host answers keepalives
-    though its database stands still.
-    """
-
-    longest_s = _LONGEST_OF_MANY_S
-
-    def bound(self, longest_s: float) -> None:
-        """Let statements take so many seconds at most, from now on."""
-        self.longest_s = longest_s
-        self.execute(f"SET statement_timeout = {math.ceil(1000 * longest_s)}")
-
-    def wait(self, gen: Any, *given: Any, **named: Any) -> Any:
-        """What the database says to the end.
-
-        Raises:
-            OperationalError: it does not; the connection is closed.
-        """
-        return super().wait(self._heard(gen), *given, **named)
-
-    def _heard(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        end, ready = time.monotonic() + self.longest_s + _GRACE_S, None
-        while True:
-            try:
-                wanted = gen.send(ready)
-            except StopIteration as ended:
-                return ended.value
-            ready = yield wanted
-            if not ready and time.monotonic() > end:
-                self.pgconn.finish()
-                raise psycopg.OperationalError(f"nothing was heard for {self.longest_s:g} s")
-
 
 class PostgresStore:
     """A log in one schema of a database. One thread may write; reads have connections of their own.
@@ -98,7 +57,7 @@ class PostgresStore:
     """
 
     def __init__(self, url: str) -> None:
-        self._conninfo, self._schema = _parsed(url)
+        self._conninfo, self._schema = parsed(url, LOG)
         self._sql = Dialect(
             integer="BIGINT",
             real="DOUBLE PRECISION",
@@ -109,9 +68,9 @@ class PostgresStore:
             order="number",
             declared="number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
         )
-        self._writer: _Connection | None = None
+        self._writer: Connection | None = None
         self._in_doubt: tuple[str, Sequence[Entry]] | None = None
-        self._reader: _Connection | None = None
+        self._reader: Connection | None = None
         self._finding = threading.Lock()
         with _told():
             self._open()
@@ -123,8 +82,8 @@ class PostgresStore:
         Raises:
             LogError: the database cannot be asked.
         """
-        conninfo, schema = _parsed(url)
-        with _told(), _connected(conninfo, _LONGEST_S) as connection:
+        conninfo, schema = parsed(url, LOG)
+        with _told(), connected(conninfo, LONGEST_S) as connection:
             return _format(connection, schema) is not None
 
     def write(self, entries: Sequence[Entry]) -> None:
@@ -207,14 +166,14 @@ class PostgresStore:
                 connection.close()
         self._writer = self._reader = None
 
-    def _open(self) -> _Connection:
+    def _open(self) -> Connection:
         """The connection that writes, made anew where the one before broke."""
         if self._writer is None or self._writer.closed:
             self._writer = None
-            connection = _connected(self._conninfo, _LONGEST_OF_MANY_S)
+            connection = connected(self._conninfo, LONGEST_OF_MANY_S)
             try:
                 _make_tables(connection, self._schema, self._sql)
-                connection.bound(_LONGEST_S)
+                connection.bound(LONGEST_S)
             except BaseException:
                 connection.close()
                 raise
@@ -228,7 +187,7 @@ class PostgresStore:
                 return
         self._put(self._open(), entries)
 
-    def _put(self, writer: _Connection, entries: Sequence[Entry]) -> None:
+    def _put(self, writer: Connection, entries: Sequence[Entry]) -> None:
         """Write in one transaction; where it is not known to be kept, note its number."""
         number = ""
         try:
@@ -275,7 +234,7 @@ class PostgresStore:
                 except psycopg.OperationalError:
                     if not self._reader.closed:
                         raise
-            self._reader = _connected(self._conninfo, _LONGEST_S)
+            self._reader = connected(self._conninfo, LONGEST_S)
             return self._reader.execute(sql, values).fetchall()
 
     @contextmanager
@@ -285,7 +244,7 @@ class PostgresStore:
         Raises:
             OperationalError: those who came before do not come to their end.
         """
-        if not self._finding.acquire(timeout=_LONGEST_S):
+        if not self._finding.acquire(timeout=LONGEST_S):
             raise psycopg.OperationalError("others wait for the database")
         try:
             yield
@@ -296,7 +255,7 @@ class PostgresStore:
         """The rows, a few at a time, as they were when the first was read."""
         with (
             _told(),
-            _connected(self._conninfo, _LONGEST_OF_MANY_S) as connection,
+            connected(self._conninfo, LONGEST_OF_MANY_S) as connection,
             connection.transaction(),
             connection.cursor("reading") as cursor,
         ):
@@ -304,36 +263,7 @@ class PostgresStore:
             yield from cursor.execute(sql, values)
 
 
-def _parsed(url: str) -> tuple[str, str]:
-    """What libpq is given, and the schema."""
-    parts = urlsplit(url)
-    given = parse_qsl(parts.query)
-    schema = dict(given).get(SCHEMA, "public")
-    if not _NAME.fullmatch(schema):
-        allowed = "a name of small letters, digits and _"
-        raise BundleError(must_be("schema of AI_ASSETS_LOG", allowed, schema))
-    rest = urlencode([(name, value) for name, value in given if name != SCHEMA])
-    try:
-        known = conninfo_to_dict(urlunsplit(parts._replace(query=rest)))
-    except psycopg.ProgrammingError:
-        # Its words may hold the password.
-        allowed = "postgresql://<user>:<password>@<host>:<port>/<database>"
-        raise BundleError(f"AI_ASSETS_LOG must be {allowed}; what was given is not.") from None
-    return make_conninfo("", **{**_PATIENCE, **known}), schema
-
-
-def _connected(conninfo: str, longest_s: float) -> _Connection:
-    connection = _Connection.connect(conninfo, autocommit=True, application_name="ai_assets")
-    connection.bound(longest_s)
-    # An answer waits for its record to be on the disk, whatever the database's default is.
-    connection.execute(
-        "SELECT set_config('synchronous_commit', 'on', false) "
-        "WHERE current_setting('synchronous_commit') = 'off'"
-    )
-    return connection
-
-
-def _format(connection: _Connection, schema: str) -> int | None:
+def _format(connection: Connection, schema: str) -> int | None:
     """The format of the log in a schema; None where there is no log."""
     (there,) = connection.execute("SELECT to_regclass(%s)", [f'"{schema}".format']).fetchone() or (
         "",
@@ -344,30 +274,22 @@ def _format(connection: _Connection, schema: str) -> int | None:
     return int(found[0]) if found else None
 
 
-def _make_tables(connection: _Connection, schema: str, sql: Dialect) -> None:
+def _make_tables(connection: Connection, schema: str, sql: Dialect) -> None:
     """Make what the schema lacks: all of a new log, what came since of an older one."""
     found = _format(connection, schema) or 0
     if found < FORMAT:
-        # Of several servers that start with a new database, one makes the tables. The lock comes
-        # before the transaction, which otherwise would not see what another has just made.
-        name = [f"log {schema}"]
-        connection.execute("SELECT pg_advisory_lock(hashtext(%s))", name)
-        with connection.transaction():
+        with making(connection, schema, "log"):
             found = _format(connection, schema) or 0
             if found < FORMAT:
                 _bring_up(connection, schema, sql.tables_since(found))
                 found = FORMAT
-        connection.execute("SELECT pg_advisory_unlock(hashtext(%s))", name)
     if found > FORMAT:
         raise LogError(
             f"The log in schema {schema} has format {found}, but only {FORMAT} can be written."
         )
 
 
-def _bring_up(connection: _Connection, schema: str, tables: list[str]) -> None:
-    # Who may use a schema need not be one who may make schemas.
-    if connection.execute("SELECT to_regnamespace(%s)", [f'"{schema}"']).fetchone() == (None,):
-        connection.execute(f'CREATE SCHEMA "{schema}"')
+def _bring_up(connection: Connection, schema: str, tables: list[str]) -> None:
     for statement in tables:
         connection.execute(statement)
     connection.execute(f'CREATE TABLE IF NOT EXISTS "{schema}".format (version BIGINT NOT NULL)')
@@ -381,9 +303,4 @@ def _told() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        gone = isinstance(error, psycopg.OperationalError) and error.sqlstate is None
-        if gone or isinstance(error, errors.AdminShutdown | errors.CannotConnectNow):
-            words = "the database does not answer"
-        else:
-            words = error.diag.message_primary or type(error).__name__
-        raise LogError(f"The log cannot be used: {words}.") from error
+        raise LogError(f"The log cannot be used: {said(error)}.") from error

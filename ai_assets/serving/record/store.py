@@ -1,13 +1,10 @@
 """Where the log lies. A store is a few functions, so that another database can take its place."""
 
-import importlib.util
 import re
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ai_assets.lifecycle.errors import BundleError, must_be
-from ai_assets.serving.place import state_root
+from ai_assets.serving.place import LOG, check_psycopg, file_of, is_postgres, state_root
 from ai_assets.serving.record.answers import Aged, Answered, Counted, Described, Entry, Told
 
 if TYPE_CHECKING:
@@ -97,7 +94,7 @@ def log_place(product: str, given: str = "") -> str:
     """
     default = str(state_root() / "served" / "{product}.sqlite")
     place = (given or default).replace("{product}", product)
-    if not _is_postgres(place) or _SCHEMA.search(place):
+    if not is_postgres(place) or _SCHEMA.search(place):
         return place
     return f"{place}{'&' if '?' in place else '?'}schema={product}"
 
@@ -109,37 +106,21 @@ def open_store(place: str) -> Store:
         BundleError: the URL is of no kind that is known, or a package for it is missing.
         LogError: it cannot be opened, or is of another format.
     """
-    if _is_postgres(place):
+    if is_postgres(place):
         return _postgres()(place)
     from ai_assets.serving.record.sqlite import SqliteStore
 
-    return SqliteStore(_path(place))
+    return SqliteStore(file_of(place, LOG))
 
 
 def read_store(place: str) -> Store | None:
     """The log at a place, to read it; None where nothing was recorded yet."""
-    there = _postgres().is_there(place) if _is_postgres(place) else _path(place).is_file()
+    there = _postgres().is_there(place) if is_postgres(place) else file_of(place, LOG).is_file()
     return open_store(place) if there else None
 
 
-def _is_postgres(place: str) -> bool:
-    return place.partition("://")[0] in ("postgresql", "postgres")
-
-
 def _postgres() -> "type[PostgresStore]":
-    if importlib.util.find_spec("psycopg") is None:
-        raise BundleError(
-            "A log in PostgreSQL needs a package that a bundle does without. Run\n"
-            "  pip install 'psycopg[binary]'"
-        )
+    check_psycopg("A log")
     from ai_assets.serving.record.postgres import PostgresStore
 
     return PostgresStore
-
-
-def _path(place: str) -> Path:
-    scheme, found, rest = place.partition("://")
-    if found and scheme != "sqlite":
-        allowed = "a path, sqlite:///<path> or postgresql://<user>:<password>@<host>/<database>"
-        raise BundleError(must_be("AI_ASSETS_LOG", allowed, f"{scheme}://…"))
-    return Path(rest[1:] if found else place)

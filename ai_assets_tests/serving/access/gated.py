@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket
 from ai_assets.serving.access.gate import Gate
 from ai_assets.serving.access.keys import new_key
 from ai_assets.serving.access.middleware import AccessMiddleware
-from ai_assets.serving.access.store import KeyStore
+from ai_assets.serving.access.sqlite import KeyFile
 
 DAY = 86400
 
@@ -23,7 +23,7 @@ DAY = 86400
 class Place:
     """A gate with its keys, a clock to move, and a client on loopback."""
 
-    store: KeyStore
+    store: KeyFile
     gate: Gate = field(init=False)
     client: TestClient = field(init=False)
     now: float = 100.0 * DAY

@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from ai_assets.serving.access.calls import asked_in, call_needs, host_of
 from ai_assets.serving.access.keys import AccessError, new_key
 from ai_assets.serving.access.rules import Need
-from ai_assets.serving.access.store import KeyStore
+from ai_assets.serving.access.sqlite import KeyFile
 from ai_assets.serving.app import create_app
 from ai_assets.serving.protocols.inference import inference_pb2 as pb
 from ai_assets.serving.settings import Settings
@@ -65,16 +65,14 @@ def test_a_call_that_is_not_listed_needs_admin():
 
 
 @pytest.fixture(scope="module")
-def served(
-    shared: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[int, KeyStore]]:
+def served(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, KeyFile]]:
     """The port of a gRPC server that asks for keys, and its keys."""
     import socket
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    store = KeyStore(tmp_path_factory.mktemp("keys") / "access.sqlite")
+    store = KeyFile(tmp_path_factory.mktemp("keys") / "access.sqlite")
     settings = Settings(
         lake=str(shared / "lake"), access="keys", keys=str(store.path), grpc_port=port
     )
@@ -94,7 +92,7 @@ def call(port: int, method: str, request: Any, answer: Any, token: str = "") -> 
         return stub(request, metadata=metadata, timeout=30)
 
 
-def test_a_call_needs_its_scope(served: tuple[int, KeyStore]):
+def test_a_call_needs_its_scope(served: tuple[int, KeyFile]):
     port, store = served
     tokens = {}
     for scope in ("predict", "explain"):
@@ -123,7 +121,7 @@ def test_a_call_needs_its_scope(served: tuple[int, KeyStore]):
     assert about.name == "ai_assets"
 
 
-def test_health_over_grpc_needs_no_key(served: tuple[int, KeyStore]):
+def test_health_over_grpc_needs_no_key(served: tuple[int, KeyFile]):
     port, _ = served
 
     assert call(port, "ServerReady", pb.ServerReadyRequest(), pb.ServerReadyResponse).ready

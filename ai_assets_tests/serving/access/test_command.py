@@ -8,7 +8,7 @@ import pytest
 from ai_assets.serving.access.__main__ import main
 from ai_assets.serving.access.keys import split_token
 from ai_assets.serving.access.limits import Quota, Rate
-from ai_assets.serving.access.store import KeyStore
+from ai_assets.serving.access.sqlite import KeyFile
 
 ADA = ["create", "--name", "ada", "--scope", "predict", "--scope", "explain"]
 
@@ -29,7 +29,7 @@ def test_a_token_alone_is_printed_and_opens_the_key_that_is_kept(
 
     out, err = capsys.readouterr()
     identity, secret = split_token(out.strip()) or ("", "")
-    (key,) = KeyStore(file).keys().values()
+    (key,) = KeyFile(file).keys().values()
     assert key.id == identity and key.opens_with(secret)
     assert (key.name, key.scopes) == ("ada", {"predict", "explain"})
     assert (key.rate, key.quota) == (Rate(100, 1), Quota(100_000, 86400))
@@ -55,7 +55,7 @@ def test_the_list_shows_everything_but_the_secret(file: Path, capsys: pytest.Cap
 
 def test_a_key_is_revoked_by_its_id(file: Path, capsys: pytest.CaptureFixture[str]):
     main(ADA)
-    (key,) = KeyStore(file).keys().values()
+    (key,) = KeyFile(file).keys().values()
 
     assert main(["revoke", key.id]) == 0
     main(["list"])
@@ -80,7 +80,7 @@ def test_a_mistake_is_one_sentence_and_makes_no_key(
 
     out, err = capsys.readouterr()
     assert words in err
-    assert (out, err.count("\n"), KeyStore(file).keys()) == ("", 1, {})
+    assert (out, err.count("\n"), KeyFile(file).keys()) == ("", 1, {})
 
 
 def test_keys_lie_below_the_state_root_unless_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -12,7 +12,7 @@ from starlette.websockets import WebSocketDisconnect
 from ai_assets.serving.access.gate import Gate
 from ai_assets.serving.access.keys import AccessError, new_key, split_token
 from ai_assets.serving.access.limits import Quota, Rate
-from ai_assets.serving.access.store import KeyStore
+from ai_assets.serving.access.sqlite import KeyFile
 
 
 def test_who_sends_no_key_is_told_how_to(place: Place):
@@ -141,7 +141,7 @@ def test_another_file_of_keys_in_its_place_is_read_though_it_changed_as_often(
     _, old = place.key("predict")
     assert place.client.post("/predict", headers=old).status_code == 200
 
-    beside = KeyStore(tmp_path / "restored.sqlite")
+    beside = KeyFile(tmp_path / "restored.sqlite")
     key, token = new_key("bob", ["predict"], place.now)
     beside.add(key)
     beside.path.replace(place.store.path)
@@ -260,7 +260,7 @@ def test_a_websocket_passes_the_same_gate(place: Place):
 
 def test_another_word_for_access_is_refused(tmp_path: Path):
     with pytest.raises(AccessError, match="AI_ASSETS_ACCESS must be one of 'keys', 'open'"):
-        Gate("none", KeyStore(tmp_path / "none"))
+        Gate("none", KeyFile(tmp_path / "none"))
 
 
 def test_a_server_says_in_its_log_that_it_is_open_or_has_no_key(

@@ -19,7 +19,7 @@ from ai_assets.serving.access.limits import (
     parse_span,
     retry_after,
 )
-from ai_assets.serving.access.store import KeyStore
+from ai_assets.serving.access.sqlite import KeyFile
 from ai_assets.serving.problems import Refused
 
 
@@ -91,7 +91,7 @@ def test_after_the_clock_was_set_back_keys_pass_at_their_rate(tmp_path: Path):
     now, ticks = [10_000.0], [50.0]
     for shared in (None, tmp_path):
         gate = Gate(
-            "keys", KeyStore(tmp_path / "k"), lambda: now[0], shared=shared, steady=lambda: ticks[0]
+            "keys", KeyFile(tmp_path / "k"), lambda: now[0], shared=shared, steady=lambda: ticks[0]
         )
         key, _ = new_key("ada", ["predict"], now[0], rate=Rate(5, 1))
         for _ in range(100):

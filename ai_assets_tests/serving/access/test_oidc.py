@@ -24,7 +24,7 @@ from starlette.testclient import TestClient
 from ai_assets.serving.access.gate import Gate
 from ai_assets.serving.access.keys import new_key
 from ai_assets.serving.access.middleware import AccessMiddleware
-from ai_assets.serving.access.store import KeyStore
+from ai_assets.serving.access.sqlite import KeyFile
 from ai_assets.serving.settings import Settings
 
 
@@ -33,7 +33,7 @@ class Place:
     """A gate that takes tokens of the provider, behind it an app that says who asked."""
 
     provider: Issuer
-    store: KeyStore
+    store: KeyFile
     client: TestClient
 
     def ask(self, token: str, path: str = "/predict") -> tuple[int, Any]:
@@ -70,7 +70,7 @@ def place(provider: Issuer, tmp_path: Path) -> Iterator[Place]:
     )
     # One event loop for all requests, as a server has.
     with TestClient(guarded(Gate.of(settings))) as client:
-        yield Place(provider, KeyStore(keys), client)
+        yield Place(provider, KeyFile(keys), client)
 
 
 @pytest.mark.parametrize("key", ["r", "e"])
@@ -268,7 +268,7 @@ def test_keys_of_our_own_pass_beside_the_tokens(place: Place):
 def test_a_gate_without_a_provider_takes_no_token(provider: Issuer, tmp_path: Path):
     gate = Gate.of(Settings(access="keys", keys=str(tmp_path / "access.sqlite")))
     with TestClient(guarded(gate)) as client:
-        place = Place(provider, KeyStore(tmp_path / "access.sqlite"), client)
+        place = Place(provider, KeyFile(tmp_path / "access.sqlite"), client)
 
         assert place.ask(provider.token()) == (401, "The key is not valid.")
 
@@ -290,7 +290,7 @@ def test_a_subject_asks_no_oftener_than_the_setting_allows(provider: Issuer, tmp
         oidc_audience=AUDIENCE, oidc_rate="2/h",
     )  # fmt: skip
     with TestClient(guarded(Gate.of(settings))) as client:
-        place = Place(provider, KeyStore(tmp_path / "access.sqlite"), client)
+        place = Place(provider, KeyFile(tmp_path / "access.sqlite"), client)
         # Another token of the same person is the same person.
         statuses = [place.ask(provider.token(jti=str(n)))[0] for n in range(3)]
         other = place.ask(provider.token(sub="bob"))[0]

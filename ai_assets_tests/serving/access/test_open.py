@@ -8,12 +8,12 @@ from gated_app import Place, guarded
 from starlette.websockets import WebSocketDisconnect
 
 from ai_assets.serving.access.gate import Asked, Gate
-from ai_assets.serving.access.store import KeyStore
+from ai_assets.serving.access.sqlite import KeyFile
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
 def test_an_open_server_answers_its_own_machine_without_a_key(tmp_path: Path, host: str):
-    gate = Gate("open", KeyStore(tmp_path / "none"))
+    gate = Gate("open", KeyFile(tmp_path / "none"))
 
     answer = TestClient(guarded(gate), client=(host, 1)).post("/predict")
 
@@ -36,7 +36,7 @@ def test_an_open_server_answers_its_own_machine_without_a_key(tmp_path: Path, ho
 def test_an_open_server_refuses_everybody_else(
     tmp_path: Path, host: str, headers: dict[str, str], path: str
 ):
-    gate = Gate("open", KeyStore(tmp_path / "none"))
+    gate = Gate("open", KeyFile(tmp_path / "none"))
 
     answer = TestClient(guarded(gate), client=(host, 1)).get(path, headers=headers)
 
@@ -70,7 +70,7 @@ OTHERS = [
 
 @pytest.mark.parametrize("headers", OWN, ids=str)
 def test_an_open_server_answers_its_own_pages(tmp_path: Path, headers: dict[str, str]):
-    client = TestClient(guarded(Gate("open", KeyStore(tmp_path / "none"))))
+    client = TestClient(guarded(Gate("open", KeyFile(tmp_path / "none"))))
 
     assert client.post("/feedback", headers=headers).status_code == 200
     with client.websocket_connect("/stream", headers=headers) as socket:
@@ -82,7 +82,7 @@ def test_an_open_server_answers_its_own_pages(tmp_path: Path, headers: dict[str,
 def test_an_open_server_refuses_pages_and_names_of_other_sites(
     tmp_path: Path, headers: dict[str, str], path: str
 ):
-    client = TestClient(guarded(Gate("open", KeyStore(tmp_path / "none"))))
+    client = TestClient(guarded(Gate("open", KeyFile(tmp_path / "none"))))
     typed = {**headers, "Content-Type": "text/plain"}
 
     answer = client.post(path, headers=typed)

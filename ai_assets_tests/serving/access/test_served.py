@@ -18,7 +18,7 @@ from starlette.testclient import WebSocketDenialResponse
 from ai_assets.resources.bundles import BundleStore
 from ai_assets.serving.access.keys import new_key, split_token
 from ai_assets.serving.access.limits import Rate
-from ai_assets.serving.access.store import KeyStore
+from ai_assets.serving.access.sqlite import KeyFile
 from ai_assets.serving.app import create_app
 from ai_assets.serving.settings import Settings
 
@@ -43,7 +43,7 @@ def counted(client: httpx.Client, header: dict[str, str]) -> dict[tuple[str, str
 def test_who_is_not_let_in_is_counted_by_route_and_status_and_others_are_not(
     shared: Path, tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
 ):
-    store = KeyStore(tmp_path / "access.sqlite")
+    store = KeyFile(tmp_path / "access.sqlite")
     (_, admin), (_, predict) = a_key(store, "admin"), a_key(store, "predict")
     key, token = new_key("bob", ["predict"], time.time(), rate=Rate(1, 3600))
     store.add(key)
@@ -85,7 +85,7 @@ def test_who_is_not_let_in_is_counted_by_route_and_status_and_others_are_not(
     assert 'route="other"' not in times.partition("ai_assets_request_seconds")[2]
 
 
-def a_key(store: KeyStore, *scopes: str) -> tuple[str, dict[str, str]]:
+def a_key(store: KeyFile, *scopes: str) -> tuple[str, dict[str, str]]:
     """A new key's id, and the header that carries its token."""
     key, token = new_key("ada", list(scopes), time.time())
     store.add(key)
@@ -124,7 +124,7 @@ def test_the_record_says_which_subject_of_the_identity_provider_asked(
 def test_a_running_server_takes_a_new_key_and_refuses_it_soon_after_it_is_revoked(
     shared: Path, tmp_path: Path, free_port: int
 ):
-    store = KeyStore(tmp_path / "access.sqlite")
+    store = KeyFile(tmp_path / "access.sqlite")
     command = ["ai_assets.serving", "--bundle", str(shared / "payload"), "--port", str(free_port)]
     environment = {
         "AI_ASSETS_LAKE": str(shared / "lake"),
@@ -172,7 +172,7 @@ def test_an_open_server_does_not_listen_to_others(shared: Path, host: str):
 def test_bentomls_own_routes_are_behind_the_gate_too(shared: Path, tmp_path: Path, free_port: int):
     bundles = BundleStore(home=str(tmp_path / "home"))
     bento = bundles.path(bundles.build(shared / "payload"))
-    store = KeyStore(tmp_path / "access.sqlite")
+    store = KeyFile(tmp_path / "access.sqlite")
     (_, admin), (_, predict) = a_key(store, "admin"), a_key(store, "predict")
     command = ["bentoml", "serve", str(bento), "--host", "127.0.0.1", "--port", str(free_port)]
     environment = {

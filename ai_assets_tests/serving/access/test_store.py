@@ -1,22 +1,39 @@
-"""The file of keys: nothing in it opens a server, and servers that share it count together."""
+"""Where keys lie: a file or a database keeps them alike, and who shares it counts together."""
 
-import stat
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from ai_assets.serving.access.keys import AccessError, new_key, split_token
+from ai_assets.lifecycle.errors import BundleError
+from ai_assets.serving import place as place_module
+from ai_assets.serving.access.keys import AccessError, new_key
 from ai_assets.serving.access.limits import Quota, Rate
-from ai_assets.serving.access.store import KeyStore
+from ai_assets.serving.access.store import KeyStore, key_store
 
 NOW = 1_000_000.0
+Opened = Callable[[], KeyStore]
+
+
+@pytest.fixture(params=["file", "database"])
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
+    """Opens keys that are not there yet; a second time as another server does."""
+    if request.param == "file":
+        where = str(tmp_path / "keys" / "access.sqlite")
+    else:
+        where = request.getfixturevalue("postgres").log_of()
+    return lambda: key_store(where)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> KeyStore:
-    """A file of keys that is not there yet."""
-    return KeyStore(tmp_path / "keys" / "access.sqlite")
+def store(opened: Opened) -> KeyStore:
+    """Keys that are not there yet."""
+    return opened()
+
+
+def test_before_the_first_key_there_is_none(store: KeyStore):
+    assert (store.keys(), store.revision(), store.used("k", 0)) == ({}, (0, 0), 0)
 
 
 def test_a_key_comes_back_as_it_was_kept(store: KeyStore):
@@ -27,30 +44,6 @@ def test_a_key_comes_back_as_it_was_kept(store: KeyStore):
     store.add(plain)
 
     assert store.keys() == {key.id: key, plain.id: plain}
-
-
-def test_the_secret_is_in_no_byte_of_the_files(store: KeyStore):
-    key, token = new_key("ada", ["predict"], NOW)
-    _, secret = split_token(token) or ("", "")
-
-    store.add(new_key("bob", ["predict"], NOW)[0])
-    with store.opened() as database:
-        # While somebody reads, what is written stays in the file beside it too.
-        database.execute("SELECT * FROM keys").fetchall()
-        store.add(key)
-        content = b"".join(path.read_bytes() for path in store.path.parent.iterdir())
-
-    assert key.id.encode() in content
-    assert secret.encode() not in content
-    assert token.encode() not in content
-
-
-def test_only_the_owner_reads_the_file(store: KeyStore):
-    store.add(new_key("ada", ["predict"], NOW)[0])
-
-    assert [p.name for p in store.path.parent.iterdir()] == ["access.sqlite"]
-    assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(store.path.parent.stat().st_mode) == 0o700
 
 
 def test_a_revoked_key_stays_revoked_from_the_first_time(store: KeyStore):
@@ -90,19 +83,45 @@ def test_what_is_lent_is_never_more_than_the_window_has(store: KeyStore):
     assert (store.used("k", 60), store.used("k", 120)) == (0, 4)
 
 
-def test_servers_that_borrow_at_the_same_time_get_the_quota_together(store: KeyStore):
+def test_servers_that_borrow_at_the_same_time_get_the_quota_together(
+    store: KeyStore, opened: Opened
+):
     store.add(new_key("ada", ["predict"], NOW)[0])
 
     with ThreadPoolExecutor(4) as servers:
-        lent = list(servers.map(lambda _: KeyStore(store.path).lend("k", 0, 3, 40), range(20)))
+        lent = list(servers.map(lambda _: opened().lend("k", 0, 3, 40), range(20)))
 
     assert sum(lent) == 40
 
 
-def test_commands_that_make_the_file_at_the_same_time_lose_no_key(store: KeyStore):
+def test_commands_that_make_the_store_at_the_same_time_lose_no_key(store: KeyStore, opened: Opened):
     keys = [new_key(f"k{i}", ["predict"], NOW)[0] for i in range(8)]
 
     with ThreadPoolExecutor(4) as commands:
-        list(commands.map(KeyStore(store.path).add, keys))
+        list(commands.map(lambda key: opened().add(key), keys))
 
     assert set(store.keys()) == {key.id for key in keys}
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("mysql://u:hidden@db/keys", "AI_ASSETS_KEYS must be a path, .* but got 'mysql://…'"),
+        ("postgresql://u:hidden@db/k?nonsense=1", "AI_ASSETS_KEYS must be postgresql://"),
+        ("postgresql://u:hidden@db/k?schema=My Keys", "schema of AI_ASSETS_KEYS must be"),
+    ],
+)
+def test_a_place_that_is_none_is_told_without_its_password(place: str, words: str):
+    with pytest.raises(BundleError, match=words) as told:
+        key_store(place)
+
+    assert "hidden" not in str(told.value)
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(place_module.importlib.util, "find_spec", lambda name: None)
+
+    with pytest.raises(BundleError, match="Keys in PostgreSQL needs a package") as told:
+        key_store("postgresql://u@db/k")
+
+    assert "pip install 'psycopg[binary]'" in str(told.value)

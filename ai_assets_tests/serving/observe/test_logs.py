@@ -21,7 +21,7 @@ from fastapi.testclient import TestClient
 from serving_processes import running, started
 
 from ai_assets.serving.access.keys import new_key, split_token
-from ai_assets.serving.access.store import KeyStore
+from ai_assets.serving.access.sqlite import KeyFile
 from ai_assets.serving.observe.logs import JsonFormatter, without_values
 
 MARKER = "Markerquux"
@@ -51,7 +51,7 @@ class Place:
             self.port, self.grpc_port = one.getsockname()[1], other.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.arguments = ["--bundle", str(shared / "payload"), "--port", str(self.port)]
-        store = KeyStore(folder / "access.sqlite")
+        store = KeyFile(folder / "access.sqlite")
         key, token = new_key("ada", ["predict", "explain", "feedback"], time.time())
         store.add(key)
         self.key_id, self.headers = key.id, {"X-API-Key": token}

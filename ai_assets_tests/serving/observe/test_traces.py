@@ -22,7 +22,7 @@ from serving_processes import running
 
 from ai_assets.lifecycle.errors import BundleError
 from ai_assets.serving.access.keys import new_key
-from ai_assets.serving.access.store import KeyStore
+from ai_assets.serving.access.sqlite import KeyFile
 from ai_assets.serving.observe import observer
 from ai_assets.serving.settings import Settings
 from ai_assets_tests.http_servers import served
@@ -185,7 +185,7 @@ def test_each_row_of_a_stream_is_a_span_of_its_own(place: tuple[str, Collector])
 
 def test_a_row_of_a_stream_says_who_asked(shared: Path, tmp_path: Path, free_port: int):
     key, token = new_key("ada", ["predict"], time.time())
-    KeyStore(tmp_path / "access.sqlite").add(key)
+    KeyFile(tmp_path / "access.sqlite").add(key)
     url = f"http://127.0.0.1:{free_port}"
     command = ["ai_assets.serving", "--bundle", str(shared / "payload"), "--port", str(free_port)]
     with collecting() as (endpoint, collector):

@@ -17,9 +17,10 @@ from record_entries import answered, counts, told
 from release_worlds import until
 
 from ai_assets.lifecycle.errors import BundleError
+from ai_assets.serving import place as place_module
+from ai_assets.serving import postgres as postgres_connections
 from ai_assets.serving.app import create_app
 from ai_assets.serving.record import postgres as postgres_log
-from ai_assets.serving.record import store as places
 from ai_assets.serving.record.answers import LogError
 from ai_assets.serving.record.postgres import PostgresStore
 from ai_assets.serving.record.store import log_place, open_store
@@ -122,7 +123,7 @@ def frozen(connection: Any) -> Iterator[None]:
 def test_a_database_that_stands_still_is_given_up_and_another_session_goes_on(
     store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(postgres_log, "_GRACE_S", 0.2)
+    monkeypatch.setattr(postgres_connections, "_GRACE_S", 0.2)
     one, two = answered(), answered()
     store.write([one])
     store.find([one.request_id])
@@ -145,7 +146,7 @@ def test_a_database_that_stands_still_is_given_up_and_another_session_goes_on(
 def test_who_finds_the_reader_taken_for_too_long_is_told(
     store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(postgres_log, "_LONGEST_S", 0.1)
+    monkeypatch.setattr(postgres_log, "LONGEST_S", 0.1)
 
     with store._finding, pytest.raises(LogError, match="the database does not answer"):
         store.find([1])
@@ -326,7 +327,7 @@ def test_a_url_that_is_none_is_told_without_its_password(place: str, says: str):
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(places.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(place_module.importlib.util, "find_spec", lambda name: None)
 
     with pytest.raises(BundleError, match=r"pip install 'psycopg\[binary\]'"):
         open_store("postgresql://u@db/log")

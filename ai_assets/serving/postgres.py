@@ -1,0 +1,131 @@
+"""Connections to a PostgreSQL database that are given up in time, for the log and for keys."""
+
+import math
+import re
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import psycopg
+from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from ai_assets.lifecycle.errors import BundleError, must_be
+
+SCHEMA = "schema"
+# How long a statement of a server may take, and one that reads much or makes tables.
+LONGEST_S, LONGEST_OF_MANY_S = 10.0, 300.0
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+# A host that is gone says nothing. Seconds, but the last: milliseconds unacknowledged.
+_PATIENCE = {"connect_timeout": 3, "keepalives_idle": 5, "keepalives_interval": 2,
+             "keepalives_count": 3, "tcp_user_timeout": 8000}  # fmt: skip
+# A database that stands still ends nothing, so the connection is given up so much later.
+_GRACE_S = 2.0
+
+
+class Connection(psycopg.Connection[Any]):
+    """A connection that is given up where the database says nothing for too long.
+
+    `statement_timeout` is for the database to keep, and the kernel of a host answers keepalives
+    though its database stands still.
+    """
+
+    longest_s = LONGEST_OF_MANY_S
+
+    def bound(self, longest_s: float) -> None:
+        """Let statements take so many seconds at most, from now on."""
+        self.longest_s = longest_s
+        self.execute(f"SET statement_timeout = {math.ceil(1000 * longest_s)}")
+
+    def wait(self, gen: Any, *given: Any, **named: Any) -> Any:
+        """What the database says to the end.
+
+        Raises:
+            OperationalError: it does not; the connection is closed.
+        """
+        return super().wait(self._heard(gen), *given, **named)
+
+    def _heard(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        end, ready = time.monotonic() + self.longest_s + _GRACE_S, None
+        while True:
+            try:
+                wanted = gen.send(ready)
+            except StopIteration as ended:
+                return ended.value
+            ready = yield wanted
+            if not ready and time.monotonic() > end:
+                self.pgconn.finish()
+                raise psycopg.OperationalError(f"nothing was heard for {self.longest_s:g} s")
+
+
+def parsed(url: str, setting: str, default: str = "public") -> tuple[str, str]:
+    """What libpq is given, and the schema that the URL names.
+
+    Args:
+        url: as libpq takes it, with `schema=<name>` among its parameters.
+        setting: what the URL was given by, for messages.
+        default: the schema where it names none.
+
+    Raises:
+        BundleError: the URL cannot be understood.
+    """
+    parts = urlsplit(url)
+    given = parse_qsl(parts.query)
+    schema = dict(given).get(SCHEMA, default)
+    if not _NAME.fullmatch(schema):
+        allowed = "a name of small letters, digits and _"
+        raise BundleError(must_be(f"schema of {setting}", allowed, schema))
+    rest = urlencode([(name, value) for name, value in given if name != SCHEMA])
+    try:
+        known = conninfo_to_dict(urlunsplit(parts._replace(query=rest)))
+    except psycopg.ProgrammingError:
+        # Its words may hold the password.
+        allowed = "postgresql://<user>:<password>@<host>:<port>/<database>"
+        raise BundleError(f"{setting} must be {allowed}; what was given is not.") from None
+    return make_conninfo("", **{**_PATIENCE, **known}), schema
+
+
+def connected(conninfo: str, longest_s: float) -> Connection:
+    """A connection whose statements each commit, and may take so many seconds."""
+    connection = Connection.connect(conninfo, autocommit=True, application_name="ai_assets")
+    connection.bound(longest_s)
+    # What a caller is told waits to be on the disk, whatever the database's default is.
+    connection.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) "
+        "WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    return connection
+
+
+@contextmanager
+def making(connection: Connection, schema: str, what: str) -> Iterator[None]:
+    """A transaction that makes tables in a schema, which is there then.
+
+    Of several servers that start with a new database, one makes the tables. The lock comes before
+    the transaction, which otherwise would not see what another has just made. Where it fails the
+    connection must be closed, and the lock is free.
+    """
+    name = [f"{what} {schema}"]
+    connection.execute("SELECT pg_advisory_lock(hashtext(%s))", name)
+    with connection.transaction():
+        # Who may use a schema need not be one who may make schemas.
+        if connection.execute("SELECT to_regnamespace(%s)", [f'"{schema}"']).fetchone() == (None,):
+            connection.execute(f'CREATE SCHEMA "{schema}"')
+        yield
+    connection.execute("SELECT pg_advisory_unlock(hashtext(%s))", name)
+
+
+def is_gone(error: psycopg.Error) -> bool:
+    """Whether the database was not there to answer, rather than answered with an error."""
+    if isinstance(error, errors.AdminShutdown | errors.CannotConnectNow):
+        return True
+    return isinstance(error, psycopg.OperationalError) and error.sqlstate is None
+
+
+def said(error: psycopg.Error) -> str:
+    """What a caller may hear of an error: no host, no user, no database."""
+    if is_gone(error):
+        return "the database does not answer"
+    return error.diag.message_primary or type(error).__name__
