@@ -100,7 +100,16 @@ def fit_problems(manifests: Manifests) -> Iterator[str]:
         yield "Deployment reads a ConfigMap that there is not"
     if not manifests["ConfigMap"]["data"].get("AI_ASSETS_TRUSTED_KEY"):
         yield "ConfigMap lets bundles be served that anybody has signed"
+    yield from _shared_problems(pod["containers"][0])
     yield from _pod_problems(pod)
+
+
+def _shared_problems(server: dict[str, Any]) -> Iterator[str]:
+    """What one pod keeps for itself, others would not know of."""
+    secret = {v["name"]: v.get("valueFrom", {}).get("secretKeyRef") for v in server["env"]}
+    for setting in ("AI_ASSETS_LOG", "AI_ASSETS_KEYS"):
+        if not secret.get(setting):
+            yield f"{setting} is no secret that all pods share"
 
 
 def _port_problems(manifests: Manifests, server: dict[str, Any]) -> Iterator[str]:
@@ -127,7 +136,7 @@ def _pod_problems(pod: dict[str, Any]) -> Iterator[str]:
         yield "the pod is killed before it has drained"
     if not pod["securityContext"].get("runAsNonRoot") or pod["automountServiceAccountToken"]:
         yield "the pod may do more than it needs"
-    for container in [*pod["containers"], *pod["initContainers"]]:
+    for container in [*pod["containers"], *pod.get("initContainers", [])]:
         context = container.get("securityContext", {})
         if (
             context.get("allowPrivilegeEscalation") is not False
@@ -190,6 +199,10 @@ BROKEN_FITS: dict[str, tuple[list[Any], Any, str]] = {
     "no time to drain": ([*POD, "terminationGracePeriodSeconds"], 60, "killed before it has"),
     "root": ([*POD, "securityContext"], {}, "may do more than it needs"),
     "an open container": ([*SERVER, "securityContext", "capabilities"], {}, "server is not closed"),
+    "keys of its own": (
+        [*SERVER, "env", 1], {"name": "AI_ASSETS_KEYS", "value": "/tmp/keys.sqlite"},
+        "AI_ASSETS_KEYS is no secret that all pods share",
+    ),
     "no limit": ([*SERVER, "resources", "limits"], {}, "server may take all memory"),
     "any version": ([*SERVER, "image"], "server:latest", "server has no version"),
     "a lost volume": ([*POD, "volumes"], [], "mounts bundles, which there is not"),
