@@ -1,15 +1,21 @@
 """What benchmarks compute beside measuring, and that none of them is left behind by the package."""
 
 import importlib.util
+import itertools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import time
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from ai_assets_tests.http_servers import served
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 TOLD = [
@@ -86,6 +92,61 @@ def test_callers_that_wait_ask_for_the_share_that_was_wanted(
     assert ask(pause).rate == pytest.approx(share * most, rel=1e-3)
     assert first.rate == pytest.approx(1000 * wrk.CONNECTIONS / (64 * 0.5 / share + answer_ms))
     assert (first.rate < share * most) == (answer_ms > 0)
+
+
+class Numbering(BaseHTTPRequestHandler):
+    """Gives each answer an id, but every tenth; refuses every twentieth."""
+
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    numbers, given = itertools.count(1), list[str]()
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        time.sleep(0.02)
+        number = next(self.numbers)
+        name = f"id-{number}"
+        answer = {"predictions": [{"prediction_id": name} if number % 10 else {}]}
+        body = json.dumps(answer).encode()
+        if number % 20:
+            self.given.append(name)
+        self.send_response(200 if number % 20 else 503)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_load_that_keeps_ids_has_those_of_all_answers(wrk: ModuleType, tmp_path: Path) -> None:
+    if shutil.which("wrk") is None:
+        pytest.skip("no wrk on this machine: install the package 'wrk'")
+    ids = tmp_path / "ids"
+    with served(Numbering) as address:
+        found = wrk.load(
+            int(address.rpartition(":")[2]), "/", ["{}"], seconds=1, pause_ms=5, strict=False,
+            ids=ids,
+        )  # fmt: skip
+    kept = ids.read_text().split()
+    asked = next(Numbering.numbers) - 1
+    without = sum(name.endswith("0") for name in Numbering.given)
+
+    assert asked >= 40
+    assert (found.answers, found.refused, found.broken) == (asked, asked // 20, 0)
+    assert found.seconds == pytest.approx(1, abs=0.2)
+    assert sorted(kept) == sorted(
+        "none" if name.endswith("0") else name for name in Numbering.given
+    )
+    assert wrk.apart(kept, Numbering.given) == (without, without)
+
+
+def test_ids_that_only_callers_or_only_a_log_have_are_told_apart(wrk: ModuleType) -> None:
+    assert wrk.apart(["a", "b"], ["b", "a"]) == (0, 0)
+    assert wrk.apart(["a", "b", "lost"], ["a", "b"]) == (1, 0)
+    assert wrk.apart(["a"], ["a", "unread", "a"]) == (0, 2)
+    assert wrk.apart(["a", "a"], ["a"]) == (1, 0)
+    assert wrk.apart(["changed"], ["a"]) == (1, 1)
 
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.py")), ids=lambda file: file.stem)

@@ -25,16 +25,14 @@ import numpy as np
 import polars as pl
 from figures import Figure, report
 from peers import free_port, serving
+from requests_of import request_rows
 from trees_bundle import Trees, trees_bundle
 from triton_callers import TritonGrpc, TritonRest
 
 from ai_assets.serving.bundle import Bundle, load_bundle
-from ai_assets.serving.online import OnlineTables
 from ai_assets.serving.place import state_root
 from ai_assets.serving.protocols.inference import inference_pb2 as pb
 from ai_assets.serving.protocols.tensors import Output, Spec, to_raw
-from ai_assets.serving.scoring import Scorer
-from ai_assets.serving.settings import Settings
 
 MANY, SOME, CALLERS, ROUNDS, SECONDS = 10_000, 100, 8, 9, 1.5
 TURNS, TIMES = 5, 1.5
@@ -169,17 +167,6 @@ def started(trees: Trees, ask: tuple[str, str], folder: Path) -> Iterator[tuple[
         yield port, grpc_port
 
 
-def request_rows(bundle: Bundle) -> tuple[pl.DataFrame, np.ndarray]:
-    """10,000 newest rows of the request table, and their encoded features."""
-    found = OnlineTables(Settings.from_environment().lake, bundle.online).newest()
-    tables = {name: snapshot.frame for name, snapshot in found.items()}
-    known = tables[bundle.request.name].select(list(bundle.request.table.columns))
-    rows = pl.concat([known] * -(-MANY // known.height)).tail(MANY)
-    scorer = Scorer(bundle)
-    scorer.refresh(tables)
-    return rows, bundle.encoding.transform(scorer.features(rows))
-
-
 def main() -> int:
     """Measure a bundle; 1 if a goal is missed."""
     argparse.ArgumentParser(description=__doc__).parse_args()
@@ -191,7 +178,7 @@ def measure(trees: Trees, folder: Path) -> int:
     """Print the figures of a bundle whose model is trees; the server writes below the folder."""
     payload, booster = trees.payload, trees.booster
     bundle = load_bundle(payload)
-    rows, matrix = request_rows(bundle)
+    rows, matrix = request_rows(bundle, MANY)
     ready, raw = f"{bundle.product}_vectors", bundle.product
     figures = []
     first = Rest(0, raw, columns(bundle, rows.tail(1)), binary=False)

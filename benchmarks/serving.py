@@ -7,7 +7,6 @@ that are ready. Then ours gets ready features too, and records after it answered
 """
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -20,7 +19,7 @@ import numpy as np
 import peers
 from figures import Figure, report
 from peers import free_port, serving
-from requests_of import ROWS, request_bodies
+from requests_of import ROWS, request_bodies, vector_bodies
 from trees_bundle import Trees, trees_bundle
 from wrk import Load, load, paced
 
@@ -47,21 +46,7 @@ class Servers:
         self._stack, self._trees, self._folder = stack, trees, folder
         complete = trees.matrix[np.isfinite(trees.matrix).all(axis=1)][:ROWS]
         self._ready = f"/v2/models/{trees.product}_vectors/infer"
-        self._tensors = [
-            json.dumps(
-                {
-                    "inputs": [
-                        {
-                            "name": "features",
-                            "datatype": "FP32",
-                            "shape": [1, len(row)],
-                            "data": row,
-                        }
-                    ]
-                }
-            )
-            for row in complete.astype(float).tolist()
-        ]
+        self._tensors = vector_bodies(complete)
         self._raw = request_bodies(trees.payload)
         self.asks: dict[str, tuple[int, str, list[str]]] = {}
         model = folder / "trees.txt"

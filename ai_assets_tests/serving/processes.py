@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 
+from ai_assets.resources.bundles import BundleStore
 from ai_assets_tests.processes import stop
 
 READY_WITHIN_S = 90
@@ -52,6 +53,19 @@ def started(
                 yield client, process
         finally:
             stop(process)
+
+
+@contextmanager
+def under_bentoml(
+    payload: Path, folder: Path, port: int, environment: dict[str, str]
+) -> Iterator[tuple[httpx.Client, "subprocess.Popen[bytes]"]]:
+    """Build a Bento of a bundle and run `bentoml serve` with it; a client and the process."""
+    store = BundleStore(home=str(folder / "home"))
+    bento = store.path(store.build(payload))
+    command = ["bentoml", "serve", str(bento), "--host", "127.0.0.1", "--port", str(port)]
+    own = {"BENTOML_HOME": str(folder / "home"), "BENTOML_DO_NOT_TRACK": "True"}
+    with started(command, f"http://127.0.0.1:{port}", folder, {**own, **environment}) as found:
+        yield found
 
 
 def _wait(client: httpx.Client, process: subprocess.Popen[bytes], log: Path) -> None:

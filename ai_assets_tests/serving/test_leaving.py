@@ -16,7 +16,7 @@ import pytest
 import small_payload as small
 import uvicorn
 import websockets.sync.client as ws
-from serving_processes import started
+from serving_processes import started, under_bentoml
 from v2_requests import inputs
 from websockets.exceptions import ConnectionClosed
 
@@ -39,14 +39,25 @@ def server(
 ) -> Iterator[tuple[Any, httpx.Client]]:
     """The process and a client."""
     command = ["ai_assets.serving", "--bundle", str(shared / "payload"), "--port", str(port), *more]
-    environment = {
-        "AI_ASSETS_LAKE": str(shared / "lake"),
-        "AI_ASSETS_LOG": str(folder / "log.sqlite"),
-        **settings,
-    }
+    environment = {**places(shared, folder), **settings}
     url = f"http://127.0.0.1:{port}"
     with started(command, url, folder, environment) as (client, process):
         yield process, client
+
+
+@contextmanager
+def bento(
+    shared: Path, folder: Path, port: int, **settings: str
+) -> Iterator[tuple[Any, httpx.Client]]:
+    """As `server`, under `bentoml serve`; the process is BentoML's supervisor."""
+    environment = {**places(shared, folder), **settings}
+    with under_bentoml(shared / "payload", folder, port, environment) as (client, process):
+        yield process, client
+
+
+def places(shared: Path, folder: Path) -> dict[str, str]:
+    """Where a server finds rows, and where it records."""
+    return {"AI_ASSETS_LAKE": str(shared / "lake"), "AI_ASSETS_LOG": str(folder / "log.sqlite")}
 
 
 def ask_until_it_is_gone(port: int, answered: list[str], other: list[int]) -> None:
@@ -90,27 +101,43 @@ def test_what_a_stopped_server_has_scored_it_has_answered_and_recorded(
     ask: Callable[[int, list[str], list[Any]], None],
     workers: str,
 ):
-    answered: list[str] = []
-    other: list[Any] = []
     asked = free_port if ask is ask_until_it_is_gone else another_free_port
     ports = ("--grpc-port", str(another_free_port), "--workers", workers)
     with server(shared, tmp_path, free_port, *ports) as (process, _):
-        callers = [
-            threading.Thread(target=ask, args=(asked, answered, other)) for _ in range(CALLERS)
-        ]
-        for caller in callers:
-            caller.start()
-        end = time.monotonic() + 60
-        while len(answered) < ANSWERS_BEFORE:
-            assert time.monotonic() < end and not other
-            time.sleep(0.01)
-        process.send_signal(signal.SIGTERM)
-        for caller in callers:
-            caller.join(timeout=60)
-        ended = process.wait(timeout=60)
+        answered, other, ended = stopped_under_load(process, ask, asked)
 
     assert ended in (0, -signal.SIGTERM)
     assert other == []
+    assert sorted(answered) == sorted(logged(tmp_path / "log.sqlite"))
+
+
+def stopped_under_load(
+    process: Any, ask: Callable[[int, list[str], list[Any]], None], port: int
+) -> tuple[list[str], list[Any], int]:
+    """Stop a server that many ask: the answers, what else came, and how it ended."""
+    answered: list[str] = []
+    other: list[Any] = []
+    callers = [threading.Thread(target=ask, args=(port, answered, other)) for _ in range(CALLERS)]
+    for caller in callers:
+        caller.start()
+    end = time.monotonic() + 60
+    while len(answered) < ANSWERS_BEFORE:
+        assert time.monotonic() < end and not other
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    for caller in callers:
+        caller.join(timeout=60)
+    return answered, other, process.wait(timeout=60)
+
+
+@pytest.mark.slow
+def test_what_a_stopped_bento_has_scored_it_has_answered_and_recorded(
+    shared: Path, tmp_path: Path, free_port: int
+):
+    with bento(shared, tmp_path, free_port) as (process, _):
+        answered, other, ended = stopped_under_load(process, ask_until_it_is_gone, free_port)
+
+    assert (ended, other) == (0, [])
     assert sorted(answered) == sorted(logged(tmp_path / "log.sqlite"))
 
 
@@ -148,6 +175,48 @@ def test_a_request_that_is_under_way_when_the_server_is_stopped_is_answered(
         (given,) = json.loads(answer.read())["predictions"]
         process.wait(timeout=60)
     assert logged(tmp_path / "log.sqlite")[-1] == given["prediction_id"]
+
+
+@pytest.mark.slow
+def test_a_request_that_is_under_way_when_a_bento_is_stopped_is_answered(
+    shared: Path, tmp_path: Path, free_port: int
+):
+    with (
+        bento(shared, tmp_path, free_port) as (process, client),
+        half_asked(free_port) as (connection, rest),
+        socket.create_connection(("127.0.0.1", free_port), timeout=60) as idle,
+    ):
+        assert client.post("/predict", json=small.ROW).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        # The supervisor keeps the port until its worker has ended, which begins by closing whatever
+        # asks nothing.
+        assert idle.recv(1) == b""
+        assert process.poll() is None
+
+        connection.send(rest)
+        answer = connection.getresponse()
+
+        assert answer.status == 200
+        (given,) = json.loads(answer.read())["predictions"]
+        assert process.wait(timeout=60) == 0
+    assert logged(tmp_path / "log.sqlite")[-1] == given["prediction_id"]
+
+
+@pytest.mark.slow
+def test_a_caller_that_never_ends_does_not_keep_a_stopped_bento(
+    shared: Path, tmp_path: Path, free_port: int
+):
+    with (
+        bento(shared, tmp_path, free_port, AI_ASSETS_MAX_SECONDS="1") as (process, client),
+        half_asked(free_port),
+    ):
+        answer = client.post("/predict", json=small.ROW).json()
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(timeout=60) == 0
+
+    (given,) = answer["predictions"]
+    assert logged(tmp_path / "log.sqlite") == [given["prediction_id"]]
 
 
 def test_an_open_stream_does_not_keep_a_stopped_server(

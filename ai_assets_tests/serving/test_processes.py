@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import small_payload as small
-from serving_processes import running
+from release_worlds import World, until
+from serving_processes import running, under_bentoml
 
 from ai_assets.doctor.place import Place
 from ai_assets.resources.bundles import BundleStore
+from ai_assets.serving.record.store import open_store
 
 
 def test_a_damaged_bundle_is_not_served_and_the_file_is_named(payload: Path):
@@ -78,18 +80,13 @@ def test_serving_imports_only_what_the_bundle_installs():
 def test_a_bento_answers_over_http_and_shows_our_metrics(
     shared: Path, tmp_path: Path, free_port: int
 ):
-    store = BundleStore(home=str(tmp_path / "home"))
-    bento = store.path(store.build(shared / "payload"))
-    command = ["bentoml", "serve", str(bento), "--host", "127.0.0.1", "--port", str(free_port)]
+    (tmp_path / "metrics").mkdir()
     environment = {
         "AI_ASSETS_LAKE": str(shared / "lake"),
-        "BENTOML_HOME": str(tmp_path / "home"),
-        "BENTOML_DO_NOT_TRACK": "True",
         "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics"),
     }
-    (tmp_path / "metrics").mkdir()
 
-    with running(command, f"http://127.0.0.1:{free_port}", tmp_path, environment) as client:
+    with under_bentoml(shared / "payload", tmp_path, free_port, environment) as (client, _):
         answer = client.post("/predict", json=[small.ROW] * 2)
         refused = client.post("/predict", json={**small.ROW, "place": "EWK"})
         metrics = client.get("/metrics").text
@@ -103,6 +100,28 @@ def test_a_bento_answers_over_http_and_shows_our_metrics(
     assert "bentoml_service_request_total" in metrics
     assert card == "# Trips\n"
     assert page["paths"]["/predict"]["post"]["requestBody"]
+
+
+@pytest.mark.slow
+def test_a_bento_that_is_told_a_product_follows_its_release(tmp_path: Path, free_port: int):
+    world = World(tmp_path / "world")
+    built, released, next_one = world.bundle(0.6), world.bundle(0.9), world.bundle(0.5)
+    world.release(released)
+    environment = {**world.environment(), "AI_ASSETS_PRODUCT": "trips"}
+
+    with under_bentoml(world.payload(built), tmp_path, free_port, environment) as (client, _):
+        first = client.post("/predict", json=small.ROW).json()
+        vector = {"name": "features", "datatype": "FP32", "shape": [1, 4], "data": [0, 1, 2, 3]}
+        tensors = client.post("/v2/models/trips_vectors/infer", json={"inputs": [vector]}).json()
+        world.release(next_one)
+        until(lambda: client.post("/predict", json=small.ROW).json()["bundle"] == next_one)
+        then = client.post("/predict", json=small.ROW).json()
+
+    assert (first["bundle"], first["predictions"][0]["label"]) == (released, "not late")
+    assert tensors["model_version"] == released.partition(":")[2]
+    assert (then["bundle"], then["predictions"][0]["label"]) == (next_one, "late")
+    entries = open_store(str(world.folder / "log.sqlite")).answers((None, None))
+    assert {entry.bundle for entry in entries} == {released, next_one}
 
 
 @pytest.mark.slow

@@ -12,10 +12,9 @@ import pytest
 import small_payload as small
 from fastapi.testclient import TestClient
 from loopback_issuer import AUDIENCE, issuer
-from serving_processes import running
+from serving_processes import running, under_bentoml
 from starlette.testclient import WebSocketDenialResponse
 
-from ai_assets.resources.bundles import BundleStore
 from ai_assets.serving.access.keys import new_key, split_token
 from ai_assets.serving.access.limits import Rate
 from ai_assets.serving.access.sqlite import KeyFile
@@ -170,20 +169,15 @@ def test_an_open_server_does_not_listen_to_others(shared: Path, host: str):
 
 @pytest.mark.slow
 def test_bentomls_own_routes_are_behind_the_gate_too(shared: Path, tmp_path: Path, free_port: int):
-    bundles = BundleStore(home=str(tmp_path / "home"))
-    bento = bundles.path(bundles.build(shared / "payload"))
     store = KeyFile(tmp_path / "access.sqlite")
     (_, admin), (_, predict) = a_key(store, "admin"), a_key(store, "predict")
-    command = ["bentoml", "serve", str(bento), "--host", "127.0.0.1", "--port", str(free_port)]
     environment = {
         "AI_ASSETS_LAKE": str(shared / "lake"),
         "AI_ASSETS_ACCESS": "keys",
         "AI_ASSETS_KEYS": str(store.path),
-        "BENTOML_HOME": str(tmp_path / "home"),
-        "BENTOML_DO_NOT_TRACK": "True",
     }
 
-    with running(command, f"http://127.0.0.1:{free_port}", tmp_path, environment) as client:
+    with under_bentoml(shared / "payload", tmp_path, free_port, environment) as (client, _):
         closed = {path: client.get(path).status_code for path in ("/", "/metrics", "/docs.json")}
         metrics = [client.get("/metrics", headers=h).status_code for h in (admin, predict)]
         health = [client.get(f"/{path}").status_code for path in ("healthz", "livez", "readyz")]
