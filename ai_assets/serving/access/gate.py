@@ -162,7 +162,7 @@ class Gate:
             return await self._verifier.key(tokens[0])
         parts = split_token(tokens[0])
         # An id is no secret, so it may be told by the time that the answer takes.
-        key = (await self._known(now)).get(parts[0]) if parts else None
+        key = (await self._known()).get(parts[0]) if parts else None
         if key is None or parts is None or not key.opens_with(parts[1]):
             _log.info("refused a token that is not valid%s", f" for key {key.id}" if key else "")
             raise _unknown("The key is not valid.", ', error="invalid_token"')
@@ -172,38 +172,40 @@ class Gate:
             raise _unknown(f"The key {key.id} is {state}.", ', error="invalid_token"')
         return key
 
-    async def _known(self, now: float) -> dict[str, Key]:
+    async def _known(self) -> dict[str, Key]:
         """The keys, looked for by one request a `check_s`, for which others wait.
 
         Raises:
             Refused: with 503: they cannot be read. For a `check_s` nobody tries again.
         """
-        if not self._is_new(self._looked, now):
+        if not self._is_new(self._looked):
             async with self._looking:
-                if self._is_new(self._failed, now):
+                if self._is_new(self._failed):
                     raise _no_keys()
-                if not self._is_new(self._looked, now):
-                    await self._look(now)
+                if not self._is_new(self._looked):
+                    await self._look()
         return self._keys
 
-    async def _look(self, now: float) -> None:
+    async def _look(self) -> None:
+        began = self._clock()
         try:
             # A database may be slow to answer, and other requests must not wait for that.
             found = await asyncio.to_thread(self._read)
         except Exception as error:  # stores raise many kinds, and none may open the gate
-            self._failed = now
+            # Now, not when it began: those who waited meanwhile must not wait as long again.
+            self._failed = self._clock()
             words = str(error) if isinstance(error, AccessError) else type(error).__name__
             _log.error("keys cannot be read: %s", words)
             raise _no_keys() from error
         self._revision, self._keys = found
-        self._looked = now
+        self._looked = began
 
     def _read(self) -> tuple[tuple[int, int], dict[str, Key]]:
         revision = self._store.revision()
         return revision, self._keys if revision == self._revision else self._store.keys()
 
-    def _is_new(self, moment: float, now: float) -> bool:
-        return 0 <= now - moment < self._check_s
+    def _is_new(self, moment: float) -> bool:
+        return 0 <= self._clock() - moment < self._check_s
 
     def _within_rate(self, key: Key) -> None:
         if key.rate is None:

@@ -24,6 +24,7 @@ from ai_assets.serving.access.keys import AccessError, new_key
 from ai_assets.serving.access.limits import Quota
 from ai_assets.serving.access.postgres import KeyDatabase
 from ai_assets.serving.access.rules import Need
+from ai_assets.serving.problems import Refused
 
 NOW = 1_000_000.0
 
@@ -148,6 +149,31 @@ def test_nobody_passes_while_the_database_is_away_and_all_do_when_it_is_back(
         "refused."
     )
     assert len(told) == 2 and PASSWORD not in "".join(told)
+
+
+def test_those_who_waited_for_a_database_that_does_not_answer_do_not_wait_again(
+    store: KeyDatabase,
+):
+    now, asked = [NOW], []
+    gate = Gate("keys", store, clock=lambda: now[0])
+
+    def silent() -> tuple[int, int]:
+        asked.append(now[0])
+        now[0] += 12  # as long as a statement may take
+        raise AccessError("The keys cannot be used: the database does not answer.")
+
+    store.revision = silent  # type: ignore[method-assign]
+
+    async def one_after_another() -> list[int]:
+        async def call() -> int:
+            with pytest.raises(Refused) as refused:
+                await gate.admit(Asked(["aia_1_2"], "10.0.0.1"), Need(True, "predict"))
+            return refused.value.status
+
+        return await asyncio.gather(*[call() for _ in range(5)])
+
+    assert asyncio.run(one_after_another()) == [503] * 5
+    assert asked == [NOW]
 
 
 def test_one_request_looks_and_those_beside_it_wait_for_what_it_finds(store: KeyDatabase):
