@@ -8,9 +8,9 @@ import polars as pl
 
 from ai_assets.lifecycle.cleaning.identity import row_hashes, row_ids
 from ai_assets.lifecycle.errors import DataError
-from ai_assets.lifecycle.fairness.groups import PROTECTED
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.features.lineage import carried_columns, column_lineage
+from ai_assets.lifecycle.features.reserved import ROW_COLUMNS
 from ai_assets.lifecycle.partitions import missing_partitions
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.training.crossing import FOLDS, too_few_to_set_aside
@@ -23,7 +23,6 @@ from ai_assets.stages.learnable import Window, learnable
 from ai_assets.stages.meanings import TRAINING_SET, of_features
 from ai_assets.stages.protected import check_groups, with_protected
 
-ROW_COLUMNS = ("_row_id", "_group", PROTECTED, "event_time", "known_at", "label", "split")
 SPLITS = ("train", "validation", "test")
 CROSSED = "crossed"
 """What rows are where they are too few to be set apart."""
