@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +21,11 @@ from ai_assets.resources.ledger import ReleaseLedger
 from ai_assets.serving.leaving import leave
 
 FOLDER = Path(__file__).resolve().parent / "products"
-METRICS = ("log_loss", "accuracy", "macro_f1", "roc_auc", "brier")
+METRICS = (
+    "log_loss", "accuracy", "macro_f1", "roc_auc", "brier",
+    "poisson_deviance", "rmse", "mae", "r2",
+)  # fmt: skip
+"""What is told of a product, where its task has it."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -101,10 +106,15 @@ def released(instance: dg.DagsterInstance, product: Product) -> list[str]:
     """The product's name, the bundle in production, and what its evaluation says of it."""
     event = instance.get_latest_materialization_event(dg.AssetKey(product.asset("evaluation").key))
     told = event.asset_materialization if event is not None else None
-    metrics = told.metadata if told is not None else {}
-    shown = [f"{name} {float(str(metrics[name].value)):.4f}" for name in METRICS if name in metrics]
+    metrics = {n: v.value for n, v in told.metadata.items()} if told is not None else {}
     newest = ReleaseLedger(lake=Lake()).history(product.name).row(-1, named=True)["stable"]
-    return [product.name, str(newest), ", ".join(shown)]
+    return [product.name, str(newest), figures_in(metrics)]
+
+
+def figures_in(metadata: Mapping[str, object]) -> str:
+    """What an evaluation measured, in words."""
+    there = [name for name in METRICS if name in metadata]
+    return ", ".join(f"{name} {float(str(metadata[name])):.4f}" for name in there)
 
 
 if __name__ == "__main__":
