@@ -16,6 +16,7 @@ from ai_assets.journey import PRODUCT as FLAGSHIP
 from ai_assets.lifecycle.errors import DeclarationError, must_be
 from ai_assets.lifecycle.partitions import Partitions
 from ai_assets.lifecycle.product import Product, read_product
+from ai_assets.lifecycle.sources.written import last_written
 from ai_assets.resources.lake import Lake
 from ai_assets.resources.ledger import ReleaseLedger
 from ai_assets.serving.leaving import leave
@@ -49,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
                 continue
             print(f"\n{product.name}: {product.declaration.description}", flush=True)
             started = time.monotonic()
-            if not take(steps_of(product), definitions, instance):
+            if not take(steps_of(product), definitions, instance, written(product)):
                 return 1
             rows.append([*released(instance, product), f"{time.monotonic() - started:.0f} s"])
     print()
@@ -100,6 +101,15 @@ def _steps_through_time(name: str, partitions: Partitions) -> list[Step]:
         Step("the latest rows, for the server to read", name, ("online",), watched, watched),
         Step(f"{watched}: predictions, drift and the verdict", name, WATCH, watched, watched),
     ]
+
+
+def written(product: Product) -> dict[dg.AssetKey, float]:
+    """When the files that the product's tables are read from last changed, by asset."""
+    found = {
+        dg.AssetKey(product.asset(f"raw/{name}").key): last_written(table.source, product.folder)
+        for name, table in product.declaration.tables.items()
+    }
+    return {key: at for key, at in found.items() if at is not None}
 
 
 def released(instance: dg.DagsterInstance, product: Product) -> list[str]:

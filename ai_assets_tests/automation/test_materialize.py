@@ -104,3 +104,17 @@ def test_an_asset_without_partitions_is_made_beside_products_that_are_cut_differ
 
     assert "✓ newest" in capsys.readouterr().out
     assert unfresh(defs, instance, online) == []
+
+
+def test_what_is_older_than_its_files_is_made_again_once(instance, capsys) -> None:
+    defs, key = definitions("one"), dg.AssetKey("raw")
+    assert materialize(defs, instance, STEP)
+    made = instance.get_latest_materialization_event(key).timestamp
+
+    assert unfresh(defs, instance, STEP, {key: made - 1}) == []
+    assert names(unfresh(defs, instance, STEP, {key: made + 0.1})) == ["raw"]
+
+    capsys.readouterr()
+    tomorrow = made + 86_400
+    assert materialize(defs, instance, STEP, {key: tomorrow})
+    assert capsys.readouterr().out.count("✓ raw") == 1
