@@ -169,6 +169,12 @@ def failure_words(instance: dg.DagsterInstance, run_id: str) -> str:
     lines = []
     for record in instance.all_logs(run_id):
         event = record.dagster_event
+        if event is not None and event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            stops = check.blocking and check.severity == dg.AssetCheckSeverity.ERROR
+            if stops and not check.passed:
+                name = f"{check.asset_key.to_user_string()}: {check.check_name}"
+                lines.append(f"      {name}: {check.description or 'did not pass'}")
         if event is not None and event.is_step_failure:
             error = event.step_failure_data.error
             cause = error.cause or error if error else None
