@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from ai_assets.automation.materialize import Step, materialize
+from ai_assets.automation.materialize import Step, Written, materialize
 from ai_assets.automation.serve import post, served
 from ai_assets.lifecycle.naming import AssetName
 from ai_assets.lifecycle.schema.tables import Table
@@ -60,11 +60,16 @@ def main() -> int:
     return 0
 
 
-def take(steps: Sequence[Step], definitions: dg.Definitions, instance: dg.DagsterInstance) -> bool:
+def take(
+    steps: Sequence[Step],
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    written: Written | None = None,
+) -> bool:
     """Materialize step after step, and say which; False where one fails, which is the last."""
     for number, step in enumerate(steps, start=1):
         print(f"[{number}/{len(steps)}] {step.words}", flush=True)
-        if not materialize(definitions, instance, step):
+        if not materialize(definitions, instance, step, written):
             print("This step failed. `make dev` shows why, in the run's log.", file=sys.stderr)
             return False
     return True

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,12 +16,17 @@ from ai_assets.journey import PRODUCT as FLAGSHIP
 from ai_assets.lifecycle.errors import DeclarationError, must_be
 from ai_assets.lifecycle.partitions import Partitions
 from ai_assets.lifecycle.product import Product, read_product
+from ai_assets.lifecycle.sources.written import last_written
 from ai_assets.resources.lake import Lake
 from ai_assets.resources.ledger import ReleaseLedger
 from ai_assets.serving.leaving import leave
 
 FOLDER = Path(__file__).resolve().parent / "products"
-METRICS = ("log_loss", "accuracy", "macro_f1", "roc_auc", "brier")
+METRICS = (
+    "log_loss", "accuracy", "macro_f1", "roc_auc", "brier",
+    "poisson_deviance", "rmse", "mae", "r2",
+)  # fmt: skip
+"""What is told of a product, where its task has it."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
                 continue
             print(f"\n{product.name}: {product.declaration.description}", flush=True)
             started = time.monotonic()
-            if not take(steps_of(product), definitions, instance):
+            if not take(steps_of(product), definitions, instance, written(product)):
                 return 1
             rows.append([*released(instance, product), f"{time.monotonic() - started:.0f} s"])
     print()
@@ -97,14 +103,28 @@ def _steps_through_time(name: str, partitions: Partitions) -> list[Step]:
     ]
 
 
+def written(product: Product) -> dict[dg.AssetKey, float]:
+    """When the files that the product's tables are read from last changed, by asset."""
+    found = {
+        dg.AssetKey(product.asset(f"raw/{name}").key): last_written(table.source, product.folder)
+        for name, table in product.declaration.tables.items()
+    }
+    return {key: at for key, at in found.items() if at is not None}
+
+
 def released(instance: dg.DagsterInstance, product: Product) -> list[str]:
     """The product's name, the bundle in production, and what its evaluation says of it."""
     event = instance.get_latest_materialization_event(dg.AssetKey(product.asset("evaluation").key))
     told = event.asset_materialization if event is not None else None
-    metrics = told.metadata if told is not None else {}
-    shown = [f"{name} {float(str(metrics[name].value)):.4f}" for name in METRICS if name in metrics]
+    metrics = {n: v.value for n, v in told.metadata.items()} if told is not None else {}
     newest = ReleaseLedger(lake=Lake()).history(product.name).row(-1, named=True)["stable"]
-    return [product.name, str(newest), ", ".join(shown)]
+    return [product.name, str(newest), figures_in(metrics)]
+
+
+def figures_in(metadata: Mapping[str, object]) -> str:
+    """What an evaluation measured, in words."""
+    there = [name for name in METRICS if name in metadata]
+    return ", ".join(f"{name} {float(str(metadata[name])):.4f}" for name in there)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from ai_assets.lifecycle.product import Product, read_product
 from ai_assets.resources.lake import Lake
 from ai_assets.resources.ledger import ReleaseLedger
 from ai_assets.resources.tracking import ExperimentTracker
-from ai_assets.shipped import main, shipped, steps_of
+from ai_assets.shipped import figures_in, main, shipped, steps_of
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = AssetName("digit_reading", "model/cnn")
@@ -63,6 +63,19 @@ def test_the_flagship_comes_first() -> None:
 
     assert names[0] == "flight_delay"
     assert "digit_reading" in names
+
+
+@pytest.mark.parametrize(
+    ("measured", "told"),
+    [
+        ({"rows": 9, "roc_auc": 0.75, "log_loss": 0.5}, "log_loss 0.5000, roc_auc 0.7500"),
+        ({"r2": 0.25, "rmse": 565.0838, "mae": 299}, "rmse 565.0838, mae 299.0000, r2 0.2500"),
+    ],
+)
+def test_what_was_measured_is_told_of_classes_and_of_numbers(
+    measured: dict[str, float], told: str
+) -> None:
+    assert figures_in(measured) == told
 
 
 def test_a_product_without_partitions_is_materialized_whole() -> None:

@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGra
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
+Written = Mapping[dg.AssetKey, float]
 _SECONDS_BETWEEN_LOOKS = 0.5
 # As deep as a step's chain of assets may be; an asset that is never fresh ends here too.
 _MOST_PASSES = 20
@@ -56,13 +57,23 @@ class Step:
         }
 
 
-def materialize(defs: dg.Definitions, instance: dg.DagsterInstance, step: Step) -> bool:
+def materialize(
+    defs: dg.Definitions, instance: dg.DagsterInstance, step: Step, written: Written | None = None
+) -> bool:
     """Materialize the step's assets that are not fresh; True if all went well.
 
     An asset whose upstream was made anew with other content becomes stale only then, so what is not
     fresh is asked again until all of it is.
+
+    Args:
+        defs: the definitions.
+        instance: the history.
+        step: what to make.
+        written: when the files that assets read last changed, by asset, in seconds since 1970.
     """
-    keys = unfresh(defs, instance, step)
+    # Of a file from the future what reads it would never be fresh.
+    written = {key: min(at, time.time()) for key, at in (written or {}).items()}
+    keys = unfresh(defs, instance, step, written)
     if not keys:
         print("      nothing to do: all of it is fresh", flush=True)
     for _ in range(_MOST_PASSES):
@@ -70,7 +81,7 @@ def materialize(defs: dg.Definitions, instance: dg.DagsterInstance, step: Step) 
             break
         if not _run(defs, instance, step, keys):
             return False
-        keys = unfresh(defs, instance, step)
+        keys = unfresh(defs, instance, step, written)
     return True
 
 
@@ -96,8 +107,10 @@ def _run(
     return bool(result.success)
 
 
-def unfresh(defs: dg.Definitions, instance: dg.DagsterInstance, step: Step) -> list[dg.AssetKey]:
-    """The step's assets that are missing or stale in any of its partitions."""
+def unfresh(
+    defs: dg.Definitions, instance: dg.DagsterInstance, step: Step, written: Written | None = None
+) -> list[dg.AssetKey]:
+    """The step's assets that are missing, stale or older than their files in any partition."""
     graph = defs.resolve_asset_graph()
     resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
     chosen = []
@@ -111,9 +124,24 @@ def unfresh(defs: dg.Definitions, instance: dg.DagsterInstance, step: Step) -> l
             span = dg.PartitionKeyRange(step.first, step.last)
             partitions = list(node.partitions_def.get_partition_keys_in_range(span))
         stale = any(resolver.get_status(key, p) != StaleStatus.FRESH for p in partitions)
+        at = (written or {}).get(key)
+        stale = stale or (at is not None and _is_older(instance, key, partitions, at))
         if stale or (partitions == [None] and _overtaken(instance, graph, node, step.last)):
             chosen.append(key)
     return chosen
+
+
+def _is_older(
+    instance: dg.DagsterInstance, key: dg.AssetKey, partitions: list[str | None], moment: float
+) -> bool:
+    """Whether the asset was last made before a moment, in any of the partitions."""
+    for partition in partitions:
+        cut = None if partition is None else [partition]
+        asked = dg.AssetRecordsFilter(asset_key=key, asset_partitions=cut)
+        newest = instance.fetch_materializations(asked, limit=1).records
+        if newest and newest[0].timestamp < moment:
+            return True
+    return False
 
 
 def _overtaken(
@@ -141,6 +169,12 @@ def failure_words(instance: dg.DagsterInstance, run_id: str) -> str:
     lines = []
     for record in instance.all_logs(run_id):
         event = record.dagster_event
+        if event is not None and event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            stops = check.blocking and check.severity == dg.AssetCheckSeverity.ERROR
+            if stops and not check.passed:
+                name = f"{check.asset_key.to_user_string()}: {check.check_name}"
+                lines.append(f"      {name}: {check.description or 'did not pass'}")
         if event is not None and event.is_step_failure:
             error = event.step_failure_data.error
             cause = error.cause or error if error else None

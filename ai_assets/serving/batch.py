@@ -108,18 +108,26 @@ class Batch:
         return pl.concat([self._answers(part, numbers, reasons) for part in parts])
 
     def _table(self, frame: pl.DataFrame, scored: "Scored | None") -> pl.DataFrame:
-        """What is written of rows: their number, their key, and the answers."""
+        """What is written of rows: their number, their key, and the answers.
+
+        A column of the key that is called as one of the answers gets `_given` behind its name.
+        """
         decision = self._loaded.bundle.decision
         label = pl.Float64() if decision.task == "regression" else pl.String()
-        return pl.DataFrame(
-            [
-                *(frame[name] for name in (ROW, *self._kept)),
-                pl.Series("prediction_id", scored.ids if scored else [], pl.String),
-                pl.Series("probability", scored.probability if scored else [], pl.Float64),
-                pl.Series("label", scored.label if scored else [], label),
-                *self._last(frame.height, scored),
-            ]
-        )
+        answers = [
+            pl.Series("prediction_id", scored.ids if scored else [], pl.String),
+            pl.Series("probability", scored.probability if scored else [], pl.Float64),
+            pl.Series("label", scored.label if scored else [], label),
+            *self._last(frame.height, scored),
+        ]
+        taken = {ROW, *(one.name for one in answers)}
+        kept = []
+        for name in self._kept:
+            told = name
+            while told in taken or (told != name and told in self._kept):
+                told += "_given"
+            kept.append(frame[name].alias(told))
+        return pl.DataFrame([frame[ROW], *kept, *answers])
 
     def _last(self, height: int, scored: "Scored | None") -> list[pl.Series]:
         """The threshold; of a value the ends of its interval, where there is one; of several

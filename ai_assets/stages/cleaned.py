@@ -95,7 +95,10 @@ def _kept_to_contract(
         {
             ACCOUNTED.name: accounted(raw_rows, written.rows, rejected, counts.duplicates),
             WITHIN_LIMIT.name: within_limit(
-                counts.rejected - counts.repeats, counts.raw, table.max_rejected
+                counts.rejected - counts.repeats,
+                counts.raw,
+                table.max_rejected,
+                rules_broken(counts)["rule"].head(1).to_list(),
             ),
         },
     )
@@ -136,11 +139,13 @@ def accounted(raw: int, cleaned: int, rejected: int, duplicates: int) -> Finding
     return Finding(lost == 0, words if lost == 0 else f"{words}, but {lost:,} rows are missing")
 
 
-def within_limit(rejected: int, raw: int, limit: float) -> Finding:
-    """Whether the share of rejected rows is tolerable."""
+def within_limit(rejected: int, raw: int, limit: float, most: Sequence[str] = ()) -> Finding:
+    """Whether the share of rejected rows is tolerable; if not, with the rule that most broke."""
     share = rejected / max(raw, 1)
+    why = "".join(f" Most: {rule}." for rule in most) if share > limit else ""
     return Finding(
         share <= limit,
-        f"{rejected:,} of {raw:,} rows ({share:.2%}) were rejected; at most {limit:.2%} may be.",
+        f"{rejected:,} of {raw:,} rows ({share:.2%}) were rejected; at most {limit:.2%} may "
+        f"be.{why}",
         {"rejected_share": share, "limit": limit},
     )

@@ -11,6 +11,7 @@ from ai_assets.lifecycle.drift.profile import Profile
 from ai_assets.lifecycle.drift.report import drift_report_html
 from ai_assets.lifecycle.evaluation import plots
 from ai_assets.lifecycle.features.items import described, items_of
+from ai_assets.lifecycle.features.reserved import ROW_COLUMNS
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.scores import SCORE, SCORED
 from ai_assets.serving.bundle import Bundle
@@ -23,7 +24,6 @@ from ai_assets.stages.meanings import DRIFT
 from ai_assets.stages.predictions import features_for, release_at_start
 from ai_assets.stages.surprise import with_surprise
 from ai_assets.stages.training_data import save_folder
-from ai_assets.stages.training_set import ROW_COLUMNS
 
 
 def measure_drift(run: StageRun) -> Outcome:

@@ -13,10 +13,11 @@ import polars as pl
 from ai_assets.lifecycle.cleaning.identity import row_hashes
 from ai_assets.lifecycle.fairness.groups import protected_of
 from ai_assets.lifecycle.features.encoding import Encoding
+from ai_assets.lifecycle.features.reserved import ROW_COLUMNS
 from ai_assets.lifecycle.learners.base import Dataset
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.stages.binding import StageRun, digest
-from ai_assets.stages.training_set import CROSSED, ROW_COLUMNS
+from ai_assets.stages.training_set import CROSSED
 
 
 @dataclass(frozen=True)

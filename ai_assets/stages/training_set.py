@@ -8,9 +8,9 @@ import polars as pl
 
 from ai_assets.lifecycle.cleaning.identity import row_hashes, row_ids
 from ai_assets.lifecycle.errors import DataError
-from ai_assets.lifecycle.fairness.groups import PROTECTED
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.features.lineage import carried_columns, column_lineage
+from ai_assets.lifecycle.features.reserved import ROW_COLUMNS
 from ai_assets.lifecycle.partitions import missing_partitions
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.training.crossing import FOLDS, too_few_to_set_aside
@@ -23,7 +23,6 @@ from ai_assets.stages.learnable import Window, learnable
 from ai_assets.stages.meanings import TRAINING_SET, of_features
 from ai_assets.stages.protected import check_groups, with_protected
 
-ROW_COLUMNS = ("_row_id", "_group", PROTECTED, "event_time", "known_at", "label", "split")
 SPLITS = ("train", "validation", "test")
 CROSSED = "crossed"
 """What rows are where they are too few to be set apart."""
@@ -96,7 +95,7 @@ def labelled_features(run: StageRun, window: Window) -> pl.DataFrame:
     if run.span is not None:
         labels = labels.filter(pl.col("known_at") <= run.span.end)
     rows = labels.join(features, on="_row_id", how="inner").sort("_row_id").collect()
-    _check_labels(rows, run)
+    _check_labels(rows, run, features.select(pl.len()).collect().item() if rows.is_empty() else 0)
     return with_protected(run, _with_groups(run, rows), window.keys)
 
 
@@ -136,10 +135,19 @@ def _check_window(run: StageRun, window: list[str]) -> None:
         raise missing_partitions(" and ".join(lacking), missing, select)
 
 
-def _check_labels(rows: pl.DataFrame, run: StageRun) -> None:
+def _check_labels(rows: pl.DataFrame, run: StageRun, asked: int) -> None:
     where = _where(run)
+    if rows.is_empty() and not asked:
+        request = run.product.declaration.request
+        raise DataError(
+            f"{where} has no labelled rows, for there are no rows of '{request}': look at its "
+            f"source, and at {run.name(f'rejected/{request}').path}."
+        )
     if rows.is_empty():
-        raise DataError(f"{where} has no labelled rows; label.sql gave only nulls.")
+        raise DataError(
+            f"{where} has no labelled rows; of {asked:,} rows label.sql gave only nulls, or "
+            "outcomes that were not known yet."
+        )
     declared = run.product.declaration
     if rows["label"].n_unique() < 2:
         raise DataError(

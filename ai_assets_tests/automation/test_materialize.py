@@ -83,6 +83,24 @@ def test_a_failure_is_told_in_its_own_words(instance, capsys) -> None:
     assert "the source is gone" in out
 
 
+def test_a_check_that_stops_a_run_is_told_with_what_it_found(instance, capsys) -> None:
+    few = dg.AssetCheckSpec("few_rejected", asset="only", blocking=True)
+
+    @dg.asset(group_name="p", tags={"stage": "s"}, check_specs=[few])
+    def only() -> Iterator[object]:
+        yield dg.Output(None)
+        yield dg.AssetCheckResult(passed=False, check_name="few_rejected", description="9 of 10.")
+
+    @dg.asset(group_name="p", tags={"stage": "s"}, deps=[only])
+    def after() -> None: ...
+
+    defs = dg.Definitions([only, after], executor=dg.in_process_executor)
+
+    assert not materialize(defs, instance, Step("all of it", "p", ("s",)))
+
+    assert "only: few_rejected: 9 of 10." in capsys.readouterr().out
+
+
 def test_an_asset_without_partitions_is_made_beside_products_that_are_cut_differently(
     instance, capsys
 ) -> None:
@@ -104,3 +122,17 @@ def test_an_asset_without_partitions_is_made_beside_products_that_are_cut_differ
 
     assert "✓ newest" in capsys.readouterr().out
     assert unfresh(defs, instance, online) == []
+
+
+def test_what_is_older_than_its_files_is_made_again_once(instance, capsys) -> None:
+    defs, key = definitions("one"), dg.AssetKey("raw")
+    assert materialize(defs, instance, STEP)
+    made = instance.get_latest_materialization_event(key).timestamp
+
+    assert unfresh(defs, instance, STEP, {key: made - 1}) == []
+    assert names(unfresh(defs, instance, STEP, {key: made + 0.1})) == ["raw"]
+
+    capsys.readouterr()
+    tomorrow = made + 86_400
+    assert materialize(defs, instance, STEP, {key: tomorrow})
+    assert capsys.readouterr().out.count("✓ raw") == 1

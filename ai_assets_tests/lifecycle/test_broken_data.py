@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from ai_assets.lifecycle.drift.columns import category_profile
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.schema.tables import Column
 from ai_assets.lifecycle.verdict.broken import broken_evidence
@@ -336,3 +337,14 @@ def test_heavier_rain_in_the_same_steps_is_no_other_unit() -> None:
     assert best_fit(pl.Series("precip", heavier), reference, column, Causes()) is None
     fit = best_fit(pl.Series("precip", rain * 2.54), reference, column, Causes())
     assert fit is not None and fit.conversion.words == "inch to centimetre"
+
+
+@pytest.mark.parametrize("name", ["n", "rows", "value", "count"])
+def test_a_column_may_be_called_as_what_is_counted(name: str) -> None:
+    rain = pl.Series(name, [0.0] * 60 + [i / 7 for i in range(340)])
+    words = pl.Series(name, ["dry"] * 60 + ["wet"] * 340)
+
+    sketch, profile = number_sketch(rain), category_profile(words)
+
+    assert sketch is not None and sketch.common == {"0.0": pytest.approx(61 / 400)}
+    assert profile.counts == {"wet": 340, "dry": 60}

@@ -79,3 +79,9 @@ def test_few_rows_and_many_rows_are_encoded_alike(texts):
     alone = np.concatenate([encoding.transform(frame[i : i + 1]) for i in range(frame.height)])
     many = encoding.transform(pl.concat([frame] * 64))
     np.testing.assert_array_equal(many, np.tile(alone, (64, 1)))
+
+
+@pytest.mark.parametrize("name", ["_count", "count", "rows", "value"])
+def test_a_text_may_be_called_as_what_is_counted(name: str):
+    encoding = Encoding.fit(pl.DataFrame({name: ["LGA", "EWR", "LGA", None]}))
+    assert encoding.columns[0].categories == ("EWR", "LGA")

@@ -15,6 +15,7 @@ from ai_assets.lifecycle.features.encoding import EncodedColumn, Encoding
 from ai_assets.lifecycle.learners import ALLOWED_OF, get_family
 from ai_assets.lifecycle.learners.base import Dataset, class_count, shares
 from ai_assets.lifecycle.learners.lightgbm import LightGbm, useful_threads
+from ai_assets.lifecycle.learners.preparation import fit_preparation
 from ai_assets.lifecycle.training.fitting import declared_family
 from ai_assets.lifecycle.training.spec import Training
 
@@ -293,3 +294,36 @@ def test_a_wide_search_finds_what_small_leaves_alone_can_tell():
         return float(np.sqrt(np.mean((model.predict(held_out.x)[:, 0] - held_out.y) ** 2)))
 
     assert error(LightGbm("wide")) < 0.75 * error(LightGbm())
+
+
+@pytest.mark.parametrize("family", ["linear", "lightgbm", "extra_trees"])
+def test_of_few_rows_a_text_of_many_values_tells_too(family: str) -> None:
+    random = np.random.default_rng(5)
+    codes = np.arange(96) % 8
+    values = 10.0 * random.permutation(8)[codes] + random.normal(size=96)
+    x = np.stack([codes, random.normal(size=96)], axis=1).astype(np.float32)
+    columns = (
+        EncodedColumn("sort", "categorical", tuple("ABCDEFGH")),
+        EncodedColumn("n", "numeric"),
+    )
+    data = Dataset(x, values, None, Encoding(columns))
+    train, stops, judged = (data.take(np.arange(*part)) for part in ((48,), (48, 72), (72, 96)))
+    learner = declared_family(family, Training.model_validate({"tune": {"space": "wide"}}))
+
+    model = learner.fit(train, stops, learner.defaults(), task="regression", seed=0, threads=1)
+
+    errors = np.asarray(model.predict(judged.x)).reshape(-1) - judged.y
+    assert np.sqrt((errors**2).mean()) < 0.8 * values.std()
+
+
+@pytest.mark.parametrize(("rows", "least"), [(2_000, 10), (400, 8), (60, 2)])
+def test_a_category_is_rare_with_fewer_than_ten_rows_or_a_fiftieth_of_few(
+    rows: int, least: int
+) -> None:
+    counts = [1, least - 1, least, rows - 2 * least]
+    x = np.repeat(np.arange(4), counts)[:, None].astype(np.float32)
+    encoding = Encoding((EncodedColumn("c", "categorical", ("a", "b", "c", "d")),))
+
+    prepared = fit_preparation(Dataset(x, np.zeros(rows), None, encoding))
+
+    assert prepared.slots.tolist() == [0, 0, 0, 1, 2]

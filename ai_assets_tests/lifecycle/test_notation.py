@@ -130,6 +130,11 @@ def test_a_notation_that_cannot_be_is_refused(given: dict[str, Any], says: str) 
         (",", {"t": written("%d/%m/%y")}, {"dates": ["%d/%m/%y"]}),
         (",", {"t": written("%d-%b-%Y"), "u": written("%B %d, %Y")},
          {"dates": ["%d-%b-%Y", "%B %d, %Y"]}),
+        # the name of a month, short or long, is a month's however it is read
+        (",", {"t": written("%b %d, %Y"), "u": written("%d %b %Y %H:%M")},
+         {"dates": ["%b %d, %Y", "%d %b %Y %H:%M"]}),
+        (",", {"t": written("%b %d %Y"), "u": written("%B %d %Y"), "v": written("%d/%b/%Y")},
+         {"dates": ["%b %d %Y", "%B %d %Y", "%d/%b/%Y"]}),
         (",", {"t": written("%Y-%m-%dT%H:%M:%S"), "u": ["01.02", "28.02"]}, {}),
     ],
 )  # fmt: skip

@@ -11,6 +11,7 @@ import yaml
 
 from ai_assets.lifecycle.cleaning import clean
 from ai_assets.lifecycle.errors import DataError
+from ai_assets.lifecycle.features.lineage import column_lineage
 from ai_assets.lifecycle.product import TabularDeclaration
 from ai_assets.lifecycle.profile.declare import Asked, propose
 from ai_assets.lifecycle.sources import read_source
@@ -65,7 +66,26 @@ def test_every_type_is_declared_so_that_its_rows_stay(
 
 @pytest.mark.parametrize(
     "name",
-    ["a:b", "a#b", "{{x}}", "年", "- x", "yes", "1.5", "a\nb", "$HOME", "&x", '"q"', "it's", "@"],
+    [
+        "a:b",
+        "a#b",
+        "{{x}}",
+        "年",
+        "- x",
+        "yes",
+        "1.5",
+        "a\nb",
+        "$HOME",
+        "&x",
+        '"q"',
+        "it's",
+        "@",
+        "'q'",
+        "x;y",
+        "$1",
+        ":x",
+        "@x",
+    ],
 )
 def test_every_name_is_one_that_yaml_and_sql_read_back(tmp_path: Path, name: str) -> None:
     values = [i * 5 % 31 for i in range(ROWS)]
@@ -81,6 +101,61 @@ def test_every_name_is_one_that_yaml_and_sql_read_back(tmp_path: Path, name: str
         given = frame(name, values, pl.Int64).with_row_index("_row_id")
         connection.register("request", given.to_arrow())
         assert pl.DataFrame(connection.sql(files["features.sql"])).columns[1] == name
+    traced = column_lineage(files["features.sql"], {"request": ["_row_id", *given.columns[1:]]})
+    assert traced == {name: [("request", name)], "size": [("request", "size")]}
+
+
+@pytest.mark.parametrize("target", ["count", "rows", "value", "proportion", "n", "len"])
+@pytest.mark.parametrize("values", [["a", "b", "b"], [1, 2, 4]], ids=["texts", "numbers"])
+def test_a_target_may_be_called_as_what_is_counted(
+    tmp_path: Path, target: str, values: list[Any]
+) -> None:
+    given = pl.DataFrame({"x": [i % 31 for i in range(ROWS)], target: values * (ROWS // 3)})
+    given.write_csv(tmp_path / "rows.csv")
+
+    attributes = yaml.safe_load(propose(Asked(tmp_path / "rows.csv", target))["defs.yaml"])
+    declared = TabularDeclaration.model_validate(attributes["attributes"])
+
+    assert declared.label.task == ("binary" if values[0] == "a" else "multiclass")
+    assert declared.tables["rows"].columns[target].allowed == sorted(set(values))
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        ([f"Mazda RX{i}" for i in range(ROWS)], "has no name"),
+        ([f"person{i}@example.org" for i in range(ROWS)], "has no name"),
+        ([str(i + 1) for i in range(ROWS)], "the row's number"),
+    ],
+    ids=["texts", "people", "numbers"],
+)
+def test_a_column_without_a_name_is_left_out(tmp_path: Path, names: list[str], reason: str) -> None:
+    given = frame("", names, pl.String)
+    given.write_csv(tmp_path / "rows.csv")
+
+    text = propose(Asked(tmp_path / "rows.csv", "late"))["defs.yaml"]
+
+    assert f'- ""   # {reason}' in text
+    table = TabularDeclaration.model_validate(yaml.safe_load(text)["attributes"]).tables["rows"]
+    assert table.key == [] and list(table.columns) == ["size", "late"]
+    for wrong in (Asked(tmp_path / "rows.csv", ""), Asked(tmp_path / "rows.csv", "late", key=[""])):
+        with pytest.raises(DataError, match=r"must (be a column|name columns) of .*, but got ''"):
+            propose(wrong)
+
+
+def test_a_few_numbers_with_a_fraction_make_a_column_of_numbers(tmp_path: Path) -> None:
+    texts = [str(i % 20) for i in range(2_000)]
+    years = ["12.5" if i == 700 else text for i, text in enumerate(texts)]
+    size = ["unknown" if i == 700 else text for i, text in enumerate(texts)]
+    late = [i % 3 == 0 for i in range(2_000)]
+    pl.DataFrame({"years": years, "size": size, "late": late}).write_csv(tmp_path / "rows.csv")
+
+    columns = yaml.safe_load(propose(Asked(tmp_path / "rows.csv", "late"))["defs.yaml"])[
+        "attributes"
+    ]["tables"]["rows"]["columns"]
+
+    assert columns["years"]["type"] == "float64" and columns["years"]["nullable"] is False
+    assert columns["size"]["type"] == "int64"  # a word among numbers: that row is rejected
 
 
 def test_a_target_without_end_is_refused(tmp_path: Path) -> None:
@@ -103,3 +178,16 @@ def test_of_a_long_file_the_share_of_missing_values_is_that_of_all_rows(
     text = propose(Asked(file, "y"), most=2_000)["defs.yaml"]
 
     assert "# 25.0% missing" in text
+
+
+def test_a_column_called_as_one_of_the_training_set_is_a_feature_by_another_name(
+    tmp_path: Path,
+) -> None:
+    there = {"label": [i % 7 for i in range(400)], "split": [i % 5 for i in range(400)]}
+    given = pl.DataFrame({**there, "split_given": there["label"], "y": there["split"]})
+    given = given.with_columns(y=(pl.col("label") * 31 + pl.col("split") * 17) % 11 > 5)
+    given.write_csv(tmp_path / "rows.csv")
+
+    sql = propose(Asked(tmp_path / "rows.csv", "y"))["features.sql"]
+
+    assert "r.label AS label_given,\n    r.split AS split_given_,\n    r.split_given\n" in sql

@@ -89,3 +89,10 @@ def test_instants_without_a_zone_are_refused():
 def test_repeated_row_ids_are_refused():
     with pytest.raises(DataError, match="must be unique among request rows, but 47 repeat"):
         run(WEATHER_KNOWN, trips().with_columns(_row_id=pl.lit(1)))
+
+
+@pytest.mark.parametrize("taken", ["label", "split", "event_time"])
+def test_a_feature_may_not_be_called_as_a_column_of_the_training_set(taken: str):
+    sql = f"SELECT _row_id, place, hour(due) AS {taken} FROM request"
+    with pytest.raises(DeclarationError, match=f"not call a feature {taken}: .* {taken}_given"):
+        list(stream_features(sql, trips(), tables(), **NAMES))

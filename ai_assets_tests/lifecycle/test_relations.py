@@ -154,3 +154,17 @@ def test_columns_without_a_spread_are_passed_over() -> None:
         warnings.simplefilter("error")
         found = find_relations(frame, frame.columns, [])
     assert sorted(found) == ["c0", "c7", "c99"]
+
+
+@pytest.mark.parametrize("text", ["m", "len", "number", "rows", "mean"])
+def test_a_number_is_told_from_a_text_whatever_that_is_called(text: str) -> None:
+    words = [("a", "b", "c")[i % 3] for i in range(2_000)]
+    steps = np.array([{"a": 0.0, "b": 5.0, "c": 9.0}[word] for word in words])
+    frame = (
+        noise(2_000, 4).with_columns(pl.Series(text, words)).with_columns(c0=pl.col("c0") + steps)
+    )
+
+    told = find_relations(frame, ["c0", "c1", "c2", "c3"], [text])["c0"]
+
+    assert told.category == text
+    assert told.parts == pytest.approx({"a": 0.0, "b": 5.0, "c": 9.0}, abs=0.2)

@@ -44,3 +44,10 @@ def test_late_columns_are_those_that_declare_a_moment() -> None:
 
     assert late.late_columns == {"delay": "at + to_days(1)"}
     assert table().late_columns == {}
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_a_column_must_have_a_name(name: str) -> None:
+    with pytest.raises(ValidationError, match=r"columns must have a name each.* under 'ignore'"):
+        table(columns={name: {"type": "string"}, **COLUMNS})
+    assert table(ignore=[name]).ignore == [name]

@@ -11,6 +11,7 @@ import pytest
 import small_payload as small
 from fastapi.testclient import TestClient
 
+from ai_assets.lifecycle.schema.tables import Column
 from ai_assets.serving.batch import main
 
 ROWS = [
@@ -351,3 +352,23 @@ def test_a_missing_table_ends_the_command_with_its_name(
     assert done.returncode == 1
     assert f"Not ready: There is no table at {tmp_path / 'nowhere'}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("lake")
+def test_what_is_called_as_an_answer_stands_beside_it_by_another_name(tmp_path: Path):
+    declared = small.tables()
+    trips = declared["trips"]
+    mine = {"label": Column(type="string"), "label_given": Column(type="string")}
+    declared["trips"] = trips.model_copy(
+        update={"columns": trips.columns | mine, "key": ["carrier", *mine]}
+    )
+    small.signed_payload(tmp_path / "payload", tmp_path / "keys", declared=declared)
+    rows = [{**ROWS[0], "label": "urgent", "label_given": "no"}]
+    frame(rows).write_parquet(tmp_path / "in.parquet")
+
+    assert run(tmp_path, tmp_path / "in.parquet", tmp_path / "out.parquet") == 0
+
+    (found,) = pl.read_parquet(tmp_path / "out.parquet").rows(named=True)
+    assert list(found)[:4] == ["_row", "carrier", "label_given_given", "label_given"]
+    assert (found["label_given_given"], found["label_given"]) == ("urgent", "no")
+    assert found["label"] == "late" if found["probability"] >= 0.6 else "not late"

@@ -135,7 +135,7 @@ def test_a_window_of_empty_partitions_cannot_be_learned_from(world: World) -> No
     world.run(*LOOKUPS)
     world.run(*DATA, partition=JANUARY)
 
-    with pytest.raises(DataError, match="as of 2024-01-01 has no labelled rows"):
+    with pytest.raises(DataError, match="as of 2024-01-01 has no labelled rows, for there are no"):
         world.run("training_set", partition=JANUARY)
 
 

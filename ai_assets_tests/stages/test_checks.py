@@ -51,6 +51,10 @@ def test_few_rows_rejected() -> None:
     many = within_limit(2, 100, 0.01)
     assert not many.passed
     assert many.words == "2 of 100 rows (2.00%) were rejected; at most 1.00% may be."
+    assert within_limit(2, 100, 0.01, ["n is not an int64"]).words.endswith(
+        "at most 1.00% may be. Most: n is not an int64."
+    )
+    assert "Most" not in within_limit(1, 100, 0.01, ["n is not an int64"]).words
 
 
 def test_many_rejected_rows_stop_the_run_before_anything_is_learned_from_the_rest(

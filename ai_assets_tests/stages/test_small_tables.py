@@ -310,8 +310,13 @@ def test_explanations_are_of_the_answer_that_is_given(iris: World) -> None:
             tumours(30).filter((pl.col("kind") == "benign") | (pl.col("number") == 0)),
             "at least two labelled rows (or groups of rows) of each class, but of 'malignant'",
         ),
+        (tumours(30).clear(), "no labelled rows, for there are no rows of 'things': look at its"),
+        (
+            tumours(30).with_columns(kind=pl.lit(None, pl.String)),
+            "no labelled rows; of 30 rows label.sql gave only nulls",
+        ),
     ],
-    ids=["too few", "one of a class"],
+    ids=["too few", "one of a class", "no rows", "no labels"],
 )
 def test_too_little_for_a_cross_validation_is_told(
     tmp_path: Path, rows: pl.DataFrame, words: str

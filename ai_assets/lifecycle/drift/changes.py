@@ -7,6 +7,7 @@ import polars as pl
 
 from ai_assets.lifecycle.drift.columns import CategoryProfile, NumberProfile, floats
 from ai_assets.lifecycle.drift.profile import Profile
+from ai_assets.lifecycle.tally import tally
 
 MOST_NAMED = 3
 LEAST_SHIFT = 0.25
@@ -53,7 +54,7 @@ def _moved(
 
 def _gained(name: str, column: CategoryProfile, values: pl.Series) -> list[tuple[float, str]]:
     known = column.rows - column.missing
-    counts = dict(values.drop_nulls().value_counts(name="rows").iter_rows())
+    counts = dict(tally(values.drop_nulls()).iter_rows())
     rows = sum(counts.values())
     if not known or not rows:
         return []

@@ -13,6 +13,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ai_assets.lifecycle.tally import tally
+
 BINS = 20
 FEWEST = 20
 MOST_CATEGORIES = 200
@@ -150,7 +152,7 @@ def category_profile(values: pl.Series) -> CategoryProfile:
     """The profile of text or truth values, with up to 200 categories, the commonest first."""
     words = values.cast(pl.String)
     known = words.drop_nulls()
-    counted = known.value_counts(name="rows").sort(["rows", known.name], descending=[True, False])
+    counted = tally(known).sort(["rows", "value"], descending=[True, False])
     common = counted.filter(pl.col("rows") >= FEWEST).head(MOST_CATEGORIES)
     counts = dict(common.iter_rows())
     return CategoryProfile(

@@ -268,9 +268,9 @@ def _fit_column(
         )
         allowed = "a number, a truth value or a text"
         raise DataError(must_be(f"feature '{values.name}'", allowed, str(dtype)) + hint)
-    counts = _texts(values).drop_nulls().value_counts(name="_count")
-    kept = counts.sort(["_count", values.name], descending=[True, False]).head(max_categories)
-    return EncodedColumn(values.name, "categorical", tuple(sorted(kept[values.name].to_list())))
+    counts = _texts(values).drop_nulls().rename("value").value_counts(name="rows")
+    kept = counts.sort(["rows", "value"], descending=[True, False]).head(max_categories)
+    return EncodedColumn(values.name, "categorical", tuple(sorted(kept["value"].to_list())))
 
 
 def _texts(values: "pl.Series") -> "pl.Series":

@@ -54,14 +54,17 @@ def _traced(sql: str, schemas: _Schemas) -> _Traced:
     import sqlglot
     from sqlglot.optimizer.qualify import qualify
     from sqlglot.optimizer.scope import build_scope
+    from sqlglot.schema import MappingSchema
 
+    # In the case of the trace already: sqlglot would read the names as SQL, and 'x' as a text.
     nested: dict[str, object] = {
-        name: dict.fromkeys(columns, "unknown") for name, columns in schemas
+        _lower(name): {_lower(column): "unknown" for column in columns} for name, columns in schemas
     }
+    known = MappingSchema(nested, dialect="duckdb", normalize=False)
     try:
         written = sqlglot.parse_one(sql, dialect="duckdb")
         tree = qualify(
-            written.copy(), dialect="duckdb", schema=nested, validate_qualify_columns=False
+            written.copy(), dialect="duckdb", schema=known, validate_qualify_columns=False
         )
     except sqlglot.errors.SqlglotError as error:
         raise DeclarationError(f"the feature query cannot be traced: {error}") from error

@@ -12,6 +12,7 @@ from ai_assets.lifecycle.errors import DataError, DeclarationError
 from ai_assets.lifecycle.features.duck import MEMORY_LIMIT, session
 from ai_assets.lifecycle.features.history import batches, open_history
 from ai_assets.lifecycle.features.moments import Frame, with_moments
+from ai_assets.lifecycle.features.reserved import check_feature_names
 from ai_assets.lifecycle.features.sql_errors import check_one_select, explained
 from ai_assets.lifecycle.schema.repeats import repeats_of
 from ai_assets.lifecycle.schema.tables import Table
@@ -119,7 +120,9 @@ def batched_features(
         rows = request_frame(batch, table, horizon)
         seen.append(rows[ROW_ID])
         connection.register(REQUEST, rows)
-        yield in_request_order(fetch(connection, query, file), rows[ROW_ID], file)
+        found = in_request_order(fetch(connection, query, file), rows[ROW_ID], file)
+        check_feature_names(found.columns[1:], file)
+        yield found
     connection.unregister(REQUEST)
     _check_unique(pl.concat(seen))
 

@@ -76,6 +76,8 @@ class LightGbmModel:
 
 
 Space = Literal["cautious", "wide"]
+_OF_ROWS = (("min_child_samples", 20, 20), ("min_data_per_group", 100, 20), ("cat_smooth", 10, 50))
+"""Parameters that count rows, LightGBM's own value, and of how many rows it is at most one."""
 CAUTIOUS: dict[str, Any] = {
     "learning_rate": 0.03,
     "num_leaves": 31,
@@ -148,9 +150,10 @@ class LightGbm:
         outputs = class_count(task, train)
         given = {k: v for k, v in params.items() if k != "iterations"}
         settings = _settings(task, outputs, seed, useful_threads(train.x.size, threads)) | given
-        # Leaves of a twentieth of all rows: more would leave small tables without any split.
-        most = max(1, len(train) // 20)
-        settings["min_child_samples"] = min(settings.get("min_child_samples", 20), most)
+        # Leaves of a twentieth of all rows: more would leave small tables without any split. A text
+        # has none where no group of its categories is that large, or each is rarer than cat_smooth.
+        for name, usual, part in _OF_ROWS:
+            settings[name] = min(settings.get(name, usual), max(1, len(train) // part))
         rounds = params.get("iterations", ROUNDS)
         rows = _lgb_dataset(train, settings)
         curve: list[dict[str, float]] = []

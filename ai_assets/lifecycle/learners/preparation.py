@@ -8,6 +8,9 @@ from ai_assets.lifecycle.learners.base import Dataset
 
 RARE_ROWS = 10
 """A category with fewer training rows shares the weights of the unseen ones."""
+_RARE_SHARE, _RARE_LEAST = 50, 2
+"""Of few training rows rare is less than a fiftieth of them: of 64 rows of eight sorts no sort has
+ten, and none would be told from another."""
 
 
 @dataclass(frozen=True)
@@ -111,10 +114,11 @@ def _median(values: np.ndarray) -> float:
 
 def _slots(codes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     parts, start = [], 0
+    least = min(RARE_ROWS, max(_RARE_LEAST, len(codes) // _RARE_SHARE))
     for column, size in enumerate(sizes):
         seen = codes[:, column]
         known = seen[(seen >= 0) & (seen < size)].astype(np.int64)
-        kept = np.bincount(known, minlength=size) >= RARE_ROWS
+        kept = np.bincount(known, minlength=size) >= least
         own = np.where(kept, start + np.cumsum(kept), start)
         parts.append(np.concatenate([[start], own]))
         start += int(kept.sum()) + 1

@@ -78,6 +78,8 @@ def _of_text(texts: pl.Series, may_declare: bool) -> Typed:
         if wanted == "date" and not rest.str.contains(_ISO_DAY).all():
             continue
         odd = _cast(rest, wanted).null_count()
+        if wanted == "int64" and odd and not _cast(rest, "float64").null_count():
+            continue  # few of them have a fraction, and are numbers all the same
         if odd <= TOLERATED * len(rest):
             known = pl.when(~texts.is_in(words)).then(texts) if words else pl.lit(texts)
             values = pl.select(known.alias(texts.name)).to_series()

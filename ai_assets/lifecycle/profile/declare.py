@@ -120,7 +120,7 @@ def _check_named(asked: Asked, names: list[str]) -> None:
     named = [("--key", name) for name in asked.key]
     named += [("--time", asked.time)] if asked.time else []
     for option, name in named:
-        if name not in names:
+        if name not in names or not name.strip():
             raise DataError(
                 f"{option} must name columns of '{asked.place.shown}', but got '{name}'."
                 f"{did_you_mean(name, names)}"

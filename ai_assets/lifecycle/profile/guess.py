@@ -14,6 +14,7 @@ from ai_assets.lifecycle.profile.leaking import share_later, told_by_gaps, too_g
 from ai_assets.lifecycle.profile.personal import suspected
 from ai_assets.lifecycle.profile.sql_words import quoted
 from ai_assets.lifecycle.schema.tables import ColumnType
+from ai_assets.lifecycle.tally import tally
 
 Use = Literal["key", "time", "target", "feature", "personal", "left out", "item", "beside", "late"]
 _SENSITIVE = re.compile(
@@ -89,6 +90,9 @@ def guess(name: str, column: Typed, facts: Facts | None, known: Known, target: p
     if facts is None or column.type is None:
         words = f"no kind of value that a column can hold: {column.values.dtype}"
         return Guess(name, "left out", {}, words)
+    if not name.strip():
+        is_number = is_row_number(column.values)
+        return Guess(name, "left out", {}, "the row's number" if is_number else "has no name")
     declared: dict[str, Any] = {"type": column.type}
     if name == known.target:
         allowed = {"allowed": known.allowed} if known.allowed else {}
@@ -154,7 +158,7 @@ def _useless(name: str, column: Typed, facts: Facts) -> str:
     alone = facts.distinct == 1 and len(facts.words) < 2 and facts.low == facts.high
     if alone and (there.len() == column.values.len() or column.type != "string"):
         return f"always {there[0]}"
-    if not name.strip() or is_row_number(there):
+    if is_row_number(there):
         return "the row's number"
     if len(there) < _FEW_ROWS:
         return ""
@@ -196,13 +200,13 @@ def _are_all(there: pl.Series) -> bool:
     Where some are rare, others will come that were not among these rows (Good 1953), and a request
     should not be refused for one of them.
     """
-    return bool((there.value_counts()["count"] >= _SEEN_AGAIN).all())
+    return bool((tally(there)["rows"] >= _SEEN_AGAIN).all())
 
 
 def _example(kind: str, there: pl.Series) -> list[Any]:
     """A common value, as a caller would send it; none of a column without one."""
     if kind in ("string", "bool"):
-        return [there.value_counts(sort=True)[there.name][0]]
+        return [tally(there, sort=True)["value"][0]]
     if kind in ("int64", "float64"):
         middle = there.sort()[len(there) // 2]
         return [middle if kind == "int64" else float(f"{middle:.6g}")]

@@ -51,6 +51,7 @@ def find_key(
         name
         for name, column in columns.items()
         if name != target
+        and name.strip()  # nobody can be asked for what has no name
         and column.type in ("string", "int64")
         and column.odd == 0
         and facts[name].missing == 0
@@ -67,6 +68,7 @@ def find_key(
         name
         for name, column in columns.items()
         if name != target
+        and name.strip()
         and column.type in ("string", "int64", "datetime", "date")
         and facts[name].missing == 0
         and (looks_like_id(name) or column.type in ("datetime", "date"))

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.schema.label import word_of
+from ai_assets.lifecycle.tally import tally
 
 MOST_ROWS = 50_000
 _TOO_GOOD = 0.995
@@ -76,7 +77,7 @@ def too_good(values: pl.Series, target: pl.Series, task: str) -> str | None:
         values, target = values.gather_every(step), target.gather_every(step)
     if task == "regression":
         return _same_number(values, target)
-    classes = target.value_counts(sort=True)[target.name].to_list()
+    classes = tally(target, sort=True)["value"].to_list()
     # Of several classes each against the rest: a leak tells all of them.
     asked = classes[-1:] if task == "binary" else classes[:5]
     areas = [auc_alone(values, (target == c).cast(pl.Int64).to_numpy()) for c in asked]
@@ -119,7 +120,7 @@ def told_by_gaps(values: pl.Series, target: pl.Series, task: str) -> str | None:
         some = target.filter(rows)
         if len(some) < _FEWEST or len(some) == len(target):
             continue
-        (one, count) = some.value_counts(sort=True).row(0)
+        (one, count) = tally(some, sort=True).row(0)
         others = float((target != one).mean() or 0.0)
         # By chance so many of the rows would be of other classes.
         if count >= _TOO_GOOD * len(some) and others * len(some) >= _FEWEST_OTHERS:

@@ -19,12 +19,12 @@ _USUAL = Notation()
 _THOUSANDS = r"^[+-]?\d{1,3}(,\d{3})*$"
 _POINT = r"^[+-]?\d+\.\d+$"
 _ISO = r"^\d{4}-\d{2}-\d{2}"
-_DATED = r"^\d{1,4}[./ -]([A-Za-z]{3,9}|\d{1,2})[./ -]\d{2,4}|^[A-Za-z]{3,9} \d{1,2}, \d{4}"
+_DATED = r"^\d{1,4}[./ -]([A-Za-z]{3,9}|\d{1,2})[./ -]\d{2,4}|^[A-Za-z]{3,9} \d{1,2},? \d{4}"
 _DAYS = (
     *(f"%d{mark}%m{mark}{year}" for mark, year in product("./-", ("%Y", "%y"))),
     *(f"%m{mark}%d{mark}{year}" for mark, year in product("/-", ("%Y", "%y"))),
-    "%Y/%m/%d", "%Y.%m.%d", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y", "%b %d, %Y",
-    "%B %d, %Y",
+    "%Y/%m/%d", "%Y.%m.%d", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d/%b/%Y", "%d %B %Y",
+    "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y",
 )  # fmt: skip
 _TIMES = (
     "", " %H:%M", " %H:%M:%S", " %H:%M:%S%.f", " %I:%M %p", " %I:%M:%S %p", ", %H:%M",
@@ -156,8 +156,9 @@ def _forms(there: pl.DataFrame) -> list[str]:
     forms: dict[str, str] = {}
     for day, time in product(_DAYS, _TIMES):
         read = read_as(pl.col("text"), day + time).is_not_null()
-        if day not in forms and some.select(read.any()).item() and _nearly_all(there, read):
-            forms[day] = day + time
+        kind = day.replace("%B", "%b")  # both read a short name, and mean the same by it
+        if kind not in forms and some.select(read.any()).item() and _nearly_all(there, read):
+            forms[kind] = day + time
     return list(forms.values())
 
 

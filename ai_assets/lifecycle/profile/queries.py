@@ -1,5 +1,6 @@
 """A first feature query: every column that is known when somebody asks."""
 
+from ai_assets.lifecycle.features.reserved import ROW_COLUMNS
 from ai_assets.lifecycle.profile.calendar import Calendar, free_name
 from ai_assets.lifecycle.profile.guess import Guess
 from ai_assets.lifecycle.profile.plain_yaml import comment
@@ -34,7 +35,9 @@ def feature_query(guesses: list[Guess], calendar: Calendar, time: str | None) ->
 def _of_column(one: Guess, time: str | None, taken: set[str]) -> list[str]:
     column = f"r.{quoted(one.name)}"
     if one.type not in ("date", "datetime"):
-        return [column]
+        if one.name not in ROW_COLUMNS:
+            return [column]
+        return [f"{column} AS {quoted(free_name(f'{one.name}_given', taken))}"]
     if time is not None:
         alias = free_name(f"{one.name}_days_before", taken)
         return [f"(epoch(r.{quoted(time)}) - epoch({column})) / 86400 AS {quoted(alias)}"]

@@ -9,6 +9,7 @@ from ai_assets.lifecycle.errors import DataError, did_you_mean
 from ai_assets.lifecycle.profile.column_types import Typed
 from ai_assets.lifecycle.profile.sql_words import literal, quoted
 from ai_assets.lifecycle.schema.label import word_of
+from ai_assets.lifecycle.tally import tally
 
 _YES = ("yes", "true", "1", "y", "t", "ja", "oui", "si", "sí")
 _NO = ("no", "false", "0", "n", "f", "nein", "non")
@@ -48,7 +49,7 @@ def check_target(name: str, names: list[str], place: str) -> None:
     Raises:
         DataError: it is not; the nearest name is offered.
     """
-    if name not in names:
+    if name not in names or not name.strip():
         near = did_you_mean(name, names)
         shown = ", ".join(f"'{n}'" for n in names[:20]) + (", …" if len(names) > 20 else "")
         raise DataError(
@@ -71,8 +72,8 @@ def target_of(name: str, column: Typed) -> Target:
         raise DataError(f"The target '{name}' must have values, but all of them are missing.")
     if there.dtype.is_float() and (endless := int(there.is_infinite().sum())):
         raise DataError(f"The target '{name}' must be finite, but {endless:,} values are infinite.")
-    counts = there.value_counts(sort=True)
-    values, times = counts[name].to_list(), counts["count"].to_list()
+    counts = tally(there, sort=True)
+    values, times = counts["value"].to_list(), counts["rows"].to_list()
     if len(values) == 1:
         raise DataError(
             f"The target '{name}' must have two or more values, but all {len(there)} rows that "
@@ -148,6 +149,6 @@ def _regression(name: str, there: pl.Series, distinct: int) -> Target:
 
 def shares(values: pl.Series) -> str:
     """How the classes are balanced, in words."""
-    counts = values.drop_nulls().value_counts(sort=True, normalize=True)
-    named = zip(counts[values.name].to_list(), counts["proportion"].to_list(), strict=True)
-    return ", ".join(f"{word_of(v)} {share:.1%}" for v, share in list(named)[:8])
+    counts = tally(values.drop_nulls(), sort=True)
+    total = counts["rows"].sum()
+    return ", ".join(f"{word_of(v)} {rows / total:.1%}" for v, rows in counts.head(8).iter_rows())

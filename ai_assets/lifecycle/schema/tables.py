@@ -339,6 +339,11 @@ class Table(Section):
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Table":
+        if nameless := [name for name in self.columns if not name.strip()]:
+            raise ValueError(
+                f"columns must have a name each, but got '{nameless[0]}'. Name it in the "
+                "source, or list it under 'ignore'."
+            )
         named = [("key", name) for name in self.key]
         named += [("time", self.time)] if self.time else []
         named += [("source.label", self.source.label)] if self.source.label else []

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.schema.calibration import logit
+from ai_assets.lifecycle.tally import tally
 from ai_assets.lifecycle.verdict.evidence import Evidence, below, beyond
 from ai_assets.lifecycle.verdict.spec import Causes
 
@@ -298,7 +299,7 @@ def segments_of(column: pl.Series) -> list[tuple[str, np.ndarray]]:
     """Segments of a column in words, with a mask [n]: the commonest texts, a number's quarters."""
     if column.dtype in (pl.String, pl.Boolean, pl.Categorical, pl.Enum):
         texts = column.cast(pl.String)
-        common = texts.drop_nulls().value_counts(sort=True)[column.name].head(MOST_VALUES)
+        common = tally(texts.drop_nulls(), sort=True)["value"].head(MOST_VALUES)
         return [
             (f"{column.name} is {value}", (texts == value).fill_null(False).to_numpy())
             for value in common

@@ -138,7 +138,8 @@ def _relation(
         pl.col(name, *others).cast(pl.Float64), *(pl.col(t).cast(pl.String) for t in texts)
     ).filter(pl.all_horizontal(pl.col(name, *others).is_finite()))
     category = _telling(whole, name, texts)
-    parts = _means(whole, name, category) if category else {}
+    found = _means(whole, name, category).select("text", "mean") if category else None
+    parts = dict(found.iter_rows()) if found is not None else {}
     if category:
         whole = whole.filter(pl.col(category).is_in(list(parts)))
     if whole.height < 10 * FEWEST:
@@ -178,18 +179,19 @@ def _telling(rows: pl.DataFrame, name: str, texts: list[str]) -> str | None:
     if not isinstance(total, float) or total <= 0:
         return None
     for text in texts:
-        means = rows.drop_nulls(text).group_by(text).agg(pl.col(name).mean().alias("m"), pl.len())
-        means = means.filter(pl.col("len") >= FEWEST)
-        if not 1 < means.height <= MOST_CATEGORIES or means["len"].sum() < 0.5 * rows.height:
+        means = _means(rows, name, text)
+        if not 1 < means.height <= MOST_CATEGORIES or means["rows"].sum() < 0.5 * rows.height:
             continue
-        share = means["len"] / means["len"].sum()
-        middle = float((share * means["m"]).sum())
-        between = float((share * (means["m"] - middle) ** 2).sum())
+        share = means["rows"] / means["rows"].sum()
+        middle = float((share * means["mean"]).sum())
+        between = float((share * (means["mean"] - middle) ** 2).sum())
         if between / total > most:
             best, most = text, between / total
     return best
 
 
-def _means(rows: pl.DataFrame, name: str, text: str) -> dict[str, float]:
-    means = rows.drop_nulls(text).group_by(text).agg(pl.col(name).mean().alias("m"), pl.len())
-    return dict(means.filter(pl.col("len") >= FEWEST).sort(text).select(text, "m").iter_rows())
+def _means(rows: pl.DataFrame, name: str, text: str) -> pl.DataFrame:
+    """`text`, `mean`, `rows`: the number's mean in each category that has rows enough."""
+    pairs = rows.select(text=pl.col(text), number=pl.col(name)).drop_nulls("text")
+    means = pairs.group_by("text").agg(mean=pl.col("number").mean(), rows=pl.len())
+    return means.filter(pl.col("rows") >= FEWEST).sort("text")

@@ -15,6 +15,7 @@ import polars as pl
 from ai_assets.lifecycle.drift.profile import Profile, profile
 from ai_assets.lifecycle.errors import DataError, must_be
 from ai_assets.lifecycle.schema.tables import Table
+from ai_assets.lifecycle.tally import tally
 from ai_assets.lifecycle.verdict.days import (
     local_times,
     longest_gap,
@@ -199,8 +200,8 @@ def number_sketch(column: pl.Series) -> NumberSketch | None:
     values = values.filter(values.is_finite())
     if len(values) < 2 * FEWEST:
         return None
-    counted = values.value_counts(name="n").filter(pl.col("n") >= FEWEST)
-    common = counted.filter(pl.col("n") >= COMMON * len(values)).sort(values.name)
+    counted = tally(values).filter(pl.col("rows") >= FEWEST)
+    common = counted.filter(pl.col("rows") >= COMMON * len(values)).sort("value")
     zeros = float((values == 0).sum()) / len(values)
     free = values.filter(values != 0) if zeros >= OFTEN_ZERO else values
     points = quantiles_of(free.to_numpy())
@@ -277,7 +278,7 @@ def _longest(column: pl.Series) -> int:
 
 
 def _longest_of(ids: pl.Series, column: pl.Series) -> int:
-    lengths = ids.filter(column.is_not_null()).value_counts(name="n")["n"].max()
+    lengths = tally(ids.filter(column.is_not_null()))["rows"].max()
     return int(lengths) if isinstance(lengths, int) else 0
 
 

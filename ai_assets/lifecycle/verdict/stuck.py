@@ -6,6 +6,7 @@ import polars as pl
 
 from ai_assets.lifecycle.drift.columns import CategoryProfile
 from ai_assets.lifecycle.schema.tables import Table
+from ai_assets.lifecycle.tally import tally
 from ai_assets.lifecycle.verdict.days import days_in
 from ai_assets.lifecycle.verdict.evidence import Evidence, beyond
 from ai_assets.lifecycle.verdict.sketch import COMMON, TableSketch, key_runs, longest_runs
@@ -70,7 +71,7 @@ def _rests(column: pl.Series, name: str, reference: TableSketch) -> bool:
     known = column.drop_nulls()
     if not len(known):
         return True
-    commonest = known.value_counts(sort=True, name="#n").head(1)[known.name]
+    commonest = tally(known, sort=True)["value"].head(1)
     return _usual_share(commonest, name, reference) >= RESTING
 
 
@@ -101,7 +102,7 @@ def _share(
     known = column.drop_nulls()
     if sketch is None or not column.dtype.is_numeric() or not len(known):
         return None
-    counted = known.cast(pl.Float64).value_counts(sort=True, name="n").row(0)
+    counted = tally(known.cast(pl.Float64), sort=True).row(0)
     share = counted[1] / len(known)
     before = max(peak, sketch.common.get(repr(counted[0]), 0.0))
     # Among many values none is common by nature, so there less is enough.
@@ -156,5 +157,5 @@ def _by_chance(column: pl.Series) -> float:
     known = column.drop_nulls()
     if len(known) < 2:
         return 0.0
-    share = min(int(known.value_counts(sort=True, name="n")["n"][0]) / len(known), MOST_COMMON)
+    share = min(int(tally(known, sort=True)["rows"][0]) / len(known), MOST_COMMON)
     return max(0.0, math.log(max(len(known) * (1 - share), 1.0)) / math.log(1 / share))

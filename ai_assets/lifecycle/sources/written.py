@@ -1,0 +1,36 @@
+"""When the files of a source last changed, for what decides whether to read them again."""
+
+import re
+from glob import glob
+from pathlib import Path
+
+from ai_assets.lifecycle.errors import DataError
+from ai_assets.lifecycle.schema.tables import Source
+from ai_assets.lifecycle.sources.request import with_variables
+
+_FIELD = re.compile(r"\{[^{}]*\}")
+
+
+def last_written(source: Source, folder: Path) -> float | None:
+    """Seconds since 1970; None of a source that is no local file, or has none.
+
+    A file that was moved to its place counts as written then, however old its content is.
+
+    Args:
+        source: as declared; of a template every file that it may name counts.
+        folder: the product's.
+    """
+    kind = next((kind for kind in ("csv", "parquet", "ndjson") if getattr(source, kind)), None)
+    if kind is None:
+        return None
+    try:
+        place = with_variables(getattr(source, kind), kind)
+    except DataError:  # told where it is read
+        return None
+    if "://" in place:
+        return None
+    given = folder / Path(place).expanduser()
+    # Path.glob wants the part without magic apart; patterns here are whole.
+    found = [given] if given.exists() else glob(_FIELD.sub("*", str(given)), recursive=True)  # noqa: PTH207
+    states = [Path(file).stat() for file in found]
+    return max((max(state.st_mtime, state.st_ctime) for state in states), default=None)
