@@ -138,13 +138,19 @@ def _overtaken(
 
 def failure_words(instance: dg.DagsterInstance, run_id: str) -> str:
     """Why a run failed: the message of each failed step and of each check that stopped it."""
-    lines = []
+    lines: dict[str, None] = {}
     for record in instance.all_logs(run_id):
         event = record.dagster_event
-        if event is not None and event.is_step_failure:
+        if event is None:
+            continue
+        if event.is_step_failure:
             error = event.step_failure_data.error
             cause = error.cause or error if error else None
-            lines.append(f"      {event.step_key}: {cause.message.strip() if cause else 'failed'}")
+            lines[f"      {event.step_key}: {cause.message.strip() if cause else 'failed'}"] = None
+        elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            told = event.asset_check_evaluation_data
+            if not told.passed and told.blocking and told.description:
+                lines[f"      {told.check_name}: {told.description}"] = None
     return "\n".join(lines)
 
 

@@ -83,6 +83,21 @@ def test_a_failure_is_told_in_its_own_words(instance, capsys) -> None:
     assert "the source is gone" in out
 
 
+def test_a_blocking_check_that_fails_is_told_in_its_own_words(instance, capsys) -> None:
+    spec = dg.AssetCheckSpec("sound", asset="raw", blocking=True)
+
+    @dg.asset(group_name="p", tags={"stage": "s"}, partitions_def=MONTHS, check_specs=[spec])
+    def raw() -> dg.MaterializeResult:
+        words = "90 rows came, before 1,080"
+        result = dg.AssetCheckResult(check_name="sound", passed=False, description=words)
+        return dg.MaterializeResult(check_results=[result])
+
+    defs = dg.Definitions([raw], executor=dg.in_process_executor)
+
+    assert not materialize(defs, instance, STEP)
+    assert "sound: 90 rows came, before 1,080" in capsys.readouterr().out
+
+
 def test_an_asset_without_partitions_is_made_beside_products_that_are_cut_differently(
     instance, capsys
 ) -> None:
