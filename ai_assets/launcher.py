@@ -26,6 +26,8 @@ from dagster._serdes import ConfigurableClassData
 
 # What the worker itself says first: dagster/_grpc/impl.py, `_run_in_subprocess`.
 _STARTED = re.compile(r"Started process for run \(pid: (\d+)\)")
+# What a process says that executes the steps itself, or by others, with which it is the parent.
+_OWN = re.compile(r"Executing steps .*\(pid: (\d+)\)")
 # A process is there before it says so. What the kernel reckons as the start may be off by a second
 # or two, as it counts from the boot; a number is not given out again as soon as that.
 _SECONDS_OFF = 5.0
@@ -154,6 +156,17 @@ def worker_of(instance: DagsterInstance, run_id: str) -> Worker | None:
     said = instance.all_logs(run_id, of_type=DagsterEventType.ENGINE_EVENT)
     found = [worker for worker in map(_worker_in, said) if worker is not None]
     return found[-1] if found else None
+
+
+def own_process_of(instance: DagsterInstance, run_id: str) -> Worker | None:
+    """The process that last said of itself that it executes the run's steps, on its own machine.
+
+    That is all there is of a run that was started by a command: no code server was asked.
+    """
+    said = instance.all_logs(run_id, of_type=DagsterEventType.ENGINE_EVENT)
+    found = [(_OWN.search(entry.message), entry.timestamp) for entry in said]
+    workers = [Worker(int(match.group(1)), at) for match, at in found if match]
+    return workers[-1] if workers else None
 
 
 def why_gone(worker: Worker) -> str | None:

@@ -83,7 +83,7 @@ def steps_of(product: Product) -> list[Step]:
 
 def _steps_through_time(name: str, partitions: Partitions) -> list[Step]:
     """Learned as of the last partition but one, watched on the last; those up to today if open."""
-    keys = [partitions.key_at(partitions.span(str(partitions.start)).start)]
+    keys = [partitions.first]
     newest = partitions.key_at(datetime.now(UTC))
     while partitions.contains(after := partitions.shift(keys[-1], 1)) and after <= newest:
         keys.append(after)

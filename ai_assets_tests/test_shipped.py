@@ -87,16 +87,24 @@ def test_a_product_without_partitions_is_materialized_whole() -> None:
     assert [step.stages[0] for step in steps] == ["raw", "training_set", "bundle", "predictions"]
 
 
-def test_a_product_with_partitions_is_learned_as_of_the_last_but_one_and_watched_on_the_last(
-    tmp_path: Path,
-) -> None:
-    folder = tmp_path / "visits"
+def test_a_product_of_hours_has_them_all_also_where_the_clock_is_put_back(tmp_path: Path) -> None:
+    hours = "{every: hour, start: 2025-10-26, end: 2025-10-27, timezone: Europe/Berlin}"
+
+    steps = steps_of(visits(tmp_path, hours))
+
+    assert (steps[0].first, steps[0].last) == ("2025-10-26-00:00", "2025-10-26-22:00")
+    assert (steps[3].first, steps[3].last) == ("2025-10-26-23:00", "2025-10-26-23:00")
+
+
+def visits(place: Path, partitions: str) -> Product:
+    """A product that is declared and never run."""
+    folder = place / "visits"
     folder.mkdir()
     (folder / "defs.yaml").write_text(
         "type: ai_assets.components.TabularProduct\n"
         "attributes:\n"
         "  description: Who comes?\n"
-        "  partitions: {every: month, start: 2024-01-01, end: 2024-04-01}\n"
+        f"  partitions: {partitions}\n"
         "  request: visits\n"
         "  tables:\n"
         "    visits:\n"
@@ -106,11 +114,17 @@ def test_a_product_with_partitions_is_learned_as_of_the_last_but_one_and_watched
         "  label: {sql: came}\n",
         encoding="utf-8",
     )
-    product = read_product(folder)
+    return read_product(folder)
+
+
+def test_a_product_with_partitions_is_learned_as_of_the_last_but_one_and_watched_on_the_last(
+    tmp_path: Path,
+) -> None:
+    product = visits(tmp_path, "{every: month, start: 2024-01-01, end: 2024-04-01}")
 
     steps = [(step.stages[0], step.first, step.last) for step in steps_of(product)]
     whole = Product(
-        product.name, folder, product.declaration.model_copy(update={"partitions": None})
+        product.name, product.folder, product.declaration.model_copy(update={"partitions": None})
     )
 
     assert steps_of(whole)[0].stages[-1] == "online"

@@ -166,19 +166,22 @@ def _overtaken(
 
 def failure_words(instance: dg.DagsterInstance, run_id: str) -> str:
     """Why a run failed: the message of each failed step and of each check that stopped it."""
-    lines = []
+    # Of a range each partition's finding is told, and their sum in the same words.
+    lines: dict[str, None] = {}
     for record in instance.all_logs(run_id):
         event = record.dagster_event
-        if event is not None and event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+        if event is None:
+            continue
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            cause = error.cause or error if error else None
+            lines[f"      {event.step_key}: {cause.message.strip() if cause else 'failed'}"] = None
+        elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
             stops = check.blocking and check.severity == dg.AssetCheckSeverity.ERROR
             if stops and not check.passed:
                 name = f"{check.asset_key.to_user_string()}: {check.check_name}"
-                lines.append(f"      {name}: {check.description or 'did not pass'}")
-        if event is not None and event.is_step_failure:
-            error = event.step_failure_data.error
-            cause = error.cause or error if error else None
-            lines.append(f"      {event.step_key}: {cause.message.strip() if cause else 'failed'}")
+                lines[f"      {name}: {check.description or 'did not pass'}"] = None
     return "\n".join(lines)
 
 

@@ -77,21 +77,29 @@ def dead_runs(place: Place) -> Iterator[Line]:
     import dagster as dg
     from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
-    from ai_assets.launcher import why_gone, worker_of
+    from ai_assets.launcher import own_process_of, why_gone, worker_of
 
     with place.entered(), dg.DagsterInstance.from_config(str(place.dagster_home)) as instance:
         states = dg.RunsFilter(statuses=[*IN_PROGRESS_RUN_STATUSES])
         runs = instance.get_runs(states, limit=_LOOKED_FOR)
-        dead = [
-            (run.run_id, gone)
-            for run in runs
-            if (worker := worker_of(instance, run.run_id)) and (gone := why_gone(worker))
-        ]
-    for run_id, gone in dead:
+        launched = {run.run_id: worker_of(instance, run.run_id) for run in runs}
+        typed = {name: own_process_of(instance, name) for name, one in launched.items() if not one}
+    dead = 0
+    for run_id, worker in [*launched.items(), *typed.items()]:
+        gone = why_gone(worker) if worker else None
+        if gone is None:
+            continue
+        dead += 1
         do = "make dev: its daemon ends the run, and retries it where its tags say so"
-        yield warning("runs", f"Run {run_id} is said to be going on. {gone}", do)
+        by = ""
+        if run_id in typed:
+            by = " by a command, and keeps others from starting"
+            do = f"make dev, then the page /runs/{run_id}: Terminate, and force it"
+        yield warning("runs", f"Run {run_id} is said to be going on{by}. {gone}", do)
     if not dead:
-        yield ok("runs", f"{len(runs)} are going on, each with a process.")
+        unknown = sum(worker is None for worker in typed.values())
+        rest = f" But for {unknown} that have not told theirs." if unknown else ""
+        yield ok("runs", f"{len(runs)} are going on, each with a process.{rest}")
 
 
 def drafts(place: Place) -> Iterator[Line]:

@@ -1,8 +1,9 @@
 """Spans of event time. Keys are those that Dagster's time-window partitions use."""
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from functools import cached_property
+from datetime import date, datetime, time, timedelta
+from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -20,6 +21,8 @@ _LONGEST = {
     "hour": timedelta(hours=1),
 }
 _SHORTEST = {**_LONGEST, "month": timedelta(days=28)}
+_HOUR = timedelta(hours=1)
+_LOOKED_AHEAD = 4 * 366  # days of a calendar in which changes of the clock are looked for
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,11 @@ class Partitions(Section):
     every: Literal["month", "week", "day", "hour"] = Field(description="Length of a partition.")
     start: date = Field(description="First day of the first partition.")
     end: date | None = Field(None, description="Day after the last partition; open if left out.")
-    timezone: str = Field("UTC", description="IANA time zone in which partitions begin and end.")
+    timezone: str = Field(
+        "UTC",
+        description="IANA time zone in which partitions begin and end. An hour that its clock "
+        "shows twice is two partitions, the later one as 2025-10-26-02:00+0100.",
+    )
 
     @field_validator("timezone")
     @classmethod
@@ -57,6 +64,9 @@ class Partitions(Section):
             )
         if self.every == "week" and self.start.weekday() != 6:
             raise ValueError(must_be("start of weekly partitions", "a Sunday", self.start))
+        if self.every == "hour" and self.clock_change % _HOUR:
+            allowed = "one whose clock is changed by whole hours, where partitions are hours"
+            raise ValueError(must_be("timezone", allowed, self.timezone))
         return self
 
     @cached_property
@@ -64,14 +74,34 @@ class Partitions(Section):
         return ZoneInfo(self.timezone)
 
     @property
+    def first(self) -> str:
+        """The key of the first partition."""
+        return self.key_at(self._instant(datetime.combine(self.start, time.min)))
+
+    @property
+    def clock_change(self) -> timedelta:
+        """The most that the zone's clock is put forward or back at once within the calendar."""
+        last = self.end or self.start + timedelta(days=_LOOKED_AHEAD)
+        return _clock_change(self.timezone, self.start, last)
+
+    @property
     def longest(self) -> timedelta:
         """No partition is longer."""
-        return _LONGEST[self.every]
+        change = timedelta(0) if self.every == "hour" else self.clock_change
+        return _LONGEST[self.every] + change
+
+    @property
+    def shortest(self) -> timedelta:
+        """No partition is shorter."""
+        change = timedelta(0) if self.every == "hour" else self.clock_change
+        return _SHORTEST[self.every] - change
 
     def span(self, key: str) -> Span:
         """The stretch of time that a partition key names."""
-        local = datetime.strptime(key, KEY_FORMATS[self.every])
-        return Span(self._instant(local), self._instant(self._step(local, 1)))
+        begins = self._instant(local := self._local(key))
+        if self.every == "hour":  # an hour that passes, also where the clock is put back
+            return Span(begins, begins + _HOUR)
+        return Span(begins, self._instant(self._step(local, 1)))
 
     def cover(self, keys: list[str]) -> Span:
         """The stretch of time from the first to the last of the keys."""
@@ -80,7 +110,9 @@ class Partitions(Section):
 
     def shift(self, key: str, by: int) -> str:
         """The key `by` partitions later (earlier if negative); may lie outside the calendar."""
-        local = datetime.strptime(key, KEY_FORMATS[self.every])
+        local = self._local(key)
+        if self.every == "hour":
+            return self.key_at(self._instant(local) + by * _HOUR)
         return self._step(local, by).strftime(KEY_FORMATS[self.every])
 
     def window(self, key: str, length: int) -> list[str]:
@@ -89,7 +121,7 @@ class Partitions(Section):
         return [k for k in keys if self.contains(k)]
 
     def contains(self, key: str) -> bool:
-        begins = datetime.strptime(key, KEY_FORMATS[self.every]).date()
+        begins = self._local(key).date()
         return self.start <= begins and (self.end is None or begins < self.end)
 
     def is_key(self, text: str) -> bool:
@@ -101,15 +133,27 @@ class Partitions(Section):
 
     def key_at(self, instant: datetime) -> str:
         """The key of the partition that holds an instant."""
-        local = instant.astimezone(self.zone).replace(tzinfo=None)
-        return self._floor(local).strftime(KEY_FORMATS[self.every])
+        local = instant.astimezone(self.zone)
+        key = self._floor(local).strftime(KEY_FORMATS[self.every])
+        # Of an hour that the clock shows twice the later one has its offset in the key.
+        return f"{key}{local:%z}" if self.every == "hour" and local.fold else key
 
     def reach(self, lookback: timedelta) -> int:
         """How many earlier partitions a lookback can reach into."""
-        return -(-lookback // _SHORTEST[self.every])
+        return -(-lookback // self.shortest)
+
+    def _local(self, key: str) -> datetime:
+        """What the clock shows where the partition begins; with its offset where the key has it."""
+        form = KEY_FORMATS[self.every]
+        try:
+            return datetime.strptime(key, form)
+        except ValueError:
+            if self.every != "hour":
+                raise
+            return datetime.strptime(key, f"{form}%z")
 
     def _instant(self, local: datetime) -> datetime:
-        return local.replace(tzinfo=self.zone).astimezone(UTC)
+        return (local if local.tzinfo else local.replace(tzinfo=self.zone)).astimezone(UTC)
 
     def _step(self, local: datetime, by: int) -> datetime:
         if self.every != "month":
@@ -124,6 +168,19 @@ class Partitions(Section):
         if self.every == "week":
             return midnight - timedelta(days=(midnight.weekday() + 1) % 7)
         return midnight if self.every == "day" else local.replace(minute=0, second=0, microsecond=0)
+
+
+@lru_cache
+def _clock_change(timezone: str, first: date, last: date) -> timedelta:
+    """The most by which a zone's offset from UTC changes from one day to the next.
+
+    But for a change of whole days, as of a country that crosses the date line.
+    """
+    noon, zone = datetime.combine(first, time(12)), ZoneInfo(timezone)
+    days = range(min((last - first).days, _LOOKED_AHEAD) + 1)
+    offsets = [(noon + timedelta(days=day)).replace(tzinfo=zone).utcoffset() for day in days]
+    known = [offset for offset in offsets if offset is not None]
+    return max((abs(b - a) % timedelta(days=1) for a, b in pairwise(known)), default=timedelta(0))
 
 
 def missing_partitions(table: str, missing: list[str], select: str) -> MissingPartitionsError:

@@ -58,7 +58,8 @@ class TabularDeclaration(Section):
     )
     lookback: Duration = Field(
         default_factory=lambda: parse_duration("1 day"),
-        description="How far before a partition the feature query may look.",
+        description="How far before a partition, and the horizon before it, the feature query may "
+        "look.",
     )
     label: Label = Field(description="What is predicted.")
     training: Training = Field(default_factory=Training, description="How models are made.")
@@ -334,8 +335,9 @@ class Product:
 
     @property
     def reach(self) -> int:
-        """How many partitions before its own the feature query reads."""
-        return self.partitions.reach(self.declaration.lookback) if self.partitions else 0
+        """How many partitions before its own the feature query reads, back from its answers."""
+        looks_back = self.declaration.lookback + self.declaration.horizon
+        return self.partitions.reach(looks_back) if self.partitions else 0
 
     @property
     def delay(self) -> int:

@@ -28,13 +28,11 @@ def copy_sources(runs: Sequence[StageRun], name: str, table: Table) -> list[Outc
     stored = lake.replacing(product.asset(f"raw/{name}"), keys)
     for run, key in zip(runs, keys, strict=True):
         files = files_of(product, name, table)
-        rows, injected = source_rows(run, name, table, files)
         try:
-            check_columns(rows, table, name)
+            rows, injected = declared_rows(run, name, table, files)
         except ColumnsError as error:
             tell_broken_source(run, name, error.problems)
-            # from None: whoever tells of a failure looks for its first cause, which names no file
-            raise naming_files(error, files) from None
+            raise
         tell_read_source(run, name)
         if table.plain:
             rows = treat(rows, table, pseudonym_key())
@@ -58,6 +56,23 @@ def treatments(table: Table) -> dict[str, str]:
     """How each personal column was treated, for people."""
     said = ", ".join(f"{name}: {column.personal}" for name, column in table.plain.items())
     return {"personal": said} if said else {}
+
+
+def declared_rows(
+    run: StageRun, name: str, table: Table, files: tuple[Landed, ...]
+) -> tuple[pl.LazyFrame, dict[str, Any]]:
+    """`source_rows`, whose columns are those declared.
+
+    Raises:
+        ColumnsError: they are others, or differ from file to file.
+    """
+    rows, injected = source_rows(run, name, table, files)
+    try:
+        check_columns(rows, table, name)
+    except ColumnsError as error:
+        # from None: whoever tells of a failure looks for its first cause, which names no file
+        raise naming_files(error, files) from None
+    return rows, injected
 
 
 def source_rows(

@@ -45,8 +45,8 @@ def measure_served(run: StageRun) -> Outcome:
         {
             **shown.rows_and_columns(numbers, written.rows, meanings=DRIFT),
             "numbers": shown.table(numbers.sort("psi", descending=True, nulls_last=True)),
-            "answers": rows.filter(pl.col("bundle") == bundle).height,
-            "answers_of_other_bundles": rows.filter(pl.col("bundle") != bundle).height,
+            "answers": rows.filter(pl.col("bundle").eq_missing(bundle)).height,
+            "answers_of_other_bundles": rows.filter(pl.col("bundle").ne_missing(bundle)).height,
             "reference": bundle or "none",
             "drifted": ", ".join(drifted) or "none",
             **shown.numbers(psi, prefix="psi/"),

@@ -115,11 +115,13 @@ def runs(place: Place) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def going_on(instance: dg.DagsterInstance, pid: int) -> str:
+def going_on(
+    instance: dg.DagsterInstance, pid: int, words: str = "Started process for run (pid: {pid})."
+) -> str:
     """A run that a process said that it executes."""
     run = dg.DagsterRun("all", str(uuid4()), status=dg.DagsterRunStatus.STARTED)
     instance.add_run(run)
-    instance.report_engine_event(f"Started process for run (pid: {pid}).", run)
+    instance.report_engine_event(words.format(pid=pid), run)
     return run.run_id
 
 
@@ -129,6 +131,25 @@ def test_a_run_whose_process_lives_is_fine(place: Place, runs: dg.DagsterInstanc
     (line,) = processes.dead_runs(place)
 
     assert (line.mood, line.found) == ("ok", "1 are going on, each with a process.")
+
+
+def test_a_run_of_a_command_that_was_killed_is_told(place: Place, runs: dg.DagsterInstance) -> None:
+    with started("-c", "pass") as ended:
+        ended.wait(60)
+    lives = going_on(runs, os.getpid(), "Executing steps in process (pid: {pid})")
+    fine = [line.found for line in processes.dead_runs(place)]
+    words = "Executing steps using multiprocess executor: parent process (pid: {pid})"
+    run_id = going_on(runs, ended.pid, words)
+
+    (line,) = processes.dead_runs(place)
+
+    assert fine == ["1 are going on, each with a process."]
+    assert lives != run_id and line.mood == "warning"
+    assert line.found == (
+        f"Run {run_id} is said to be going on by a command, and keeps others from starting. "
+        f"Process {ended.pid} of the run is gone."
+    )
+    assert line.do == f"make dev, then the page /runs/{run_id}: Terminate, and force it"
 
 
 def test_a_run_whose_process_is_dead_is_told(place: Place, runs: dg.DagsterInstance) -> None:

@@ -9,11 +9,12 @@ import pytest
 
 from ai_assets.lifecycle.drift.columns import category_profile
 from ai_assets.lifecycle.errors import DataError
-from ai_assets.lifecycle.schema.tables import Column
+from ai_assets.lifecycle.schema.tables import Column, Table
 from ai_assets.lifecycle.verdict.broken import broken_evidence
 from ai_assets.lifecycle.verdict.clock import shift_of
 from ai_assets.lifecycle.verdict.evidence import Evidence
-from ai_assets.lifecycle.verdict.sketch import TableSketch, number_sketch
+from ai_assets.lifecycle.verdict.nulls import volume_evidence
+from ai_assets.lifecycle.verdict.sketch import TableSketch, number_sketch, table_sketch
 from ai_assets.lifecycle.verdict.spec import Causes
 from ai_assets.lifecycle.verdict.units import (
     FAMILIES,
@@ -288,6 +289,29 @@ def test_a_partition_of_one_day_is_judged_as_one(day: int) -> None:
     empty = of_one_day(where(orders, chance(orders, 0.4), price=None), "orders", day)
     assert empty == {("nulls", "orders.price")}
     assert of_one_day(orders.head(5), "orders", day) == {("volume", "orders")}
+
+
+def of_one_hour(rows: int, busy: range) -> list[str]:
+    """What is said of an hour of so many rows, where usual are 20 in each hour of the day."""
+    table = Table.model_validate(
+        {"source": {"csv": "a.csv"}, "time": "at", "columns": {"at": {"type": "datetime"}}}
+    )
+    hours = [world.START + timedelta(hours=h) for h in range(240) if h % 24 in busy]
+    usual = pl.DataFrame({"at": [hour for hour in hours for _ in range(20)]})
+    noon = world.START + timedelta(days=11, hours=12)
+    now = pl.DataFrame({"at": [noon] * rows}, schema=usual.schema)
+    span = (noon, noon + timedelta(hours=1))
+    found = volume_evidence(now, table, table_sketch(usual, table), Causes(), span=span)
+    return [one.words for one in found]
+
+
+def test_a_partition_of_one_hour_is_judged_by_hours() -> None:
+    always, by_day = range(24), range(8, 20)
+
+    assert of_one_hour(20, always) == of_one_hour(5, always) == []
+    assert of_one_hour(4, always) == ["4 rows came in the hour, before 20 in the quietest"]
+    assert of_one_hour(0, always) == ["0 rows came in the hour, before 20 in the quietest"]
+    assert of_one_hour(0, by_day) == []
 
 
 def test_what_is_usual_may_be_all_there_is() -> None:

@@ -37,6 +37,50 @@ def test_keys_and_spans_are_those_of_dagster(every: str, timezone: str) -> None:
     assert not ours.contains(ours.shift(keys[-1], 1))
 
 
+@pytest.mark.parametrize("every", ["hour", "day"])
+@pytest.mark.parametrize(
+    ("timezone", "start"),
+    [
+        ("Europe/Berlin", date(2025, 10, 25)),  # the clock is put back: 02:00 comes twice
+        ("Europe/Berlin", date(2026, 3, 28)),  # and forward: 02:00 does not come
+        ("America/Sao_Paulo", date(2018, 11, 3)),  # forward at midnight
+        ("America/Havana", date(2025, 11, 1)),  # back to midnight
+    ],
+)
+def test_no_time_is_lost_or_doubled_where_the_clock_changes(
+    every: str, timezone: str, start: date
+) -> None:
+    end = start + timedelta(days=3)
+    ours = Partitions(every=every, start=start, end=end, timezone=timezone)
+    theirs = dagster_partitions(ours)
+    keys = list(theirs.get_partition_keys())
+    spans = [ours.span(key) for key in keys]
+
+    assert [span.start for span in spans[1:]] == [span.end for span in spans[:-1]]
+    for key, span in zip(keys, spans, strict=True):
+        window = theirs.time_window_for_partition_key(key)
+        assert (span.start.timestamp(), span.end.timestamp()) == (
+            window.start.timestamp(),
+            window.end.timestamp(),
+        )
+        assert ours.key_at(span.start) == ours.key_at(span.end - timedelta(seconds=1)) == key
+        assert ours.is_key(key)
+    assert ours.first == keys[0]
+    assert [ours.shift(keys[0], by) for by in range(len(keys))] == keys
+    assert [ours.shift(keys[-1], -by) for by in range(len(keys))] == keys[::-1]
+    assert ours.window(keys[-1], 100) == keys
+
+
+def test_the_hour_that_comes_twice_has_two_keys_and_the_one_that_does_not_come_none() -> None:
+    autumn = Partitions(every="hour", start=date(2025, 10, 1), timezone="Europe/Berlin")
+
+    assert autumn.key_at(datetime(2025, 10, 26, 0, 30, tzinfo=UTC)) == "2025-10-26-02:00"
+    assert autumn.key_at(datetime(2025, 10, 26, 1, 30, tzinfo=UTC)) == "2025-10-26-02:00+0100"
+    assert not autumn.is_key("2025-10-26-03:00+0100")
+    assert not autumn.is_key("2026-03-29-02:00")
+    assert not autumn.is_key("2026-03-29")
+
+
 def test_a_local_month_begins_at_local_midnight() -> None:
     months = Partitions(every="month", start=date(2013, 1, 1), timezone="America/New_York")
 
@@ -70,6 +114,26 @@ def test_a_lookback_reaches_as_many_partitions_as_it_could_touch() -> None:
     assert months.reach(timedelta(0)) == 0
 
 
+def test_a_lookback_reaches_over_a_day_that_the_clock_makes_shorter() -> None:
+    """24 hours before March 30 begins, March 29, of 23 hours, had not begun."""
+    days = Partitions(every="day", start=date(2026, 3, 1), timezone="Europe/Berlin")
+    key = "2026-03-30"
+    first = days.span(key).start - timedelta(days=1)
+
+    reached = days.window(key, 1 + days.reach(timedelta(days=1)))
+
+    assert days.span(reached[0]).start <= first
+    assert (days.shortest, days.longest) == (timedelta(hours=23), timedelta(hours=25))
+    winter = Partitions(
+        every="day", start=date(2026, 1, 1), end=date(2026, 3, 1), timezone="Europe/Berlin"
+    )
+    assert winter.reach(timedelta(days=1)) == 1
+    hours = Partitions(every="hour", start=date(2026, 3, 1), timezone="Europe/Berlin")
+    assert hours.reach(timedelta(hours=3)) == 3
+    samoa = Partitions(every="day", start=date(2011, 12, 1), timezone="Pacific/Apia")
+    assert samoa.reach(timedelta(days=1)) == 2
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -77,6 +141,10 @@ def test_a_lookback_reaches_as_many_partitions_as_it_could_touch() -> None:
         ({"every": "week", "start": date(2013, 1, 1)}, "a Sunday"),
         ({"every": "day", "start": date(2013, 1, 2), "end": date(2013, 1, 1)}, "after start"),
         ({"every": "day", "start": date(2013, 1, 2), "timezone": "Mars"}, "IANA time zone"),
+        (
+            {"every": "hour", "start": date(2013, 1, 2), "timezone": "Australia/Lord_Howe"},
+            "by whole hours, where partitions are hours, but got 'Australia/Lord_Howe'",
+        ),
     ],
 )
 def test_a_wrong_calendar_says_what_is_allowed(given: dict, words: str) -> None:

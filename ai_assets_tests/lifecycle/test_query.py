@@ -69,6 +69,20 @@ def test_a_wrong_table_is_told_with_line_and_nearest_name():
         run("SELECT r._row_id FROM request AS r\nLEFT JOIN wether AS w ON true")
 
 
+def test_a_column_that_a_table_of_a_subquery_lacks_is_named_and_not_the_table() -> None:
+    sql = (
+        "SELECT r._row_id, (SELECT count(*) FROM weather AS w\n"
+        "  WHERE w.hour <= r.prediction_time AND w.temperature > 3) AS warm\n"
+        "FROM request AS r"
+    )
+
+    with pytest.raises(
+        DeclarationError,
+        match=r'^features.sql, line 2: Table "weather" has no column "temperature".',
+    ):
+        run(sql)
+
+
 @pytest.mark.parametrize("sql", ["", "SELECT 1; SELECT 2", "CREATE TABLE x (i INT)"])
 def test_anything_but_one_select_is_refused(sql):
     with pytest.raises(DeclarationError, match="must be one SELECT"):

@@ -97,13 +97,15 @@ def test_a_table_without_partitions_is_replaced_whole(lake: Lake) -> None:
     assert lake.exists(NAME)
 
 
-def test_hourly_keys_and_odd_column_names_survive(lake: Lake) -> None:
+@pytest.mark.parametrize("key", ["2013-03-01-05:00", "2013-10-27-02:00+0100"])
+def test_hourly_keys_and_odd_column_names_survive(lake: Lake, key: str) -> None:
     odd = pl.DataFrame({"größe in m²": [1.5], "a.b, c": ["x"], "東京": [None]})
 
-    lake.replace(NAME, odd, "2013-03-01-05:00")
+    lake.replace(NAME, odd, key)
 
-    back = lake.scan(NAME, ["2013-03-01-05:00"], with_partition=True).collect()
-    assert back.rows() == [(1.5, "x", None, "2013-03-01-05:00")]
+    back = lake.scan(NAME, [key], with_partition=True).collect()
+    assert back.rows() == [(1.5, "x", None, key)]
+    assert lake.partitions(NAME) == [key]
     assert pl.scan_delta(lake.uri(NAME)).collect().height == 1
 
 

@@ -60,6 +60,23 @@ def test_people_are_told_of_the_column_and_the_month(copied: World) -> None:
     )
 
 
+def test_people_are_told_of_one_file_of_several_that_has_another_column(copied: World) -> None:
+    several = copied.declared(tables__orders__source={"csv": "orders/*.csv"})
+    rename(several, APRIL, weight="weights")
+
+    with pytest.raises(DataError, match=r"2024-04\.csv' and .*2024-01\.csv' differ in weight, "):
+        several.run("raw/orders", partition=APRIL)
+
+    (alert,) = alerts(several)
+    assert (alert["kind"], alert["partition"]) == ("broken_data", APRIL)
+    assert alert["words"] == (
+        "Broken data is not learned from: The data is broken: orders: the file '2024-01.csv' lacks "
+        "'weights', which '2024-04.csv' has; orders: the file '2024-04.csv' lacks 'weight', which "
+        f"'2024-01.csv' has. orders of {APRIL} was not read. What is in production stays."
+    )
+    assert decisions(several)[-1][:3] == (APRIL, "alert", "broken_data")
+
+
 def test_reading_it_again_tells_nobody_twice(copied: World) -> None:
     read_broken(copied, APRIL)
     with pytest.raises(DataError):

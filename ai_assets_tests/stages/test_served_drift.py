@@ -90,6 +90,7 @@ def test_what_a_candidate_or_a_shadow_answered_does_not_count(copied: World) -> 
     assert copied.metadata("served_drift", MARCH)["answers_of_other_bundles"] == other.height
 
 
+@pytest.mark.filterwarnings("error:Comparisons with None")
 def test_few_answers_none_and_those_of_a_bundle_that_is_gone_say_so(copied: World) -> None:
     rows = copied.rows("features", MARCH)
 

@@ -30,7 +30,7 @@ def check_one_select(
     try:
         statements = (connection or duckdb).extract_statements(sql)
     except duckdb.Error as error:
-        raise _declaration_error(error, sql, file, []) from error
+        raise _declaration_error(error, sql, file, {}) from error
     kinds = [str(statement.type).rpartition(".")[2] for statement in statements]
     if kinds != ["SELECT"]:
         given = ", ".join(kinds) or "nothing"
@@ -47,25 +47,53 @@ def explained(connection: "duckdb.DuckDBPyConnection", sql: str, file: str) -> I
     except (duckdb.OutOfMemoryException, duckdb.IOException, duckdb.InterruptException):
         raise
     except duckdb.Error as error:
-        raise _declaration_error(error, sql, file, _visible_names(connection)) from error
+        raise _declaration_error(error, sql, file, _visible(connection)) from error
 
 
-def _visible_names(connection: "duckdb.DuckDBPyConnection") -> list[str]:
+def _visible(connection: "duckdb.DuckDBPyConnection") -> dict[str, list[str]]:
+    """The columns of each table."""
     rows = connection.execute(
         "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal"
     ).fetchall()
-    return sorted({name for row in rows for name in row})
+    found: dict[str, list[str]] = {}
+    for table, column in rows:
+        found.setdefault(table, []).append(column)
+    return found
 
 
-def _declaration_error(error: Exception, sql: str, file: str, names: list[str]) -> DeclarationError:
+def _declaration_error(
+    error: Exception, sql: str, file: str, tables: dict[str, list[str]]
+) -> DeclarationError:
     said = str(error)
     unknown = _unknown_name(said)
+    names = sorted({*tables, *(column for columns in tables.values() for column in columns)})
+    if lacking := _column_of_alias(said, sql, tables):
+        # Within a subquery DuckDB says that the table is not there when it is one of its columns.
+        table, unknown = lacking
+        said, names = f'Table "{table}" has no column "{unknown}".', tables[table]
     line = _line(said, sql, unknown)
     where = f"{file}, line {line}" if line else file
     words = said.split("\n\nLINE")[0].split("\n\tCandidate")[0].split("\nDid you mean")[0]
     words = words.split("\nCandidate bindings")[0].strip()
     near = did_you_mean(unknown, names) if unknown else ""
     return DeclarationError(f"{where}: {words}{near}")
+
+
+def _column_of_alias(said: str, sql: str, tables: dict[str, list[str]]) -> tuple[str, str] | None:
+    """A table and the column that it lacks, where DuckDB misses the table that the query names."""
+    missed = re.search(r'Referenced table "([^"]+)" not found', said)
+    if missed is None:
+        return None
+    alias = re.escape(missed[1])
+    for table, columns in tables.items():
+        named = rf'(?i)\b(?:FROM|JOIN)\s+"?{re.escape(table)}"?\s+(?:AS\s+)?"?{alias}"?(?!\w)'
+        if not re.search(named, sql):
+            continue
+        known = {column.lower() for column in columns}
+        for column in re.findall(rf'(?i)(?<!\w)"?{alias}"?\."?(\w+)', sql):
+            if column.lower() not in known:
+                return table, str(column)
+    return None
 
 
 def _unknown_name(said: str) -> str | None:

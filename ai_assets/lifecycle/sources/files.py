@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from ai_assets.lifecycle.cleaning.columns import ColumnsError
 from ai_assets.lifecycle.errors import DataError, did_you_mean, must_be
 from ai_assets.lifecycle.schema.usual_form import as_usual
 from ai_assets.lifecycle.sources.request import Request, explained, without_secrets
@@ -113,12 +114,21 @@ def _together(frames: list[pl.LazyFrame], places: list[str]) -> pl.LazyFrame:
     first = frames[0].collect_schema()
     for frame, place in zip(frames, places, strict=True):
         if set(frame.collect_schema()) != set(first):
-            odd = set(frame.collect_schema()) ^ set(first)
-            raise DataError(
-                f"Files of one source must have the same columns, but '{without_secrets(place)}' "
-                f"and '{without_secrets(places[0])}' differ in {', '.join(sorted(odd))}."
-            )
+            raise _different(place, set(frame.collect_schema()), places[0], set(first))
     return frames[0] if len(frames) == 1 else pl.concat([f.select(list(first)) for f in frames])
+
+
+def _different(place: str, columns: set[str], other: str, others: set[str]) -> ColumnsError:
+    one, two = without_secrets(place), without_secrets(other)
+    lacking = [(one, two, c) for c in others - columns] + [(two, one, c) for c in columns - others]
+    return ColumnsError(
+        f"Files of one source must have the same columns, but '{one}' and '{two}' differ in "
+        f"{', '.join(sorted(columns ^ others))}.",
+        [
+            f"the file '{Path(file).name}' lacks '{c}', which '{Path(beside).name}' has"
+            for file, beside, c in sorted(lacking)
+        ],
+    )
 
 
 def _places(request: Request, kind: str) -> list[str]:

@@ -38,6 +38,15 @@ def quiet_day(frame: pl.DataFrame, table: Table, timezone: str) -> float | None:
     return float(np.quantile(np.bincount(days - days.min()), 0.05))
 
 
+def quiet_hour(frame: pl.DataFrame, table: Table) -> float | None:
+    """Rows of the quietest twentieth of the hours from the first to the last."""
+    times = local_times(frame, table, "UTC")
+    if times is None or not len(times.drop_nulls()):
+        return None
+    hours = times.drop_nulls().dt.epoch("s").to_numpy() // 3600
+    return float(np.quantile(np.bincount(hours - hours.min()), 0.05))
+
+
 def days_in(frame: pl.DataFrame, table: Table, timezone: str) -> int:
     """How many days have rows; 0 without times."""
     times = local_times(frame, table, timezone)

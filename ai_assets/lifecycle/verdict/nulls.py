@@ -1,6 +1,6 @@
 """Missing values where there were some, and rows that are not there at all."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import polars as pl
 
@@ -14,6 +14,7 @@ from ai_assets.lifecycle.verdict.spec import Causes
 SHORTEST_GAP = 0.5
 # Fewer days than this need not be days of all kinds.
 A_WEEK = 7
+_AN_HOUR = timedelta(hours=1)
 
 
 def null_evidence(
@@ -69,6 +70,8 @@ def volume_evidence(
     span: tuple[datetime, datetime] | None = None,
 ) -> list[Evidence]:
     """Whether far fewer rows came than the reference's days have. Judged where days have 10."""
+    if span is not None and span[1] - span[0] <= _AN_HOUR:
+        return _volume_of_an_hour(frame, reference, spec)
     daily = reference.daily
     if daily is None or daily < 10:
         return []
@@ -84,16 +87,20 @@ def volume_evidence(
     if share >= spec.volume and gap > limit:
         words = f"no row for {gap:.1f} days, before for at most {reference.gap or 0.0:.1f}"
         return [Evidence("broken_data", "gap", "", gap, limit, words, beyond(gap, limit))]
+    return _too_few(share, f"{now:,.0f} rows came a day, before {daily:,.0f}", spec)
+
+
+def _volume_of_an_hour(frame: pl.DataFrame, reference: TableSketch, spec: Causes) -> list[Evidence]:
+    """An hour is no day: against quiet hours. Judged where those have 10, for nights are empty."""
+    usual = reference.quiet_hour
+    if usual is None or usual < 10:
+        return []
+    words = f"{frame.height:,} rows came in the hour, before {usual:,.0f} in the quietest"
+    return _too_few(frame.height / usual, words, spec)
+
+
+def _too_few(share: float, words: str, spec: Causes) -> list[Evidence]:
     if share >= spec.volume:
         return []
-    return [
-        Evidence(
-            "broken_data",
-            "volume",
-            "",
-            share,
-            spec.volume,
-            f"{now:,.0f} rows came a day, before {daily:,.0f}",
-            below(share, spec.volume),
-        )
-    ]
+    below_by = below(share, spec.volume)
+    return [Evidence("broken_data", "volume", "", share, spec.volume, words, below_by)]

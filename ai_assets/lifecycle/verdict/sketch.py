@@ -21,6 +21,7 @@ from ai_assets.lifecycle.verdict.days import (
     longest_gap,
     null_peaks,
     quiet_day,
+    quiet_hour,
     rows_a_day,
     value_peaks,
 )
@@ -91,6 +92,7 @@ class TableSketch:
         relations: By the column that is told from others.
         daily: Median rows a day with any; None without a time.
         quiet: Rows of the quietest twentieth of days, those without any counted.
+        quiet_hour: The same of hours, for partitions of an hour.
         value_peaks: Largest share of one value of a number in any day, and in any week.
         null_peaks: Largest share of missing values in a day of 20 rows or more, by column.
         gap: Longest time without a row in that table, in days; None without a time.
@@ -108,6 +110,7 @@ class TableSketch:
     relations: dict[str, Relation] = field(default_factory=dict)
     daily: float | None = None
     quiet: float | None = None
+    quiet_hour: float | None = None
     value_peaks: dict[str, list[float]] = field(default_factory=dict)
     null_peaks: dict[str, float] = field(default_factory=dict)
     gap: float | None = None
@@ -173,6 +176,7 @@ def table_sketch(
         relations=find_relations(frame, [n for n in numbers if n not in table.key], texts),
         daily=rows_a_day(frame, table, timezone),
         quiet=quiet_day(frame, table, timezone),
+        quiet_hour=quiet_hour(frame, table),
         value_peaks=value_peaks(frame, table, timezone),
         null_peaks=null_peaks(frame, table, timezone),
         gap=longest_gap(frame, table),

@@ -169,9 +169,11 @@ def verdict_stage(product: Product) -> Stage:
         upstream=[
             Upstream("drift"),
             Upstream("performance"),
+            # The tables too: what is broken in one may reach no feature, and no label yet.
             *(
-                Upstream(f"rejected/{name}", partitioned=product.is_partitioned(name))
+                Upstream(f"{kept}/{name}", partitioned=product.is_partitioned(name))
                 for name in declared.tables
+                for kept in ("raw", "cleaned", "rejected")
             ),
         ],
         guards=[SOUND, AS_LEARNED],
