@@ -52,12 +52,16 @@ def judge_bundle(run: StageRun) -> Outcome:
     comparison = compared(run, entry, tag)
     broken = changes_for_callers(run, entry, tag)
     challenging = entry is not None and bool(run.decision)
-    passed = limits.passed and comparison.passed and not broken
+    findings = [
+        within_limits(limits, challenger=challenging), better(comparison), compatible(broken),
+    ]  # fmt: skip
+    passed = all(finding.passed for finding in findings)
     versions = versions_beside(run, entry.stable if entry else None, tag)
-    words = " ".join([limits.words, comparison.words, compatible(broken).words])
+    words = " ".join(finding.words for finding in findings)
     content = {
         "passed": passed,
         "words": words,
+        "against": " ".join(finding.words for finding in findings if not finding.passed),
         "bundle": tag,
         "champion": entry.stable if entry else None,
         "limits": limits.rows.to_dicts(),
@@ -88,11 +92,7 @@ def judge_bundle(run: StageRun) -> Outcome:
             "changed": shown.table(versions.filter("changed").drop("changed")),
             **shown.numbers(_difference(comparison)),
         },
-        {
-            WITHIN_LIMITS.name: within_limits(limits, challenger=challenging),
-            BETTER.name: better(comparison),
-            COMPATIBLE.name: compatible(broken),
-        },
+        dict(zip((WITHIN_LIMITS.name, BETTER.name, COMPATIBLE.name), findings, strict=True)),
     )
 
 

@@ -106,7 +106,7 @@ def check_releasable(
         gate = found if found["bundle"] == bundle else {}
     if gate.get("passed") or bundle in released or override:
         return gate
-    why = gate.get("words", "it was not judged")
+    why = gate.get("against") or gate.get("words", "it was not judged")
     raise DataError(
         f"{bundle} did not pass its gate: {why} To release it all the same, set override_gate."
     )

@@ -161,7 +161,7 @@ def why_kept(run: StageRun, config: ReleaseConfig, bundle: str) -> str | None:
         return None
     gate = read_json(artifact(run, "gate"), "gate.json")
     if gate["bundle"] != bundle or not gate["passed"]:
-        return f"{bundle} stays a challenger: {gate['words']}"
+        return f"{bundle} stays a challenger: {gate.get('against') or gate['words']}"
     if run.product.declaration.retrain.approval == "manual":
         return ask_for_approval(run, config.decision, bundle)
     return None

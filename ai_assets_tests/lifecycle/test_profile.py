@@ -303,6 +303,7 @@ def test_a_target_of_many_numbers_is_a_regression(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("number,size,price\n" + rows, encoding="utf-8")
     text = propose(Asked(tmp_path / "a.csv", "price"))["defs.yaml"]
     assert "task: regression" in text and "metric: rmse" in text
+    assert declared(text).gate.min == {"r2": 0.0}
 
 
 def test_names_that_sql_keeps_for_itself_are_quoted_and_others_are_not() -> None:

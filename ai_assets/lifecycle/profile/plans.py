@@ -159,4 +159,6 @@ def _is_costly(rows: int, columns: int, outputs: int) -> bool:
 def _gate(target: Target) -> tuple[dict[str, Any], str]:
     if target.task == "binary":
         return {"min": {"roc_auc": 0.55}}, "hardly better than chance is not released; raise it"
+    if target.task == "regression":
+        return {"min": {"r2": 0.0}}, "worse than always the mean is not released; raise it"
     return {}, ""
