@@ -46,7 +46,9 @@ class Drift(Section):
         "standard deviations of an item, from which they have drifted (maximum mean discrepancy).",
     )
     ignore: list[str] = Field(
-        default_factory=list, description="Columns that are measured and never called drifted."
+        default_factory=list,
+        description="Columns that are measured and never called drifted, such as the weekday where "
+        "partitions are days.",
     )
     min_rows: int = Field(
         default=500,
