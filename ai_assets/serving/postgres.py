@@ -23,6 +23,10 @@ _PATIENCE = {"connect_timeout": 3, "keepalives_idle": 5, "keepalives_interval": 
              "keepalives_count": 3, "tcp_user_timeout": 8000}  # fmt: skip
 # A database that stands still ends nothing, so the connection is given up so much later.
 _GRACE_S = 2.0
+# What it says of a session that it ends, or does not begin, of its own accord.
+_ENDED = (
+    errors.AdminShutdown, errors.CrashShutdown, errors.CannotConnectNow, errors.IdleSessionTimeout,
+)  # fmt: skip
 
 
 class Connection(psycopg.Connection[Any]):
@@ -119,7 +123,7 @@ def making(connection: Connection, schema: str, what: str) -> Iterator[None]:
 
 def is_gone(error: psycopg.Error) -> bool:
     """Whether the database was not there to answer, rather than answered with an error."""
-    if isinstance(error, errors.AdminShutdown | errors.CannotConnectNow):
+    if isinstance(error, _ENDED):
         return True
     return isinstance(error, psycopg.OperationalError) and error.sqlstate is None
 

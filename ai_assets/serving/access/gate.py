@@ -179,10 +179,12 @@ class Gate:
             Refused: with 503: they cannot be read. For a `check_s` nobody tries again.
         """
         if not self._is_new(self._looked):
+            came = self._clock()
             async with self._looking:
                 if self._is_new(self._failed):
                     raise _no_keys()
-                if not self._is_new(self._looked):
+                # Who waited takes what was found meanwhile, however long it took to find.
+                if self._looked > self._clock() or came - self._looked >= self._check_s:
                     await self._look()
         return self._keys
 

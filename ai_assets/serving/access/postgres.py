@@ -125,7 +125,10 @@ class KeyDatabase:
                 given = max(0, min(block, most - (found[0] if found else most)))
                 sql = f"UPDATE {used} SET requests = requests + %s WHERE id = %s AND began = %s"
                 connection.execute(sql, (given, *window))
-                connection.execute(f"DELETE FROM {used} WHERE id = %s AND began < %s", window)
+                # Not the window before: a server whose clock is behind would count it anew.
+                before = f"SELECT max(began) FROM {used} WHERE id = %s AND began < %s"
+                sql = f"DELETE FROM {used} WHERE id = %s AND began < ({before})"
+                connection.execute(sql, (identity, *window))
             return given
 
         return self._done(take)

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 
-from ai_assets.serving.access.keys import Key
+from ai_assets.serving.access.keys import AccessError, Key
 from ai_assets.serving.access.limits import retry_after
 from ai_assets.serving.access.store import KeyStore
 from ai_assets.serving.problems import Refused
@@ -68,7 +68,8 @@ class Quotas:
             try:
                 lent = await asyncio.to_thread(self._store.lend, key.id, began, size, most)
             except Exception as error:  # stores raise many kinds, and none may lift the quota
-                _log.error("quotas cannot be counted: %s", type(error).__name__)
+                words = str(error) if isinstance(error, AccessError) else type(error).__name__
+                _log.error("quotas cannot be counted: %s", words)
                 raise Refused(
                     503, "Quotas cannot be counted now.", headers={"Retry-After": "1"}
                 ) from error

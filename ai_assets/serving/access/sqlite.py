@@ -93,7 +93,10 @@ class KeyFile:
             query = "SELECT requests FROM used WHERE id = ? AND began = ?"
             found = database.execute(query, (identity, began)).fetchone()
             given = max(0, min(block, most - (found[0] if found else 0)))
-            database.execute("DELETE FROM used WHERE id = ? AND began < ?", (identity, began))
+            # Not the window before: a server that asks late would count it anew.
+            before = "SELECT max(began) FROM used WHERE id = ? AND began < ?"
+            sql = f"DELETE FROM used WHERE id = ? AND began < ({before})"
+            database.execute(sql, (identity, identity, began))
             database.execute(
                 "INSERT INTO used VALUES (?, ?, ?) "
                 "ON CONFLICT DO UPDATE SET requests = requests + excluded.requests",

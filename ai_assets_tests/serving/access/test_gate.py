@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -193,16 +194,25 @@ def test_a_quota_is_counted_over_servers_and_begins_again(place: Place):
 
 
 def test_nobody_passes_where_a_quota_cannot_be_counted(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    def locked(*_: Any) -> int:
-        raise sqlite3.OperationalError("database is locked")
+    def failing(error: Exception) -> Callable[..., int]:
+        def lend(*_: Any) -> int:
+            raise error
+
+        return lend
 
     _, header = place.key("predict", quota=Quota(3, DAY))
     with monkeypatch.context() as away:
-        away.setattr(place.store, "lend", locked)
+        away.setattr(place.store, "lend", failing(AccessError("The keys cannot be used.")))
+        place.client.post("/predict", headers=header)
+        away.setattr(place.store, "lend", failing(sqlite3.OperationalError("database is locked")))
         answer = place.client.post("/predict", headers=header)
 
+    assert [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR] == [
+        "quotas cannot be counted: The keys cannot be used.",
+        "quotas cannot be counted: OperationalError",
+    ]
     assert (answer.status_code, answer.json()["error"]) == (503, "Quotas cannot be counted now.")
     assert answer.headers["Retry-After"] == "1"
     assert place.client.post("/predict", headers=header).status_code == 200

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import select
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -89,6 +90,16 @@ def test_a_session_that_was_ended_is_made_anew(store: KeyDatabase, postgres: Any
 
     assert [key.name for key in store.keys().values()] == ["ada"]
     assert store.lend("k", 0, 3, 10) == 3
+
+
+def test_a_session_that_the_database_found_idle_for_too_long_is_made_anew(store: KeyDatabase):
+    store.add(new_key("ada", ["predict"], NOW)[0])
+    assert store._kept is not None
+    store._kept.execute("SET idle_session_timeout = 50")
+    # What it says last waits to be read.
+    assert select.select([store._kept.fileno()], [], [], 5)[0]
+
+    assert [key.name for key in store.keys().values()] == ["ada"]
 
 
 def test_what_the_database_refuses_leaves_no_session_behind(store: KeyDatabase, postgres: Any):
@@ -201,6 +212,38 @@ def test_one_request_looks_and_those_beside_it_wait_for_what_it_finds(store: Key
 
     assert asyncio.run(all_at_once()) == [key.id] * 20
     assert len(looked) == 1
+
+
+def test_those_who_waited_for_a_slow_database_take_what_it_said(store: KeyDatabase):
+    key, token = new_key("ada", ["predict"], NOW)
+    store.add(key)
+    now, looked, go = [NOW], [], threading.Event()
+    gate, read = Gate("keys", store, clock=lambda: now[0]), store.revision
+
+    def slow() -> tuple[int, int]:
+        looked.append(now[0])
+        go.wait(5)
+        now[0] += 3
+        return read()
+
+    store.revision = slow  # type: ignore[method-assign]
+
+    async def all_at_once() -> list[str | None]:
+        asked, need = Asked([token], "10.0.0.1"), Need(True, "predict")
+        go.clear()
+        calls = [asyncio.create_task(gate.admit(asked, need)) for _ in range(20)]
+        await asyncio.sleep(0)  # each has come now
+        go.set()
+        return await asyncio.gather(*calls)
+
+    async def twice() -> None:
+        assert await all_at_once() == [key.id] * 20
+        assert looked == [NOW]
+        # Who comes later is told nothing that old.
+        assert await all_at_once() == [key.id] * 20
+        assert looked == [NOW, NOW + 3]
+
+    asyncio.run(twice())
 
 
 def test_two_servers_share_keys_and_a_quota(
