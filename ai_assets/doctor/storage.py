@@ -97,7 +97,8 @@ def postgres(place: Place) -> Iterator[Line]:
 
 
 def _answering(name: str, setting: str, url: str) -> Line:
-    shown = f"postgresql://…@{url.rpartition('@')[2]}"
+    # Among the parameters there may be a password too.
+    shown = f"postgresql://…@{url.partition('?')[0].rpartition('@')[2]}"
     try:
         import psycopg
 
