@@ -38,6 +38,14 @@ def test_of_a_pattern_or_template_the_newest_file_counts(tmp_path: Path) -> None
         assert last_written(Source(csv=place), tmp_path) == pytest.approx(later)
 
 
+def test_a_link_that_leads_nowhere_does_not_count(tmp_path: Path) -> None:
+    put = write(tmp_path / "a.csv", age=LONG_AGO)
+    (tmp_path / "b.csv").symlink_to(tmp_path / "gone")
+
+    assert last_written(Source(csv="*.csv"), tmp_path) == put
+    assert last_written(Source(csv="b.csv"), tmp_path) is None
+
+
 @pytest.mark.parametrize(
     "source",
     [

@@ -32,5 +32,13 @@ def last_written(source: Source, folder: Path) -> float | None:
     given = folder / Path(place).expanduser()
     # Path.glob wants the part without magic apart; patterns here are whole.
     found = [given] if given.exists() else glob(_FIELD.sub("*", str(given)), recursive=True)  # noqa: PTH207
-    states = [Path(file).stat() for file in found]
-    return max((max(state.st_mtime, state.st_ctime) for state in states), default=None)
+    return max((at for file in found if (at := _changed(Path(file))) is not None), default=None)
+
+
+def _changed(file: Path) -> float | None:
+    """None of a file that is gone since, or a link that leads nowhere: told where it is read."""
+    try:
+        state = file.stat()
+    except OSError:
+        return None
+    return max(state.st_mtime, state.st_ctime)
