@@ -1,7 +1,8 @@
 """Each detector of broken data: on data that is broken so, and on data that only drifts."""
 
+import tracemalloc
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.schema.tables import Column, Table
 from ai_assets.lifecycle.verdict.broken import broken_evidence
 from ai_assets.lifecycle.verdict.clock import shift_of
+from ai_assets.lifecycle.verdict.days import quiet_day, quiet_hour
 from ai_assets.lifecycle.verdict.evidence import Evidence
 from ai_assets.lifecycle.verdict.nulls import volume_evidence
 from ai_assets.lifecycle.verdict.sketch import TableSketch, number_sketch, table_sketch
@@ -312,6 +314,25 @@ def test_a_partition_of_one_hour_is_judged_by_hours() -> None:
     assert of_one_hour(4, always) == ["4 rows came in the hour, before 20 in the quietest"]
     assert of_one_hour(0, always) == ["0 rows came in the hour, before 20 in the quietest"]
     assert of_one_hour(0, by_day) == []
+
+
+def test_one_time_that_is_far_off_takes_no_memory() -> None:
+    """A row of the year 9999 is 70 million hours away."""
+    far = pl.DataFrame(
+        {"at": [datetime(2025, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)]}
+    )
+    table = Table.model_validate(
+        {"source": {"csv": "a.csv"}, "time": "at", "columns": {"at": {"type": "datetime"}}}
+    )
+    tracemalloc.start()
+    try:
+        found = quiet_hour(far, table), quiet_day(far, table, "UTC")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert found == (0.0, 0.0)
+    assert peak < 10_000_000
 
 
 def test_what_is_usual_may_be_all_there_is() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from ai_assets.lifecycle.schema.tables import Table
+from ai_assets.lifecycle.tally import tally
 from ai_assets.lifecycle.verdict.relations import FEWEST
 
 
@@ -25,7 +26,7 @@ def rows_a_day(frame: pl.DataFrame, table: Table, timezone: str) -> float | None
     times = local_times(frame, table, timezone)
     if times is None or not len(times):
         return None
-    counts = times.dt.date().value_counts(name="n")["n"]
+    counts = tally(times.dt.date())["rows"]
     return float(np.median(counts.to_numpy()))
 
 
@@ -34,8 +35,7 @@ def quiet_day(frame: pl.DataFrame, table: Table, timezone: str) -> float | None:
     times = local_times(frame, table, timezone)
     if times is None or not len(times.drop_nulls()):
         return None
-    days = times.drop_nulls().dt.date().cast(pl.Int32).to_numpy()
-    return float(np.quantile(np.bincount(days - days.min()), 0.05))
+    return _quiet(times.drop_nulls().dt.date().cast(pl.Int32).to_numpy())
 
 
 def quiet_hour(frame: pl.DataFrame, table: Table) -> float | None:
@@ -43,8 +43,15 @@ def quiet_hour(frame: pl.DataFrame, table: Table) -> float | None:
     times = local_times(frame, table, "UTC")
     if times is None or not len(times.drop_nulls()):
         return None
-    hours = times.drop_nulls().dt.epoch("s").to_numpy() // 3600
-    return float(np.quantile(np.bincount(hours - hours.min()), 0.05))
+    return _quiet(times.drop_nulls().dt.epoch("s").to_numpy() // 3600)
+
+
+def _quiet(at: np.ndarray) -> float:
+    """Rows of the quietest twentieth of whole numbers from the first to the last."""
+    first, last = int(at.min()), int(at.max())
+    if last - first > 2 * len(at):  # most are empty, and a time far off would take all memory
+        return 0.0
+    return float(np.quantile(np.bincount(at - first), 0.05))
 
 
 def days_in(frame: pl.DataFrame, table: Table, timezone: str) -> int:
