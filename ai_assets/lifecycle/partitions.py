@@ -22,7 +22,9 @@ _LONGEST = {
 }
 _SHORTEST = {**_LONGEST, "month": timedelta(days=28)}
 _HOUR = timedelta(hours=1)
-_LOOKED_AHEAD = 4 * 366  # days of a calendar in which changes of the clock are looked for
+# Changes of the clock are looked for until then, and in four years at least: zones are written
+# down year by year as far as that, and each year is as the one before it from then on.
+_WRITTEN_UNTIL, _LOOKED_AHEAD = date(2038, 1, 1), timedelta(days=4 * 366)
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,8 @@ class Partitions(Section):
     @property
     def clock_change(self) -> timedelta:
         """The most that the zone's clock is put forward or back at once within the calendar."""
-        last = self.end or self.start + timedelta(days=_LOOKED_AHEAD)
-        return _clock_change(self.timezone, self.start, last)
+        last = max(_WRITTEN_UNTIL, self.start + _LOOKED_AHEAD)
+        return _clock_change(self.timezone, self.start, min(last, self.end or last))
 
     @property
     def longest(self) -> timedelta:
@@ -177,8 +179,8 @@ def _clock_change(timezone: str, first: date, last: date) -> timedelta:
     But for a change of whole days, as of a country that crosses the date line.
     """
     noon, zone = datetime.combine(first, time(12)), ZoneInfo(timezone)
-    days = range(min((last - first).days, _LOOKED_AHEAD) + 1)
-    offsets = [(noon + timedelta(days=day)).replace(tzinfo=zone).utcoffset() for day in days]
+    days = range((last - first).days + 1)
+    offsets = [zone.utcoffset(noon + timedelta(days=day)) for day in days]
     known = [offset for offset in offsets if offset is not None]
     return max((abs(b - a) % timedelta(days=1) for a, b in pairwise(known)), default=timedelta(0))
 

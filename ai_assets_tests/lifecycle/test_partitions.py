@@ -130,6 +130,9 @@ def test_a_lookback_reaches_over_a_day_that_the_clock_makes_shorter() -> None:
     assert winter.reach(timedelta(days=1)) == 1
     hours = Partitions(every="hour", start=date(2026, 3, 1), timezone="Europe/Berlin")
     assert hours.reach(timedelta(hours=3)) == 3
+    # Without a change from 2015 to 2022, with two a year since.
+    cairo = Partitions(every="day", start=date(2016, 1, 1), timezone="Africa/Cairo")
+    assert cairo.reach(timedelta(days=1)) == 2
     samoa = Partitions(every="day", start=date(2011, 12, 1), timezone="Pacific/Apia")
     assert samoa.reach(timedelta(days=1)) == 2
 
