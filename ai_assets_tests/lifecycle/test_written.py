@@ -38,6 +38,13 @@ def test_of_a_pattern_or_template_the_newest_file_counts(tmp_path: Path) -> None
         assert last_written(Source(csv=place), tmp_path) == pytest.approx(later)
 
 
+def test_a_template_in_a_folder_with_brackets_is_found(tmp_path: Path) -> None:
+    (folder := tmp_path / "[1]").mkdir()
+    put = write(folder / "2025-01.csv", age=LONG_AGO)
+
+    assert last_written(Source(csv="{partition}.csv"), folder) == put
+
+
 def test_a_link_that_leads_nowhere_does_not_count(tmp_path: Path) -> None:
     put = write(tmp_path / "a.csv", age=LONG_AGO)
     (tmp_path / "b.csv").symlink_to(tmp_path / "gone")
@@ -52,6 +59,8 @@ def test_a_link_that_leads_nowhere_does_not_count(tmp_path: Path) -> None:
         {"csv": "s3://bucket/a.csv"},
         {"csv": "gone.csv"},
         {"csv": "$NOT_SET_ANYWHERE/a.csv"},
+        {"csv": "~nobody_of_this_name/a.csv"},
+        {"csv": f"{'n' * 300}.csv"},
         {"http": {"url": "https://example.org/a.csv"}},
     ],
     ids=str,

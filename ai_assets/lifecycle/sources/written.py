@@ -1,7 +1,7 @@
 """When the files of a source last changed, for what decides whether to read them again."""
 
 import re
-from glob import glob
+from glob import escape, glob
 from pathlib import Path
 
 from ai_assets.lifecycle.errors import DataError
@@ -25,13 +25,16 @@ def last_written(source: Source, folder: Path) -> float | None:
         return None
     try:
         place = with_variables(getattr(source, kind), kind)
-    except DataError:  # told where it is read
+        given = Path(place).expanduser()
+    except (DataError, RuntimeError):  # no such variable or home, as is told where it is read
         return None
     if "://" in place:
         return None
-    given = folder / Path(place).expanduser()
+    if (at := _changed(folder / given)) is not None:
+        return at
+    pattern = Path(escape(str(folder))) / _FIELD.sub("*", str(given))
     # Path.glob wants the part without magic apart; patterns here are whole.
-    found = [given] if given.exists() else glob(_FIELD.sub("*", str(given)), recursive=True)  # noqa: PTH207
+    found = glob(str(pattern), recursive=True)  # noqa: PTH207
     return max((at for file in found if (at := _changed(Path(file))) is not None), default=None)
 
 
