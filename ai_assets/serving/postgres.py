@@ -6,7 +6,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import unquote
 
 import psycopg
 from psycopg import errors
@@ -75,15 +75,16 @@ def parsed(url: str, setting: str, default: str = "public") -> tuple[str, str]:
     Raises:
         BundleError: the URL cannot be understood.
     """
-    parts = urlsplit(url)
-    given = parse_qsl(parts.query)
-    schema = dict(given).get(SCHEMA, default)
+    # Each parameter stays as it is written: libpq reads no + as a space.
+    place, _, query = url.partition("?")
+    given = [pair.partition("=") for pair in query.split("&") if pair]
+    schema = unquote({name: value for name, _, value in given}.get(SCHEMA, "")) or default
     if not _NAME.fullmatch(schema):
         allowed = "a name of small letters, digits and _"
         raise BundleError(must_be(f"schema of {setting}", allowed, schema))
-    rest = urlencode([(name, value) for name, value in given if name != SCHEMA])
+    rest = "&".join("".join(pair) for pair in given if pair[0] != SCHEMA)
     try:
-        known = conninfo_to_dict(urlunsplit(parts._replace(query=rest)))
+        known = conninfo_to_dict(f"{place}?{rest}" if rest else place)
     except psycopg.ProgrammingError:
         # Its words may hold the password.
         allowed = "postgresql://<user>:<password>@<host>:<port>/<database>"

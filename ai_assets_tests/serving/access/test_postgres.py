@@ -15,6 +15,7 @@ import pytest
 import small_payload as small
 from gated_app import Place
 from postgres_server import PASSWORD, server
+from psycopg.conninfo import conninfo_to_dict
 from release_worlds import until
 from serving_processes import running
 
@@ -25,6 +26,7 @@ from ai_assets.serving.access.keys import AccessError, new_key
 from ai_assets.serving.access.limits import Quota
 from ai_assets.serving.access.postgres import KeyDatabase
 from ai_assets.serving.access.rules import Need
+from ai_assets.serving.postgres import parsed
 from ai_assets.serving.problems import Refused
 
 NOW = 1_000_000.0
@@ -69,6 +71,18 @@ def test_keys_lie_in_a_schema_of_their_own_unless_the_url_names_one(postgres: An
     assert {name for (name,) in found} == {"keys", "used", "revision"}
     assert len(KeyDatabase(f"{url}?schema=access").keys()) == 1
     assert KeyDatabase(f"{url}?schema=elsewhere").keys() == {}
+
+
+def test_a_url_is_read_as_libpq_reads_it():
+    url = "postgresql:///answers?host=%2Frun%2Fpg&schema=mine&options=-c%20geqo%3Doff&password=a%2Bb+c"
+
+    conninfo, schema = parsed(url, "AI_ASSETS_KEYS")
+
+    assert schema == "mine"
+    assert conninfo_to_dict(conninfo).items() >= {
+        "dbname": "answers", "host": "/run/pg", "options": "-c geqo=off", "password": "a+b+c",
+    }.items()  # fmt: skip
+    assert parsed("postgresql://u@h/d", "AI_ASSETS_KEYS", "theirs")[1] == "theirs"
 
 
 def test_keys_that_were_made_anew_have_another_revision(store: KeyDatabase, postgres: Any):
