@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ai_assets.doctor.line import Line, ok, problem, warning
 from ai_assets.doctor.place import Place
+from ai_assets.lifecycle.errors import BundleError
 from ai_assets.serving.place import KEYS, LOG, is_postgres
 
 GIB = 2**30
@@ -97,17 +98,26 @@ def postgres(place: Place) -> Iterator[Line]:
 
 
 def _answering(name: str, setting: str, url: str) -> Line:
-    # Among the parameters there may be a password too.
-    shown = f"postgresql://…@{url.partition('?')[0].rpartition('@')[2]}"
     try:
         import psycopg
+        from psycopg.conninfo import conninfo_to_dict
 
-        with psycopg.connect(url.partition("?")[0], connect_timeout=5) as connection:
-            (version,) = connection.execute("SHOW server_version").fetchone() or ("?",)
+        from ai_assets.serving.postgres import parsed
     except ImportError:
         return problem(name, "psycopg is not installed.", "pip install 'ai-assets[postgres]'")
+    do = f"correct {setting}, or start the database: docs/how-to/postgres.md"
+    try:
+        conninfo, _ = parsed(url.replace("{product}", "product"), setting)
+    except BundleError as error:
+        return problem(name, str(error), do)
+    # What libpq reads, not a piece of the URL: there the password may stand anywhere.
+    known = conninfo_to_dict(conninfo)
+    host, port = known.get("host", "localhost"), known.get("port", 5432)
+    shown = f"postgresql://…@{host}:{port}/{known.get('dbname', '')}"
+    try:
+        with psycopg.connect(conninfo) as connection:
+            (version,) = connection.execute("SHOW server_version").fetchone() or ("?",)
     except psycopg.Error as error:
-        do = f"correct {setting}, or start the database: docs/how-to/postgres.md"
         return problem(name, f"{shown} refuses: {error}", do)
     return ok(name, f"{shown} answers, PostgreSQL {version}.")
 

@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -150,17 +151,28 @@ def test_the_databases_of_answers_and_keys_are_asked_and_their_passwords_not_tol
     with server() as postgres:
         given = {setting: postgres.log_of("churn")}
         (answers,) = storage.postgres(replace(place, given=given))
+        parts = urlsplit(postgres.url)
+        # The same, all of it among the parameters, and of the log with the product's name.
+        there = f"host={parts.hostname}&port={parts.port}&user={parts.username}"
+        all_of_it = f"{there}&password={parts.password}&schema={{product}}"
+        spread_out = {setting: f"postgresql://{parts.path}?{all_of_it}"}
+        (spread,) = storage.postgres(replace(place, given=spread_out))
         wrong = {setting: postgres.url.replace("secret-of-the-test", "wrong-word")}
         (refused,) = storage.postgres(replace(place, given=wrong))
     (gone,) = storage.postgres(replace(place, given={setting: f"{given[setting]}&password=spilt"}))
 
+    (unread,) = storage.postgres(replace(place, given={setting: "postgresql://u:spilt@h/d?what=1"}))
+
+    assert unread.found.startswith(f"{setting} must be postgresql://")
+    assert answers.found.startswith(f"postgresql://…@127.0.0.1:{parts.port}/")
+    assert spread.found == answers.found
     assert answers.check == refused.check == gone.check == name
     assert answers.mood == "ok" and "answers, PostgreSQL 1" in answers.found
     assert (refused.mood, gone.mood) == ("problem", "problem")
     assert "password authentication failed" in refused.found
     assert refused.do.startswith(f"correct {setting}, or start the database")
     assert "Connection refused" in gone.found
-    told = f"{answers}{refused}{gone}"
+    told = f"{answers}{refused}{gone}{spread}{unread}"
     assert not [word for word in ("secret-of-the-test", "wrong-word", "spilt") if word in told]
 
 
