@@ -134,14 +134,23 @@ def unfresh(
 def _is_older(
     instance: dg.DagsterInstance, key: dg.AssetKey, partitions: list[str | None], moment: float
 ) -> bool:
-    """Whether the asset was last made before a moment, in any of the partitions."""
-    for partition in partitions:
-        cut = None if partition is None else [partition]
-        asked = dg.AssetRecordsFilter(asset_key=key, asset_partitions=cut)
-        newest = instance.fetch_materializations(asked, limit=1).records
-        if newest and newest[0].timestamp < moment:
-            return True
-    return False
+    """Whether the run that made the asset last began before a moment, in any of the partitions.
+
+    It may not have read what was written after it began.
+    """
+    asked = dg.AssetRecordsFilter(asset_key=key)
+    if partitions != [None]:
+        made, cut = dg.DagsterEventType.ASSET_MATERIALIZATION, {str(one) for one in partitions}
+        newest = instance.event_log_storage.get_latest_storage_id_by_partition(key, made, cut)
+        if not newest:
+            return False
+        asked = dg.AssetRecordsFilter(asset_key=key, storage_ids=[min(newest.values())])
+    records = instance.fetch_materializations(asked, limit=1).records
+    if not records:
+        return False
+    run = instance.get_run_record_by_id(records[0].run_id)
+    began = run.start_time if run is not None else None
+    return (began or records[0].timestamp) < moment
 
 
 def _overtaken(

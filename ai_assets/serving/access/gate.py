@@ -75,7 +75,7 @@ class Gate:
         self._keys: dict[str, Key] = {}
         self._revision: tuple[int, int] | None = None
         self._looked = self._failed = float("-inf")
-        self._looking = asyncio.Lock()
+        self._look: asyncio.Task[bool] | None = None
         self._buckets = Buckets() if shared is None else SharedBuckets(shared / "rates")
         self._quotas = Quotas(store)
         self._verifier = verifier
@@ -173,34 +173,36 @@ class Gate:
         return key
 
     async def _known(self) -> dict[str, Key]:
-        """The keys, looked for by one request a `check_s`, for which others wait.
+        """The keys, looked for by one request a `check_s`; those beside it wait for what it finds.
 
         Raises:
             Refused: with 503: they cannot be read. For a `check_s` nobody tries again.
         """
-        if not self._is_new(self._looked):
-            came = self._clock()
-            async with self._looking:
-                if self._is_new(self._failed):
-                    raise _no_keys()
-                # Who waited takes what was found meanwhile, however long it took to find.
-                if self._looked > self._clock() or came - self._looked >= self._check_s:
-                    await self._look()
+        if self._is_new(self._looked):
+            return self._keys
+        if self._is_new(self._failed):
+            raise _no_keys()
+        if self._look is None or self._look.done():
+            self._look = asyncio.create_task(self._look_up())
+        # A caller that gives up leaves the look to the others, and to those who come.
+        if not await asyncio.shield(self._look):
+            raise _no_keys()
         return self._keys
 
-    async def _look(self) -> None:
+    async def _look_up(self) -> bool:
+        """Whether the keys could be read."""
         began = self._clock()
         try:
             # A database may be slow to answer, and other requests must not wait for that.
             found = await asyncio.to_thread(self._read)
         except Exception as error:  # stores raise many kinds, and none may open the gate
-            # Now, not when it began: those who waited meanwhile must not wait as long again.
             self._failed = self._clock()
             words = str(error) if isinstance(error, AccessError) else type(error).__name__
             _log.error("keys cannot be read: %s", words)
-            raise _no_keys() from error
+            return False
         self._revision, self._keys = found
         self._looked = began
+        return True
 
     def _read(self) -> tuple[tuple[int, int], dict[str, Key]]:
         revision = self._store.revision()

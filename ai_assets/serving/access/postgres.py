@@ -194,7 +194,7 @@ class KeyDatabase:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """What a caller may hear; the rest goes to the server's log."""
+    """What a caller may hear; the rest is the cause."""
     try:
         yield
     except psycopg.Error as error:

@@ -299,7 +299,7 @@ def _bring_up(connection: Connection, schema: str, tables: list[str]) -> None:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """What a caller may hear: no host, no user, no database. The rest goes to the server's log."""
+    """What a caller may hear: no host, no user, no database. The rest is the cause."""
     try:
         yield
     except psycopg.Error as error:

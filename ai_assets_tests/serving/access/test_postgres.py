@@ -176,6 +176,36 @@ def test_nobody_passes_while_the_database_is_away_and_all_do_when_it_is_back(
     assert len(told) == 2 and PASSWORD not in "".join(told)
 
 
+def test_a_caller_that_gives_up_leaves_the_look_to_those_who_come(store: KeyDatabase):
+    key, token = new_key("ada", ["predict"], NOW)
+    store.add(key)
+    gate, looked, go = Gate("keys", store, clock=lambda: NOW), [], threading.Event()
+    read = store.revision
+
+    def slow() -> tuple[int, int]:
+        looked.append(1)
+        go.wait(5)
+        return read()
+
+    store.revision = slow  # type: ignore[method-assign]
+
+    async def one_gives_up() -> str | None:
+        asked = Asked([token], "10.0.0.1"), Need(True, "predict")
+        first = asyncio.create_task(gate.admit(*asked))
+        while not looked:
+            await asyncio.sleep(0.01)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        second = asyncio.create_task(gate.admit(*asked))
+        await asyncio.sleep(0.05)
+        go.set()
+        return await second
+
+    assert asyncio.run(one_gives_up()) == key.id
+    assert len(looked) == 1
+
+
 def test_those_who_waited_for_a_database_that_does_not_answer_do_not_wait_again(
     store: KeyDatabase,
 ):
