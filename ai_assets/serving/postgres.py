@@ -2,10 +2,11 @@
 
 import math
 import re
+import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import psycopg
@@ -27,6 +28,7 @@ _GRACE_S = 2.0
 _ENDED = (
     errors.AdminShutdown, errors.CrashShutdown, errors.CannotConnectNow, errors.IdleSessionTimeout,
 )  # fmt: skip
+Found = TypeVar("Found")
 
 
 class Connection(psycopg.Connection[Any]):
@@ -104,22 +106,78 @@ def connected(conninfo: str, longest_s: float) -> Connection:
     return connection
 
 
+class KeptConnection:
+    """One connection that threads take in turn, made when it is first needed and where it is gone.
+
+    Args:
+        conninfo: what libpq is given.
+    """
+
+    def __init__(self, conninfo: str) -> None:
+        self._conninfo = conninfo
+        self._connection: Connection | None = None
+        self._turn = threading.Lock()
+
+    def done(self, work: Callable[[Connection], Found]) -> Found:
+        """What the work gives; where the connection turns out to be gone, by a new one.
+
+        Args:
+            work: what is done with the connection, which is its caller's alone meanwhile. Done
+                twice where it cannot be known whether the first time took place.
+
+        Raises:
+            psycopg.Error: the database refuses the work.
+            OperationalError: it does not answer, or those who came before do not come to their end.
+        """
+        with self._in_turn():
+            kept = self._connection
+            if kept is not None and not kept.closed:
+                try:
+                    return work(kept)
+                except psycopg.Error as error:
+                    if not is_gone(error):
+                        raise
+            self.close()
+            self._connection = made = connected(self._conninfo, LONGEST_S)
+            return work(made)
+
+    def close(self) -> None:
+        """Let go of the database; who asks then has a new connection."""
+        kept, self._connection = self._connection, None
+        if kept is not None:
+            kept.close()
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        if not self._turn.acquire(timeout=LONGEST_S):
+            raise psycopg.OperationalError("others wait for the database")
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+
 @contextmanager
 def making(connection: Connection, schema: str, what: str) -> Iterator[None]:
     """A transaction that makes tables in a schema, which is there then.
 
     Of several servers that start with a new database, one makes the tables. The lock comes before
     the transaction, which otherwise would not see what another has just made. Where it fails the
-    connection must be closed, and the lock is free.
+    connection is closed, and the lock is free.
     """
     name = [f"{what} {schema}"]
-    connection.execute("SELECT pg_advisory_lock(hashtext(%s))", name)
-    with connection.transaction():
-        # Who may use a schema need not be one who may make schemas.
-        if connection.execute("SELECT to_regnamespace(%s)", [f'"{schema}"']).fetchone() == (None,):
-            connection.execute(f'CREATE SCHEMA "{schema}"')
-        yield
-    connection.execute("SELECT pg_advisory_unlock(hashtext(%s))", name)
+    try:
+        connection.execute("SELECT pg_advisory_lock(hashtext(%s))", name)
+        with connection.transaction():
+            # Who may use a schema need not be one who may make schemas.
+            there = connection.execute("SELECT to_regnamespace(%s)", [f'"{schema}"']).fetchone()
+            if there == (None,):
+                connection.execute(f'CREATE SCHEMA "{schema}"')
+            yield
+        connection.execute("SELECT pg_advisory_unlock(hashtext(%s))", name)
+    except BaseException:
+        connection.close()
+        raise
 
 
 def is_gone(error: psycopg.Error) -> bool:

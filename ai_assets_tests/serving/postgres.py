@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 
 ABSENT = "no PostgreSQL server on this machine: install the package 'postgresql'"
@@ -60,6 +61,11 @@ class Server:
         """URL of a log in a new schema."""
         name = name or f"log_{uuid.uuid4().hex}"
         return f"{self.url}?schema={name}"
+
+    def end_session(self, process: int) -> None:
+        """End a session by the number of its process, as a failover does."""
+        with psycopg.connect(self.url, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", [process])
 
     @property
     def url(self) -> str:

@@ -4,25 +4,15 @@ Answers wait for it once a second at most, for the number that each change of a 
 and where a server borrows of a quota. A database that does not answer lets nobody pass.
 """
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 import psycopg
 
 from ai_assets.serving.access.keys import AccessError, Key
 from ai_assets.serving.access.store import COLUMNS, check_known, key_of, row_of
 from ai_assets.serving.place import KEYS
-from ai_assets.serving.postgres import (
-    LONGEST_S,
-    Connection,
-    connected,
-    is_gone,
-    making,
-    parsed,
-    said,
-)
+from ai_assets.serving.postgres import Connection, Found, KeptConnection, making, parsed, said
 
 SCHEMA = "access"
 _TABLES = """
@@ -37,7 +27,6 @@ CREATE TABLE IF NOT EXISTS {inside}.used (
 CREATE TABLE IF NOT EXISTS {inside}.revision (number BIGINT NOT NULL);
 INSERT INTO {inside}.revision SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM {inside}.revision);
 """
-Found = TypeVar("Found")
 
 
 class KeyDatabase:
@@ -51,10 +40,9 @@ class KeyDatabase:
     """
 
     def __init__(self, url: str) -> None:
-        self._conninfo, schema = parsed(url, KEYS, SCHEMA)
+        conninfo, schema = parsed(url, KEYS, SCHEMA)
         self._schema, self._inside = schema, f'"{schema}"'
-        self._kept: Connection | None = None
-        self._turn = threading.Lock()
+        self._kept = KeptConnection(conninfo)
 
     def add(self, key: Key) -> None:
         """Keep a new key."""
@@ -153,43 +141,13 @@ class KeyDatabase:
         return int(found[0]) if found else 0
 
     def _done(self, work: Callable[[Connection], Found]) -> Found:
-        """What the work gives, by a connection that is kept; if it broke meanwhile, by a new one.
+        """What the work gives.
 
         Raises:
             AccessError: the database cannot be asked.
         """
-        with _told(), self._in_turn():
-            kept, self._kept = self._kept, None
-            if kept is not None:
-                try:
-                    return self._through(kept, work)
-                except psycopg.Error as error:
-                    if not is_gone(error):
-                        raise
-            return self._through(connected(self._conninfo, LONGEST_S), work)
-
-    def _through(self, connection: Connection, work: Callable[[Connection], Found]) -> Found:
-        try:
-            found = work(connection)
-        except BaseException:
-            connection.close()  # and with it all that it may have locked
-            raise
-        self._kept = connection
-        return found
-
-    @contextmanager
-    def _in_turn(self) -> Iterator[None]:
-        """The connection for this caller alone.
-
-        Raises:
-            OperationalError: those who came before do not come to their end.
-        """
-        if not self._turn.acquire(timeout=LONGEST_S):
-            raise psycopg.OperationalError("others wait for the database")
-        try:
-            yield
-        finally:
-            self._turn.release()
+        with _told():
+            return self._kept.done(work)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ for the next group. Whether a group was kept whose commit was cut off, the datab
 transaction's number, so that what is written again is not there twice.
 """
 
-import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
@@ -19,6 +18,7 @@ from ai_assets.serving.postgres import (
     LONGEST_OF_MANY_S,
     LONGEST_S,
     Connection,
+    KeptConnection,
     connected,
     making,
     parsed,
@@ -70,8 +70,7 @@ class PostgresStore:
         )
         self._writer: Connection | None = None
         self._in_doubt: tuple[str, Sequence[Entry]] | None = None
-        self._reader: Connection | None = None
-        self._finding = threading.Lock()
+        self._reader = KeptConnection(self._conninfo)
         with _told():
             self._open()
 
@@ -161,10 +160,10 @@ class PostgresStore:
 
     def close(self) -> None:
         """Let go of the database."""
-        for connection in (self._writer, self._reader):
-            if connection is not None:
-                connection.close()
-        self._writer = self._reader = None
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        self._reader.close()
 
     def _open(self) -> Connection:
         """The connection that writes, made anew where the one before broke."""
@@ -226,30 +225,9 @@ class PostgresStore:
             self._open().execute(sql, values)
 
     def _asked(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows, by a connection that is kept; if it broke meanwhile, by a new one."""
-        with _told(), self._found_in_turn():
-            if self._reader is not None and not self._reader.closed:
-                try:
-                    return self._reader.execute(sql, values).fetchall()
-                except psycopg.OperationalError:
-                    if not self._reader.closed:
-                        raise
-            self._reader = connected(self._conninfo, LONGEST_S)
-            return self._reader.execute(sql, values).fetchall()
-
-    @contextmanager
-    def _found_in_turn(self) -> Iterator[None]:
-        """The reader's connection for this caller alone.
-
-        Raises:
-            OperationalError: those who came before do not come to their end.
-        """
-        if not self._finding.acquire(timeout=LONGEST_S):
-            raise psycopg.OperationalError("others wait for the database")
-        try:
-            yield
-        finally:
-            self._finding.release()
+        """The rows, by the connection that is kept for those who look for a few."""
+        with _told():
+            return self._reader.done(lambda reader: reader.execute(sql, values).fetchall())
 
     def _stream(self, sql: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         """The rows, a few at a time, as they were when the first was read."""

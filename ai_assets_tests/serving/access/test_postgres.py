@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict
 from release_worlds import until
 from serving_processes import running
 
-from ai_assets.serving.access import postgres as access_postgres
+from ai_assets.serving import postgres as postgres_connections
 from ai_assets.serving.access.__main__ import main
 from ai_assets.serving.access.gate import Asked, Gate
 from ai_assets.serving.access.keys import AccessError, new_key
@@ -44,8 +44,12 @@ def store(postgres: Any) -> Iterator[KeyDatabase]:
     """Keys that are not there yet."""
     made = KeyDatabase(postgres.log_of())
     yield made
-    if made._kept is not None:
-        made._kept.close()
+    made._kept.close()
+
+
+def session_of(store: KeyDatabase) -> int:
+    """The number of its process."""
+    return store._kept.done(lambda connection: connection.info.backend_pid)
 
 
 def test_the_secret_is_in_no_value_of_the_tables(store: KeyDatabase, postgres: Any):
@@ -98,9 +102,7 @@ def test_keys_that_were_made_anew_have_another_revision(store: KeyDatabase, post
 
 def test_a_session_that_was_ended_is_made_anew(store: KeyDatabase, postgres: Any):
     store.add(new_key("ada", ["predict"], NOW)[0])
-    assert store._kept is not None
-    with psycopg.connect(postgres.url, autocommit=True) as other:
-        other.execute("SELECT pg_terminate_backend(%s, 5000)", [store._kept.info.backend_pid])
+    postgres.end_session(session_of(store))
 
     assert [key.name for key in store.keys().values()] == ["ada"]
     assert store.lend("k", 0, 3, 10) == 3
@@ -108,34 +110,53 @@ def test_a_session_that_was_ended_is_made_anew(store: KeyDatabase, postgres: Any
 
 def test_a_session_that_the_database_found_idle_for_too_long_is_made_anew(store: KeyDatabase):
     store.add(new_key("ada", ["predict"], NOW)[0])
-    assert store._kept is not None
-    store._kept.execute("SET idle_session_timeout = 50")
+    kept = store._kept.done(lambda connection: connection)
+    kept.execute("SET idle_session_timeout = 50")
     # What it says last waits to be read.
-    assert select.select([store._kept.fileno()], [], [], 5)[0]
+    assert select.select([kept.fileno()], [], [], 5)[0]
 
     assert [key.name for key in store.keys().values()] == ["ada"]
 
 
-def test_what_the_database_refuses_leaves_no_session_behind(store: KeyDatabase, postgres: Any):
+def test_what_the_database_refuses_leaves_nothing_locked_behind(store: KeyDatabase, postgres: Any):
     key, _ = new_key("ada", ["predict"], NOW)
     store.add(key)
+    session = session_of(store)
     with psycopg.connect(postgres.url, autocommit=True) as other:
         other.execute(f"ALTER TABLE {store._inside}.used RENAME TO gone")
 
     with pytest.raises(AccessError, match=r'The keys cannot be used: relation .*used" does not'):
         store.lend(key.id, 0, 1, 10)
 
-    assert store._kept is None
+    with psycopg.connect(postgres.url) as other:
+        locks = "SELECT count(*) FROM pg_locks WHERE pid = %s"
+        assert other.execute(locks, [session]).fetchone() == (0,)
     assert set(store.keys()) == {key.id}
+    assert session_of(store) == session
+
+
+def test_who_may_not_make_the_tables_keeps_nobody_from_it(postgres: Any):
+    place = postgres.log_of()
+    with psycopg.connect(postgres.url, autocommit=True) as owner:
+        owner.execute("CREATE ROLE reader LOGIN PASSWORD 'small'")
+    reader = KeyDatabase(place.replace(f"tester:{PASSWORD}", "reader:small"))
+    maker = KeyDatabase(place)
+    key, _ = new_key("ada", ["predict"], NOW)
+
+    with pytest.raises(AccessError, match="permission denied for database"):
+        reader.add(key)
+    maker.add(key)
+
+    assert set(maker.keys()) == {key.id}
 
 
 def test_who_waits_too_long_for_the_connection_is_told(
     store: KeyDatabase, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(access_postgres, "LONGEST_S", 0.1)
+    monkeypatch.setattr(postgres_connections, "LONGEST_S", 0.1)
 
-    with store._turn, pytest.raises(AccessError, match="the database does not answer"):
-        store.keys()
+    with pytest.raises(AccessError, match="the database does not answer"):
+        store._kept.done(lambda _: store.keys())
 
     assert store.keys() == {}
 

@@ -20,7 +20,7 @@ from ai_assets.lifecycle.errors import BundleError
 from ai_assets.serving import place as place_module
 from ai_assets.serving import postgres as postgres_connections
 from ai_assets.serving.app import create_app
-from ai_assets.serving.record import postgres as postgres_log
+from ai_assets.serving.postgres import Connection
 from ai_assets.serving.record.answers import LogError
 from ai_assets.serving.record.postgres import PostgresStore
 from ai_assets.serving.record.store import log_place, open_store
@@ -45,8 +45,12 @@ def store(postgres: Any) -> Iterator[PostgresStore]:
 def cut_off(made: PostgresStore, postgres: Any) -> None:
     """End the session of the store's writer, as a failover does."""
     assert made._writer is not None
-    with psycopg.connect(postgres.url, autocommit=True) as other:
-        other.execute("SELECT pg_terminate_backend(%s, 5000)", [made._writer.info.backend_pid])
+    postgres.end_session(made._writer.info.backend_pid)
+
+
+def reader_of(store: PostgresStore) -> Connection:
+    """The connection by which it finds a few."""
+    return store._reader.done(lambda connection: connection)
 
 
 def test_a_server_answers_503_while_the_database_is_down_and_goes_on_when_it_is_back(
@@ -102,9 +106,7 @@ def test_a_session_that_was_ended_is_made_anew_and_nobody_notices(
     cut_off(store, postgres)
     store.write([two])
     store.find([one.request_id])
-    assert store._reader is not None
-    with psycopg.connect(postgres.url, autocommit=True) as other:
-        other.execute("SELECT pg_terminate_backend(%s, 5000)", [store._reader.info.backend_pid])
+    postgres.end_session(reader_of(store).info.backend_pid)
 
     assert set(store.find([one.request_id, two.request_id])) == {one.request_id, two.request_id}
 
@@ -126,15 +128,15 @@ def test_a_database_that_stands_still_is_given_up_and_another_session_goes_on(
     monkeypatch.setattr(postgres_connections, "_GRACE_S", 0.2)
     one, two = answered(), answered()
     store.write([one])
-    store.find([one.request_id])
-    assert store._writer is not None and store._reader is not None
+    assert store._writer is not None
+    reader = reader_of(store)
     store._writer.bound(0.3)
-    store._reader.bound(0.3)
+    reader.bound(0.3)
 
     with frozen(store._writer):
         began = time.monotonic()
         store.write([two])
-        with frozen(store._reader):
+        with frozen(reader):
             found = store.find([one.request_id, two.request_id])
         took = time.monotonic() - began
 
@@ -146,17 +148,16 @@ def test_a_database_that_stands_still_is_given_up_and_another_session_goes_on(
 def test_who_finds_the_reader_taken_for_too_long_is_told(
     store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(postgres_log, "LONGEST_S", 0.1)
+    monkeypatch.setattr(postgres_connections, "LONGEST_S", 0.1)
 
-    with store._finding, pytest.raises(LogError, match="the database does not answer"):
-        store.find([1])
+    with pytest.raises(LogError, match="the database does not answer"):
+        store._reader.done(lambda _: store.find([1]))
 
     assert store.find([1]) == {}
 
 
 def test_every_session_has_a_bound_for_its_statements(store: PostgresStore):
-    store.find([1])
-    for connection in (store._writer, store._reader):
+    for connection in (store._writer, reader_of(store)):
         assert connection is not None
         assert connection.execute("SHOW statement_timeout").fetchone() == ("10s",)
         connection.bound(0.1)
