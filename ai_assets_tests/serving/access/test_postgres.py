@@ -197,34 +197,46 @@ def test_nobody_passes_while_the_database_is_away_and_all_do_when_it_is_back(
     assert len(told) == 2 and PASSWORD not in "".join(told)
 
 
+class SlowRevision:
+    """A revision that is given when `go` is set, and takes seconds of the clock."""
+
+    def __init__(self, store: KeyDatabase, takes_s: float = 0.0) -> None:
+        self._read, self._takes_s, self._now = store.revision, takes_s, NOW
+        self.looked, self.go = list[float](), threading.Event()
+        store.revision = self._given  # type: ignore[method-assign]
+
+    def clock(self) -> float:
+        """The time now."""
+        return self._now
+
+    def _given(self) -> tuple[int, int]:
+        self.looked.append(self._now)
+        self.go.wait(5)
+        self._now += self._takes_s
+        return self._read()
+
+
 def test_a_caller_that_gives_up_leaves_the_look_to_those_who_come(store: KeyDatabase):
     key, token = new_key("ada", ["predict"], NOW)
     store.add(key)
-    gate, looked, go = Gate("keys", store, clock=lambda: NOW), [], threading.Event()
-    read = store.revision
-
-    def slow() -> tuple[int, int]:
-        looked.append(1)
-        go.wait(5)
-        return read()
-
-    store.revision = slow  # type: ignore[method-assign]
+    slow = SlowRevision(store)
+    gate = Gate("keys", store, clock=slow.clock)
 
     async def one_gives_up() -> str | None:
         asked = Asked([token], "10.0.0.1"), Need(True, "predict")
         first = asyncio.create_task(gate.admit(*asked))
-        while not looked:
+        while not slow.looked:
             await asyncio.sleep(0.01)
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
         second = asyncio.create_task(gate.admit(*asked))
         await asyncio.sleep(0.05)
-        go.set()
+        slow.go.set()
         return await second
 
     assert asyncio.run(one_gives_up()) == key.id
-    assert len(looked) == 1
+    assert len(slow.looked) == 1
 
 
 def test_those_who_waited_for_a_database_that_does_not_answer_do_not_wait_again(
@@ -255,58 +267,43 @@ def test_those_who_waited_for_a_database_that_does_not_answer_do_not_wait_again(
 def test_one_request_looks_and_those_beside_it_wait_for_what_it_finds(store: KeyDatabase):
     key, token = new_key("ada", ["predict"], NOW)
     store.add(key)
-    gate, looked, go = Gate("keys", store, clock=lambda: NOW), [], threading.Event()
-    read = store.revision
-
-    def slow() -> tuple[int, int]:
-        looked.append(1)
-        go.wait(5)
-        return read()
-
-    store.revision = slow  # type: ignore[method-assign]
+    slow = SlowRevision(store)
+    gate = Gate("keys", store, clock=slow.clock)
 
     async def all_at_once() -> list[str | None]:
         asked = Asked([token], "10.0.0.1")
         calls = [asyncio.create_task(gate.admit(asked, Need(True, "predict"))) for _ in range(20)]
-        while not looked:
+        while not slow.looked:
             await asyncio.sleep(0.01)
         # The loop goes on meanwhile, and answers what needs no key.
         assert await gate.admit(Asked([], ""), Need(False, None)) is None
-        go.set()
+        slow.go.set()
         return await asyncio.gather(*calls)
 
     assert asyncio.run(all_at_once()) == [key.id] * 20
-    assert len(looked) == 1
+    assert len(slow.looked) == 1
 
 
 def test_those_who_waited_for_a_slow_database_take_what_it_said(store: KeyDatabase):
     key, token = new_key("ada", ["predict"], NOW)
     store.add(key)
-    now, looked, go = [NOW], [], threading.Event()
-    gate, read = Gate("keys", store, clock=lambda: now[0]), store.revision
-
-    def slow() -> tuple[int, int]:
-        looked.append(now[0])
-        go.wait(5)
-        now[0] += 3
-        return read()
-
-    store.revision = slow  # type: ignore[method-assign]
+    slow = SlowRevision(store, takes_s=3)
+    gate = Gate("keys", store, clock=slow.clock)
 
     async def all_at_once() -> list[str | None]:
         asked, need = Asked([token], "10.0.0.1"), Need(True, "predict")
-        go.clear()
+        slow.go.clear()
         calls = [asyncio.create_task(gate.admit(asked, need)) for _ in range(20)]
         await asyncio.sleep(0)  # each has come now
-        go.set()
+        slow.go.set()
         return await asyncio.gather(*calls)
 
     async def twice() -> None:
         assert await all_at_once() == [key.id] * 20
-        assert looked == [NOW]
+        assert slow.looked == [NOW]
         # Who comes later is told nothing that old.
         assert await all_at_once() == [key.id] * 20
-        assert looked == [NOW, NOW + 3]
+        assert slow.looked == [NOW, NOW + 3]
 
     asyncio.run(twice())
 
