@@ -22,6 +22,18 @@ class DataError(UserError):
     """The data is not what the declaration promises."""
 
 
+class ColumnsError(DataError):
+    """A source's columns are not as declared.
+
+    Attributes:
+        problems: What is wrong, a phrase a column.
+    """
+
+    def __init__(self, message: str, problems: list[str]) -> None:
+        super().__init__(message)
+        self.problems = problems
+
+
 class MissingPartitionsError(UserError):
     """Partitions that a computation needs have not been materialized."""
 

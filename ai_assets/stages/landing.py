@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from ai_assets.lifecycle.cleaning import ColumnsError
+from ai_assets.lifecycle.errors import ColumnsError
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.lifecycle.sources.landing import Landed, content_digest, look_into, taken

@@ -5,8 +5,9 @@ from typing import Any
 
 import polars as pl
 
-from ai_assets.lifecycle.cleaning import ColumnsError, check_columns
+from ai_assets.lifecycle.cleaning import check_columns
 from ai_assets.lifecycle.cleaning.personal import treat
+from ai_assets.lifecycle.errors import ColumnsError
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.lifecycle.sources import read_source
 from ai_assets.lifecycle.sources.landing import Landed, check_unchanged

@@ -2,21 +2,9 @@
 
 import polars as pl
 
-from ai_assets.lifecycle.errors import DataError, did_you_mean
+from ai_assets.lifecycle.errors import ColumnsError, did_you_mean
 from ai_assets.lifecycle.schema.files import UNREAD
 from ai_assets.lifecycle.schema.tables import Table
-
-
-class ColumnsError(DataError):
-    """A source's columns are not as declared.
-
-    Attributes:
-        problems: What is wrong, a phrase a column.
-    """
-
-    def __init__(self, message: str, problems: list[str]) -> None:
-        super().__init__(message)
-        self.problems = problems
 
 
 def check_columns(raw: pl.LazyFrame, table: Table, name: str) -> None:

@@ -12,8 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from ai_assets.lifecycle.cleaning.columns import ColumnsError
-from ai_assets.lifecycle.errors import DataError, did_you_mean, must_be
+from ai_assets.lifecycle.errors import ColumnsError, DataError, did_you_mean, must_be
 from ai_assets.lifecycle.schema.usual_form import as_usual
 from ai_assets.lifecycle.sources.request import Request, explained, without_secrets
 
