@@ -21,6 +21,8 @@ BELOW = {
     "lifecycle": set(),
 }
 SERVING_MAY_USE = {"errors", "naming", "schema", "features", "partitions"}
+# Within lifecycle: a part, and what comes after it, which it must not know.
+COME_AFTER = {"sources": {"cleaning"}}
 HEAVY = {
     "bentoml", "dagster_mlflow", "evidently", "lightgbm", "matplotlib", "mlflow", "onnx",
     "onnxruntime", "onnxscript", "optuna", "pandas", "scipy", "sklearn",
@@ -88,6 +90,17 @@ def arrow_problems(path: Path, package: Path) -> list[str]:
     return problems
 
 
+def order_problems(path: Path, package: Path) -> list[str]:
+    """Imports of a part of lifecycle by one that comes before it."""
+    room, part, *_ = (*path.relative_to(package).parts, "")
+    later = COME_AFTER.get(part, set()) if room == "lifecycle" else set()
+    return [
+        f"{part} must not import {name}"
+        for name in imported_by(ast.parse(path.read_text(encoding="utf-8")))
+        if name.startswith("ai_assets.lifecycle.") and name.split(".")[2] in later
+    ]
+
+
 def unknown_library_problems(path: Path, package: Path) -> list[str]:
     """Libraries that the module's room must not know, wherever they are imported."""
     room = room_of(path, package)
@@ -126,6 +139,7 @@ def length_problems(path: Path, package: Path) -> list[str]:
 
 RULES = [
     arrow_problems,
+    order_problems,
     unknown_library_problems,
     heavy_import_problems,
     annotation_problems,
@@ -177,6 +191,18 @@ def test_tests_and_benchmarks_are_short_files_too():
         ),
         (arrow_problems, "serving/x.py", "import ai_assets.lifecycle", "ai_assets.lifecycle"),
         (arrow_problems, "cellar/x.py", "", "cellar is not a room"),
+        (
+            order_problems,
+            "lifecycle/sources/x.py",
+            "def f():\n    from ai_assets.lifecycle.cleaning.rules import Rule",
+            "sources must not import ai_assets.lifecycle.cleaning.rules.Rule",
+        ),
+        (
+            order_problems,
+            "lifecycle/sources/x.py",
+            "from ai_assets.lifecycle import cleaning",
+            "sources must not import ai_assets.lifecycle.cleaning",
+        ),
         (unknown_library_problems, "lifecycle/x.py", "def f():\n    import mlflow", "mlflow"),
         (unknown_library_problems, "serving/x.py", "from dagster import asset", "dagster"),
         (heavy_import_problems, "stages/x.py", "import pandas as pd", "pandas"),
@@ -208,6 +234,12 @@ def test_a_module_that_breaks_the_rule_is_named(tmp_path, rule, where, code, say
         (arrow_problems, "stages/x.py", "from ai_assets.lifecycle import cleaning"),
         (arrow_problems, "serving/x.py", "from ai_assets.lifecycle.errors import BundleError"),
         (arrow_problems, "journey.py", "from ai_assets.definitions import defs"),
+        (
+            order_problems,
+            "lifecycle/cleaning/x.py",
+            "from ai_assets.lifecycle.sources.casts import cast",
+        ),
+        (order_problems, "stages/sources/x.py", "from ai_assets.lifecycle import cleaning"),
         (heavy_import_problems, "stages/x.py", "def f():\n    import torch"),
         (
             heavy_import_problems,

@@ -13,18 +13,12 @@ import polars as pl
 
 from ai_assets.lifecycle.cleaning.identity import occurrences, repeated, row_hashes, row_ids
 from ai_assets.lifecycle.cleaning.near import Lookout, general, only_repeats
-from ai_assets.lifecycle.cleaning.rules import (
-    Rule,
-    cast_columns,
-    is_cast,
-    raw_name,
-    table_rules,
-    text_of,
-)
+from ai_assets.lifecycle.cleaning.rules import Rule, cast_columns, is_cast, raw_name, table_rules
 from ai_assets.lifecycle.features.types import TYPES
 from ai_assets.lifecycle.schema.files import UNREAD
 from ai_assets.lifecycle.schema.near import Near
 from ai_assets.lifecycle.schema.tables import Table
+from ai_assets.lifecycle.sources.casts import text_of
 from ai_assets.lifecycle.sources.spool import Frames, Spool
 
 BATCH_ROWS = 100_000

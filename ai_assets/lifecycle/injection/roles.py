@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from ai_assets.lifecycle.cleaning.rules import cast
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.features.types import TYPES
 from ai_assets.lifecycle.product import TabularDeclaration
 from ai_assets.lifecycle.schema.tables import Column, Table
+from ai_assets.lifecycle.sources.casts import cast
 
 Frames = dict[str, pl.DataFrame]
 MOST_CATEGORIES = 200

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from ai_assets.lifecycle.cleaning.rules import cast
 from ai_assets.lifecycle.schema.tables import ColumnType
+from ai_assets.lifecycle.sources.casts import cast
 
 MISSING = ("NaN", "nan", "NULL", "null", "None", "none", "N/A", "n/a", "#N/A", "?", "-", "--", ".")
 """Words that mean missing where they stand among numbers or dates."""

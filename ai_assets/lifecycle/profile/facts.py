@@ -5,9 +5,9 @@ from typing import Any
 
 import polars as pl
 
-from ai_assets.lifecycle.cleaning.rules import cast
 from ai_assets.lifecycle.profile.column_types import Typed
 from ai_assets.lifecycle.profile.sample import Sample
+from ai_assets.lifecycle.sources.casts import cast
 
 MOST_ALLOWED = 30
 """Texts of so many values or fewer are declared as the only allowed ones."""

@@ -8,6 +8,8 @@ from ai_assets.stages.work import work
 
 HAS_ROWS = Guard("has_rows", "The source gave at least one row.")
 _KINDS = {"delta": "deltalake", "landing": "file"}
+# What a value becomes is said beside the sources, which ask it too.
+_CLEANING = ("cleaning", "sources/casts")
 
 
 def raw_stage(product: Product, name: str, table: Table) -> Stage:
@@ -55,7 +57,7 @@ def cleaned_stage(product: Product, name: str, table: Table) -> Stage:
         guards=[ACCOUNTED, WITHIN_LIMIT],
         partitioned=product.is_partitioned(name),
         ranges=True,
-        code=("cleaning",),
+        code=_CLEANING,
         settings=table.model_dump_json(exclude={"source"}) + str(product.near(name) or ""),
     )
 
@@ -71,7 +73,7 @@ def rejected_stage(product: Product, name: str, table: Table) -> Stage:
         upstream=[Upstream(f"cleaned/{name}", partitioned=product.is_partitioned(name))],
         partitioned=product.is_partitioned(name),
         ranges=True,
-        code=("cleaning",),
+        code=_CLEANING,
     )
 
 
