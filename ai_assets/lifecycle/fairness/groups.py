@@ -7,10 +7,9 @@ import polars as pl
 
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.fairness.spec import MOST_GROUPS, Fairness
+from ai_assets.lifecycle.features.reserved import PROTECTED
 
 MISSING = "(missing)"
-PROTECTED = "_protected"
-"""The column of a training set that has that number."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,10 @@ from collections.abc import Iterable
 
 from ai_assets.lifecycle.errors import DeclarationError
 
-ROW_COLUMNS = ("_row_id", "_group", "_protected", "event_time", "known_at", "label", "split")
+PROTECTED = "_protected"
+"""The number of the groups of people that a row is of: see `fairness.groups`."""
+
+ROW_COLUMNS = ("_row_id", "_group", PROTECTED, "event_time", "known_at", "label", "split")
 """What stands beside the features of a row in the training set."""
 
 
