@@ -9,10 +9,13 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
 
 from ai_assets_tests.http_servers import served
@@ -147,6 +150,79 @@ def test_ids_that_only_callers_or_only_a_log_have_are_told_apart(wrk: ModuleType
     assert wrk.apart(["a"], ["a", "unread", "a"]) == (0, 2)
     assert wrk.apart(["a", "a"], ["a"]) == (1, 0)
     assert wrk.apart(["changed"], ["a"]) == (1, 1)
+
+
+@pytest.fixture
+def protocols(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The module that asks by the standard protocols, with those that it imports beside it."""
+    monkeypatch.syspath_prepend(FOLDER)
+    before = set(sys.modules)
+    yield benchmark("protocols")
+    for name in set(sys.modules) - before:
+        if (file := getattr(sys.modules[name], "__file__", None)) and FOLDER in Path(file).parents:
+            del sys.modules[name]
+
+
+def told_of_protocols(protocols: ModuleType, seconds: float, rates: list[float]) -> list[Any]:
+    """Name, goal and whether it is met, of measurements that are alike in each case."""
+    calls = {"ready vectors, gRPC": (seconds, 0.5), "raw columns, gRPC": (seconds, 0.5)}
+    figures = protocols.figures_of(calls, dict.fromkeys(protocols.ASKED, rates))
+    return [(one.name, one.goal, one.met) for one in figures]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rates", "met"),
+    [
+        (1.0, [150.0, 100.0, 1.0], (True, True)),
+        (1.0, [149.0, 100.0, 300.0], (True, False)),
+        (1.01, [150.0, 100.0, 300.0], (False, True)),
+        (1.01, [100.0, 150.0, 1.0], (False, False)),
+    ],
+)
+def test_grpc_has_a_goal_beside_lightgbm_and_beside_json_as_one_client_asks(
+    protocols: ModuleType, seconds: float, rates: list[float], met: tuple[bool, bool]
+) -> None:
+    of_lightgbm, of_rest = met
+
+    assert told_of_protocols(protocols, seconds, rates) == [
+        ("10,000 ready vectors, gRPC", ">= 0.5 of LightGBM", of_lightgbm),
+        ("10,000 raw columns, gRPC", ">= 0.5 of LightGBM", of_lightgbm),
+        ("100 ready vectors, gRPC against REST JSON, tritonclient", ">= 1.5", of_rest),
+        ("100 ready vectors, gRPC against REST binary, tritonclient", "", None),
+        ("100 ready vectors, gRPC against REST JSON, the server alone", "", None),
+        ("100 ready vectors, gRPC against REST binary, the server alone", "", None),
+        ("100 raw columns, gRPC against REST JSON, tritonclient", "", None),
+        ("100 raw columns, gRPC against REST binary, tritonclient", "", None),
+        ("100 raw columns, gRPC against REST JSON, the server alone", "", None),
+        ("100 raw columns, gRPC against REST binary, the server alone", "", None),
+    ]
+
+
+def test_what_protocols_are_told_to_give_is_what_was_measured(protocols: ModuleType) -> None:
+    rates = {("ready vectors", "tritonclient"): [30.0, 20.0, 40.0]}
+    many, json_rows, binary_rows = protocols.figures_of({"raw columns": (2.0, 1.0)}, rates)
+
+    assert (many.ours, many.other, many.ratio) == ("5,000 rows/s", "10,000 rows/s", 0.5)
+    assert (json_rows.ours, json_rows.other, json_rows.ratio) == (
+        "3,000 rows/s", "2,000 rows/s", 1.5,
+    )  # fmt: skip
+    assert (binary_rows.other, binary_rows.ratio) == ("4,000 rows/s", 0.75)
+
+
+def test_each_way_to_ask_a_protocol_is_asked_over_grpc_and_both_forms_of_rest(
+    protocols: ModuleType,
+) -> None:
+    def made(who: str) -> list[Any]:
+        return list(protocols._protocols(who, 1, 2, "model", protocols.vectors(np.ones((1, 1)))))
+
+    def kinds(who: str) -> list[str]:
+        return [type(one).__name__ for one in made(who)]
+
+    assert kinds("tritonclient") == ["TritonGrpc", "TritonRest", "TritonRest"]
+    assert [one._binary for one in made("tritonclient")[1:]] == [False, True]
+    assert kinds("the server alone") == ["Grpc", "Rest", "Rest"]
+    assert [b'"data"' in one.body for one in made("the server alone")[1:]] == [True, False]
+    assert protocols.CALLERS == {"tritonclient": 1, "the server alone": 8}
 
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.py")), ids=lambda file: file.stem)

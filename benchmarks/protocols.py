@@ -34,9 +34,14 @@ from ai_assets.serving.place import state_root
 from ai_assets.serving.protocols.inference import inference_pb2 as pb
 from ai_assets.serving.protocols.tensors import Output, Spec, to_raw
 
-MANY, SOME, CALLERS, ROUNDS, SECONDS = 10_000, 100, 8, 9, 1.5
+MANY, SOME, ROUNDS, SECONDS = 10_000, 100, 9, 1.5
 TURNS, TIMES = 5, 1.5
-VECTORS, CLIENT, JSON = "ready vectors", "tritonclient", "JSON"
+VECTORS, RAW = "ready vectors", "raw columns"
+CLIENT, ALONE = "tritonclient", "the server alone"
+CALLERS = {CLIENT: 1, ALONE: 8}
+ASKED = [(given, who) for given in (VECTORS, RAW) for who in CALLERS]
+JSON, BINARY = "JSON", "binary"
+REST_FORMS = (JSON, BINARY)
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 _TYPES = {"string": "BYTES", "int64": "INT64", "float64": "FP64", "bool": "BOOL"}
 
@@ -180,40 +185,54 @@ def measure(trees: Trees, folder: Path) -> int:
     bundle = load_bundle(payload)
     rows, matrix = request_rows(bundle, MANY)
     ready, raw = f"{bundle.product}_vectors", bundle.product
-    figures = []
+    some = {VECTORS: (ready, vectors(matrix[:SOME])), RAW: (raw, columns(bundle, rows.tail(SOME)))}
+    seconds = {}
     first = Rest(0, raw, columns(bundle, rows.tail(1)), binary=False)
-    with started(trees, (first.path, first.body.decode()), folder) as (port, grpc_port):
+    with started(trees, (first.path, first.body.decode()), folder) as ports:
+        port, grpc_port = ports
         for name, protocol in (
-            ("ready vectors, gRPC", Grpc(grpc_port, ready, vectors(matrix))),
-            ("ready vectors, REST binary", Rest(port, ready, vectors(matrix), binary=True)),
-            ("raw columns, gRPC", Grpc(grpc_port, raw, columns(bundle, rows))),
+            (f"{VECTORS}, gRPC", Grpc(grpc_port, ready, vectors(matrix))),
+            (f"{VECTORS}, REST {BINARY}", Rest(port, ready, vectors(matrix), binary=True)),
+            (f"{RAW}, gRPC", Grpc(grpc_port, raw, columns(bundle, rows))),
         ):
             theirs, ours = once_s(lambda: booster.predict(matrix)), once_s(protocol.caller())
-            figures.append(_many(name, ours, theirs))
-        for name, some, model in (
-            (VECTORS, vectors(matrix[:SOME]), ready),
-            ("raw columns", columns(bundle, rows.tail(SOME)), raw),
-        ):
-            for who, callers, protocols in (
-                (CLIENT, 1, _with_client(port, grpc_port, model, some)),
-                ("the server alone", CALLERS, _without_client(port, grpc_port, model, some)),
-            ):
-                ours, *others = calls_of_each(protocols, callers)
-                for form, theirs in zip((JSON, "binary"), others, strict=True):
-                    has_goal = (name, who, form) == (VECTORS, CLIENT, JSON)
-                    told = f"{name}, gRPC against REST {form}, {who}"
-                    figures.append(some_rows(told, ours, theirs, has_goal=has_goal))
-    return report(figures)
+            seconds[name] = ours, theirs
+        rates = {
+            (given, who): calls_of_each(_protocols(who, *ports, *some[given]), CALLERS[who])
+            for given, who in ASKED
+        }
+    return report(figures_of(seconds, rates))
 
 
-def _with_client(port: int, grpc_port: int, model: str, some: list[Output]) -> list[Protocol]:
-    rest = [TritonRest(port, model, some, binary=binary) for binary in (False, True)]
-    return [TritonGrpc(grpc_port, model, some), *rest]
-
-
-def _without_client(port: int, grpc_port: int, model: str, some: list[Output]) -> list[Protocol]:
-    rest = [Rest(port, model, some, binary=binary) for binary in (False, True)]
+def _protocols(
+    who: str, port: int, grpc_port: int, model: str, some: list[Output]
+) -> list[Protocol]:
+    """gRPC, and REST in each of its forms."""
+    forms = [form == BINARY for form in REST_FORMS]
+    if who == CLIENT:
+        over_rest = [TritonRest(port, model, some, binary=binary) for binary in forms]
+        return [TritonGrpc(grpc_port, model, some), *over_rest]
+    rest = [Rest(port, model, some, binary=binary) for binary in forms]
     return [Grpc(grpc_port, model, some), *rest]
+
+
+def figures_of(
+    seconds: dict[str, tuple[float, float]], rates: dict[tuple[str, str], list[float]]
+) -> list[Figure]:
+    """What is told of what was measured.
+
+    Args:
+        seconds: of a call with many rows and of LightGBM with the same, by the call's name.
+        rates: calls a second with some rows over gRPC and over each form of REST, by what is given
+            and who asks.
+    """
+    figures = [_many(name, ours, theirs) for name, (ours, theirs) in seconds.items()]
+    for (given, who), (ours, *others) in rates.items():
+        for form, theirs in zip(REST_FORMS, others, strict=True):
+            has_goal = (given, who, form) == (VECTORS, CLIENT, JSON)
+            name = f"{given}, gRPC against REST {form}, {who}"
+            figures.append(some_rows(name, ours, theirs, has_goal=has_goal))
+    return figures
 
 
 def _many(name: str, ours: float, theirs: float) -> Figure:
