@@ -110,6 +110,7 @@ def sketch_of_window(run: StageRun, name: str) -> TableSketch:
         described(rows, table.columns),
         described_table(table),
         timezone=timezone(product),
+        by_hours=product.partitions is not None and product.partitions.every == "hour",
         rejected=broken / max(raw, 1),
         duplicates=(raw - rules.height - rows.height) / max(raw, 1),
     )

@@ -303,7 +303,8 @@ def of_one_hour(rows: int, busy: range) -> list[str]:
     noon = world.START + timedelta(days=11, hours=12)
     now = pl.DataFrame({"at": [noon] * rows}, schema=usual.schema)
     span = (noon, noon + timedelta(hours=1))
-    found = volume_evidence(now, table, table_sketch(usual, table), Causes(), span=span)
+    reference = table_sketch(usual, table, by_hours=True)
+    found = volume_evidence(now, table, reference, Causes(), span=span)
     return [one.words for one in found]
 
 

@@ -8,6 +8,10 @@ import polars as pl
 import pytest
 from small_product import World, write_product
 
+from ai_assets.stages.learnable import Window
+from ai_assets.stages.monitoring import sketch_of_window
+from ai_assets.stages.training_data import save_folder
+
 ZONE = "Europe/Berlin"
 COUNT = """\
 SELECT r._row_id, r.placed, count(v.placed) AS visits
@@ -76,3 +80,24 @@ def test_an_hour_that_the_clock_shows_twice_is_two_partitions(tmp_path: Path) ->
     features = world.rows("features").sort("placed")
     assert features["visits"].to_list() == [0, 1, *[2] * 23]
     assert world.rows("labels").height == 25
+
+
+@pytest.mark.parametrize(
+    ("every", "keys", "quiet", "quiet_hour"),
+    [
+        ("hour", ["2025-10-26-22:00", "2025-10-26-23:00"], 2.0, 1.0),
+        ("day", ["2025-10-26"], 25.0, None),
+    ],
+)
+def test_how_quiet_an_hour_may_be_is_asked_only_where_partitions_are_hours(
+    tmp_path: Path, every: str, keys: list[str], quiet: float, quiet_hour: float | None
+) -> None:
+    calendar = {"every": every, "start": "2025-10-26", "end": "2025-10-27", "timezone": ZONE}
+    world = hourly(tmp_path, datetime(2025, 10, 25, 22, tzinfo=UTC), 25, 2, partitions=calendar)
+    read = ("raw/orders", "cleaned/orders", "rejected/orders")
+    world.run(*read, partition=keys[0], last=keys[-1])
+    save_folder(world.step("training_set", keys[-1]), "training_set", Window(keys).write)
+
+    sketch = sketch_of_window(world.step("bundle", keys[-1]), "orders")
+
+    assert (sketch.rows, sketch.quiet, sketch.quiet_hour) == (quiet, quiet, quiet_hour)

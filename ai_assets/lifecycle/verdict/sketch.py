@@ -92,7 +92,7 @@ class TableSketch:
         relations: By the column that is told from others.
         daily: Median rows a day with any; None without a time.
         quiet: Rows of the quietest twentieth of days, those without any counted.
-        quiet_hour: The same of hours, for partitions of an hour.
+        quiet_hour: The same of hours; None unless partitions are hours.
         value_peaks: Largest share of one value of a number in any day, and in any week.
         null_peaks: Largest share of missing values in a day of 20 rows or more, by column.
         gap: Longest time without a row in that table, in days; None without a time.
@@ -145,6 +145,7 @@ def table_sketch(
     table: Table,
     *,
     timezone: str = "UTC",
+    by_hours: bool = False,
     rejected: float = 0.0,
     duplicates: float = 0.0,
 ) -> TableSketch:
@@ -154,6 +155,7 @@ def table_sketch(
         frame: the rows, with the declared columns.
         table: their declaration.
         timezone: the zone in which people live by the clock, so that daylight saving moves nothing.
+        by_hours: whether partitions are hours, and are judged as hours.
         rejected: share of raw rows that the contract kept out.
         duplicates: share of raw rows left out as duplicates.
 
@@ -176,7 +178,7 @@ def table_sketch(
         relations=find_relations(frame, [n for n in numbers if n not in table.key], texts),
         daily=rows_a_day(frame, table, timezone),
         quiet=quiet_day(frame, table, timezone),
-        quiet_hour=quiet_hour(frame, table),
+        quiet_hour=quiet_hour(frame, table) if by_hours else None,
         value_peaks=value_peaks(frame, table, timezone),
         null_peaks=null_peaks(frame, table, timezone),
         gap=longest_gap(frame, table),
