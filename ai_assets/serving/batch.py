@@ -108,10 +108,7 @@ class Batch:
         return pl.concat([self._answers(part, numbers, reasons) for part in parts])
 
     def _table(self, frame: pl.DataFrame, scored: "Scored | None") -> pl.DataFrame:
-        """What is written of rows: their number, their key, and the answers.
-
-        A column of the key that is called as one of the answers gets `_given` behind its name.
-        """
+        """What is written of rows: their number, their key, and the answers."""
         decision = self._loaded.bundle.decision
         label = pl.Float64() if decision.task == "regression" else pl.String()
         answers = [
@@ -120,13 +117,8 @@ class Batch:
             pl.Series("label", scored.label if scored else [], label),
             *self._last(frame.height, scored),
         ]
-        taken = {ROW, *(one.name for one in answers)}
-        kept = []
-        for name in self._kept:
-            told = name
-            while told in taken or (told != name and told in self._kept):
-                told += "_given"
-            kept.append(frame[name].alias(told))
+        names = names_beside({ROW, *(one.name for one in answers)}, self._kept)
+        kept = [frame[name].alias(told) for name, told in zip(self._kept, names, strict=True)]
         return pl.DataFrame([frame[ROW], *kept, *answers])
 
     def _last(self, height: int, scored: "Scored | None") -> list[pl.Series]:
@@ -154,6 +146,21 @@ class Batch:
         rows = piece.rows[at].insert_column(1, words)
         rows = rows.insert_column(2, pl.Series(LINE, [None] * len(at), pl.String))
         return pl.concat([rows, piece.broken], how="diagonal")
+
+
+def names_beside(answers: set[str], given: list[str]) -> list[str]:
+    """The names of given columns beside the answers: no two are the same.
+
+    One that is called as an answer gets `_given` behind its name, until nothing else is called so.
+    """
+    taken, told = {*answers, *given}, []
+    for name in given:
+        other = name
+        while name in answers and other in taken:
+            other += "_given"
+        taken.add(other)
+        told.append(other)
+    return told
 
 
 class Progress:

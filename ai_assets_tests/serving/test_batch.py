@@ -12,7 +12,7 @@ import small_payload as small
 from fastapi.testclient import TestClient
 
 from ai_assets.lifecycle.schema.tables import Column
-from ai_assets.serving.batch import main
+from ai_assets.serving.batch import main, names_beside
 
 ROWS = [
     {**small.ROW, "distance": 100 + 10 * at, "place": ["EWR", "JFK", "LGA"][at % 3], "weight": None}
@@ -352,6 +352,24 @@ def test_a_missing_table_ends_the_command_with_its_name(
     assert done.returncode == 1
     assert f"Not ready: There is no table at {tmp_path / 'nowhere'}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["key", "label_given"], ["key", "label_given"]),
+        (["key", "label"], ["key", "label_given"]),
+        (["label", "label_given"], ["label_given_given", "label_given"]),
+        (["label_given", "label"], ["label_given", "label_given_given"]),
+        (["odd", "odd_given"], ["odd_given_given", "odd_given_given_given"]),
+        (["odd"], ["odd_given_given"]),
+        ([], []),
+    ],
+)
+def test_a_column_that_is_called_as_an_answer_gets_a_name_that_is_free(
+    given: list[str], told: list[str]
+):
+    assert names_beside({"label", "odd", "odd_given"}, given) == told
 
 
 @pytest.mark.usefixtures("lake")
