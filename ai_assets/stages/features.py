@@ -12,7 +12,8 @@ from ai_assets.lifecycle.features.lineage import (
     column_lineage,
     late_features,
 )
-from ai_assets.lifecycle.features.partitions import Part, Query, features_of_partitions
+from ai_assets.lifecycle.features.partitions import Part, features_of_partitions
+from ai_assets.lifecycle.features.query import Query
 from ai_assets.lifecycle.partitions import missing_partitions
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.tables import Table

@@ -8,8 +8,8 @@ from polars.testing import assert_frame_equal
 
 from ai_assets.lifecycle.errors import DeclarationError
 from ai_assets.lifecycle.features import history, partitions
-from ai_assets.lifecycle.features.partitions import Part, Query, features_of_partitions
-from ai_assets.lifecycle.features.query import batched_features, run_features
+from ai_assets.lifecycle.features.partitions import Part, features_of_partitions
+from ai_assets.lifecycle.features.query import Query, batched_features, run_features
 from ai_assets_tests.lifecycle.feature_worlds import (
     HORIZON,
     HOURS,
@@ -44,9 +44,11 @@ def features(sql: str) -> tuple[dict[str, pl.DataFrame], dict[str, list[str]]]:
     return {key: pl.concat(batches) for key, batches in written.items()}, found
 
 
+@pytest.mark.parametrize("side_by_side", [1, 2, 4])
 @pytest.mark.parametrize("many", [48, 30, 5])
-def test_each_partition_is_as_it_would_be_alone(monkeypatch, many):
+def test_each_partition_is_as_it_would_be_alone(monkeypatch, many, side_by_side):
     monkeypatch.setattr(partitions, "MANY_ROWS", many)
+    monkeypatch.setattr(partitions, "SIDE_BY_SIDE", side_by_side)
     parts = {key: part(*hours) for key, hours in CUTS.items()}
 
     written, leaks = features(WEATHER_KNOWN)

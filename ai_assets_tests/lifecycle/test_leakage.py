@@ -5,14 +5,10 @@ import polars as pl
 import pytest
 
 from ai_assets.lifecycle.features.history import open_history
-from ai_assets.lifecycle.features.leakage import (
-    _changed_after,
-    _others,
-    asked_at_cuts,
-    leaking_features,
-    leaks_in,
-)
-from ai_assets.lifecycle.features.query import batched_features
+from ai_assets.lifecycle.features.leakage import leaking_features, leaks_of
+from ai_assets.lifecycle.features.query import Query, batched_features
+from ai_assets.lifecycle.features.trials import asked_at_cuts, trials_of
+from ai_assets.lifecycle.features.unknown import changed_after, others_where
 from ai_assets_tests.lifecycle.feature_worlds import (
     HORIZON,
     HOURS,
@@ -78,10 +74,10 @@ def knowing_features(sql: str) -> list[str]:
         batches = batched_features(history, sql, request, SPECS["trips"], HORIZON)
         honest = pl.concat(list(batches))
         asked = asked_at_cuts(request, SPECS["trips"], HORIZON)
-        leaks = leaks_in(
-            history, sql, asked, SPECS, "trips", HORIZON, honest=honest, reach=timedelta(hours=9)
-        )
-    return [leak.feature for leak in leaks]
+        query = Query(sql, SPECS, "trips", HORIZON, "features.sql")
+        trials = trials_of(history, query, asked, honest=honest, reach=timedelta(hours=9))
+        leaks = leaks_of(history, query, {"all": trials})
+    return [leak.feature for leak in leaks["all"]]
 
 
 def test_features_that_were_computed_already_are_compared_with():
@@ -96,7 +92,7 @@ def test_looking_back_further_than_the_stretch_is_no_leak():
 
 def test_of_rows_that_come_later_some_go_and_some_change():
     rows = pl.DataFrame({"hour": HOURS, "temp": [0.0] * 48, "known_at": HOURS})
-    changed = _changed_after(rows, SPECS["weather"], HOURS[7], np.random.default_rng(0))
+    changed = changed_after(rows, SPECS["weather"], HOURS[7], np.random.default_rng(0))
     known = pl.col("known_at") <= HOURS[7]
     assert changed.filter(known).equals(rows.filter(known))
     assert changed.height == 8 + 20 and (changed.filter(~known)["temp"] != 0).all()
@@ -116,7 +112,7 @@ def test_of_rows_that_come_later_some_go_and_some_change():
 def test_late_values_of_every_type_become_others_gaps_included(values: pl.Series):
     where = pl.Series([True, True, False])
 
-    other = _others(values, where, np.random.default_rng(0))
+    other = others_where(values, where, np.random.default_rng(0))
 
     assert other.dtype == values.dtype
     assert other.null_count() == (1 if values[2] is None else 0)

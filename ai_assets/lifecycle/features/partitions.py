@@ -1,8 +1,8 @@
 """The features of several partitions, each from its own history; small ones side by side.
 
 A partition sees what it would see alone, whichever others are made with it. Most of what it costs
-is one DuckDB query, which over few rows fills one core: so small partitions are worked on two at a
-time, and a large one alone, streamed, with all cores.
+is one DuckDB query, which over few rows fills one core: so small partitions are worked on side by
+side, and a large one alone, streamed, with all cores.
 """
 
 import os
@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Self
@@ -26,27 +25,17 @@ from ai_assets.lifecycle.features.history import (
     load_history,
     open_history,
 )
-from ai_assets.lifecycle.features.leakage import Leak, asked_at_cuts, leaks_in, row_ids_of
+from ai_assets.lifecycle.features.leakage import Leak, leaks_of
 from ai_assets.lifecycle.features.moments import Frame
-from ai_assets.lifecycle.features.query import ROW_ID, batched_features
-from ai_assets.lifecycle.schema.tables import Table
+from ai_assets.lifecycle.features.query import ROW_ID, Query, batched_features
+from ai_assets.lifecycle.features.trials import Trial, asked_at_cuts, row_ids_of, trials_of
 
 if TYPE_CHECKING:
     import duckdb
 
-SIDE_BY_SIDE = 2
+# Two even on one core, where one is read while the other is asked; each may hold `HELD`.
+SIDE_BY_SIDE = max(2, min(4, os.cpu_count() or 1))
 CUTS = 4
-
-
-@dataclass(frozen=True)
-class Query:
-    """A feature query, the declared tables that it reads, and how early the answer is given."""
-
-    sql: str
-    specs: Mapping[str, Table]
-    request_table: str
-    horizon: timedelta
-    file: str
 
 
 @dataclass(frozen=True)
@@ -79,12 +68,19 @@ def features_of_partitions(
     """
     cuts = -(-CUTS // max(len(parts), 1))
     leaks: dict[str, list[Leak]] = {}
+    waiting: dict[str, list[Trial]] = {}
     beside = _Beside(query, cuts)
 
     def take(key: str, held: "_Held") -> None:
-        batches, leaks[key] = held
+        batches, waiting[key] = held
         for batch in batches:
             write(key, batch)
+        if sum(trial.rows for of_key in waiting.values() for trial in of_key) > MANY_ROWS:
+            make_trials()
+
+    def make_trials() -> None:
+        leaks.update(beside.leaks_of(waiting))
+        waiting.clear()
 
     with beside:
         for key, part in parts.items():
@@ -96,13 +92,15 @@ def features_of_partitions(
                 continue
             asked = part.tables, part.request, query.specs, query.request_table, query.sql
             with open_history(*asked) as own:
-                leaks[key] = _stream(query, part, cuts, partial(write, key), own)
+                trials = _stream(query, part, cuts, partial(write, key), own)
+                leaks.update(leaks_of(own, query, {key: trials}))
         for done in beside.those_before(None):
             take(*done)
+        make_trials()
     return leaks
 
 
-_Held = tuple[list[pl.DataFrame], list[Leak]]
+_Held = tuple[list[pl.DataFrame], list[Trial]]
 
 
 class _Beside:
@@ -149,8 +147,25 @@ class _Beside:
         held = sum(rows for _, rows, _ in self._waiting)
         return rows is not None and len(self._waiting) <= SIDE_BY_SIDE and held + rows <= MANY_ROWS
 
+    def leaks_of(self, trials: Mapping[str, list[Trial]]) -> dict[str, list[Leak]]:
+        """What the trials of partitions find; they are made in a pile a thread."""
+        keys = list(trials)
+        piles = [keys[first::SIDE_BY_SIDE] for first in range(min(SIDE_BY_SIDE, len(keys)))]
+        made = [
+            self._pool.submit(self._make_trials, {key: trials[key] for key in pile})
+            for pile in piles
+        ]
+        return {key: leaks for pile in made for key, leaks in pile.result().items()}
+
+    def _make_trials(self, trials: Mapping[str, list[Trial]]) -> dict[str, list[Leak]]:
+        own = self._sessions.get()
+        try:
+            return leaks_of(own, self._query, trials)
+        finally:
+            self._sessions.put(own)
+
     def _hold(self, part: Part) -> _Held:
-        """The features of a partition and its leaks; its request is read once."""
+        """The features of a partition and its trials; its request is read once."""
         part = Part(part.request.lazy().collect(), part.tables)
         batches: list[pl.DataFrame] = []
         query, own = self._query, self._sessions.get()
@@ -169,8 +184,8 @@ def _stream(
     cuts: int,
     write: Callable[[pl.DataFrame], None],
     history: "duckdb.DuckDBPyConnection",
-) -> list[Leak]:
-    """The features of a partition, batch by batch, then the trial over the same history."""
+) -> list[Trial]:
+    """The features of a partition, batch by batch, then its trials from the same history."""
     table = query.specs[query.request_table]
     asked = asked_at_cuts(part.request, table, query.horizon, cuts)
     ids = row_ids_of(rows[ROW_ID] for rows in asked.values())
@@ -180,12 +195,4 @@ def _stream(
     ):
         write(batch)
         honest.append(batch.filter(pl.col(ROW_ID).is_in(ids.implode())))
-    return leaks_in(
-        history,
-        query.sql,
-        asked,
-        query.specs,
-        query.request_table,
-        query.horizon,
-        honest=pl.concat(honest),
-    )
+    return trials_of(history, query, asked, honest=pl.concat(honest))

@@ -1,6 +1,7 @@
 """The feature query offline: one DuckDB SELECT from `request` and history or lookup tables."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
@@ -23,6 +24,17 @@ if TYPE_CHECKING:
 REQUEST = "request"
 ROW_ID = "_row_id"
 BATCH_ROWS = 100_000
+
+
+@dataclass(frozen=True)
+class Query:
+    """A feature query, the declared tables that it reads, and how early the answer is given."""
+
+    sql: str
+    specs: Mapping[str, Table]
+    request_table: str
+    horizon: timedelta
+    file: str
 
 
 def run_features(
