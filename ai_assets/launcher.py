@@ -1,8 +1,9 @@
 """Dagster's run launcher, but it can tell whether a run's process is still alive.
 
 A code server notices a worker that dies before it does. Where both were killed, as by a restart of
-the machine or of the container, nobody did: the run stayed STARTED and was not retried. The
-monitoring daemon asks this launcher. `dagster.yaml` names this class.
+the machine or of the container, nobody did: the run stayed STARTED and was not retried. Nor does
+anybody notice of a run that a command began. The monitoring daemon asks this launcher.
+`dagster.yaml` names this class.
 
 Dagster tries once to start the retry of a run that failed. Where the code server does not answer at
 that moment, the retry is lost for good, so a run whose code server is away or new is failed later.
@@ -24,6 +25,8 @@ from dagster._core.storage.dagster_run import DagsterRun, DagsterRunStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._serdes import ConfigurableClassData
 
+from ai_assets.resources.machine import Where, where
+
 # What the worker itself says first: dagster/_grpc/impl.py, `_run_in_subprocess`.
 _STARTED = re.compile(r"Started process for run \(pid: (\d+)\)")
 # What a process says that executes the steps itself, or by others, with which it is the parent.
@@ -36,6 +39,8 @@ _MOST_WAIT_S = 120.0
 # How long the daemon may need to load a location again from a server that is new.
 _LOADS_S = 20.0
 _ANSWER_S = 2
+_ELSEWHERE = "Its process runs on another machine, where this one cannot look."
+_NOT_TOLD = "Its process has not told its number."
 # Longer than two looks are apart.
 _FORGOTTEN_S = 600.0
 
@@ -87,11 +92,13 @@ class RunLauncher(DefaultRunLauncher):
         Dagster fails a run whose worker's status is UNKNOWN. What runs on another machine may be
         well, so such a run is left to `run_monitoring.max_runtime_seconds`.
         """
+        if GRPC_INFO_TAG not in run.tags:
+            return self._health_of_a_command(run)
         if not is_here(run):
-            return _running("Its process runs on another machine, where this one cannot look.")
+            return _running(_ELSEWHERE)
         worker = worker_of(self._instance, run.run_id)
         if worker is None:
-            return _running("Its process has not told its number.")
+            return _running(_NOT_TOLD)
         gone, before = why_gone(worker), self._looks.get(run.run_id)
         now = _now()
         since = None
@@ -113,6 +120,22 @@ class RunLauncher(DefaultRunLauncher):
         if waits and now - since < _MOST_WAIT_S:
             return _running(f"{gone} Its retry waits for the code server.", worker)
         self._looks.pop(run.run_id, None)
+        return CheckRunHealthResult(WorkerStatus.FAILED, gone, run_worker_id=str(worker.pid))
+
+    def _health_of_a_command(self, run: DagsterRun) -> CheckRunHealthResult:
+        """Of a run that a command began: there is no code server, and no retry, to wait for."""
+        place = where(run)
+        if place is Where.BEFORE_A_RESTART:
+            words = "The machine was started again since the run began."
+            return CheckRunHealthResult(WorkerStatus.FAILED, words)
+        if place is Where.ELSEWHERE:
+            return _running(_ELSEWHERE)
+        worker = own_process_of(self._instance, run.run_id)
+        if worker is None:
+            return _running(_NOT_TOLD)
+        gone = why_gone(worker)
+        if gone is None:
+            return _running(f"Process {worker.pid} is alive.", worker)
         return CheckRunHealthResult(WorkerStatus.FAILED, gone, run_worker_id=str(worker.pid))
 
     def _server_of(self, run_id: str) -> str | None:
@@ -161,7 +184,7 @@ def worker_of(instance: DagsterInstance, run_id: str) -> Worker | None:
 def own_process_of(instance: DagsterInstance, run_id: str) -> Worker | None:
     """The process that last said of itself that it executes the run's steps, on its own machine.
 
-    That is all there is of a run that was started by a command: no code server was asked.
+    That is all there is of a run that a command began: no code server was asked.
     """
     said = instance.all_logs(run_id, of_type=DagsterEventType.ENGINE_EVENT)
     found = [(_OWN.search(entry.message), entry.timestamp) for entry in said]

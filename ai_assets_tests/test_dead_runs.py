@@ -24,6 +24,7 @@ TINY = '''
 import time
 from pathlib import Path
 import dagster as dg
+from ai_assets.resources.machine import tell_machine
 
 HERE = Path(__file__).parent
 
@@ -33,8 +34,9 @@ def first() -> None:
         done.write("done\\n")
 
 @dg.asset(deps=[first], pool="one")
-def second() -> None:
+def second(context: dg.AssetExecutionContext) -> None:
     """Takes a minute and more, until there is a file `hurry`."""
+    tell_machine(context)
     (HERE / "second.txt").touch()
     for _ in range(1200):
         if (HERE / "hurry").exists():
@@ -97,6 +99,17 @@ class House:
             capture_output=True,
         )
         return run_id
+
+    def execute(self, job: str) -> "subprocess.Popen[bytes]":
+        """Begin a run by a command, which executes it itself."""
+        command = ["job", "execute", "-f", "tiny.py", "-j", job]
+        return subprocess.Popen(
+            [sys.executable, "-m", "dagster", *command],
+            cwd=self.folder,
+            env=environment(self.folder),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
     def launch_and_let_it_sleep(self) -> tuple[str, int]:
         """The id and the worker's number of a run whose second step is under way."""
@@ -187,6 +200,22 @@ def test_a_run_whose_worker_alone_is_killed_is_failed_and_retried(
     print(f"failed and retried within {seconds:.1f} s")
     assert house.status(run_id) == dg.DagsterRunStatus.FAILURE
     assert len(house.runs()) == 2
+
+
+def test_a_run_whose_command_was_killed_is_failed(house: House) -> None:
+    command = house.execute("two")
+    wait_until((house.folder / "second.txt").exists, "the second step works")
+    (run,) = house.runs()
+    wait_until(lambda: looked(house) >= 2, "the daemon has looked at the run twice")
+    assert house.status(run.run_id) == dg.DagsterRunStatus.STARTED
+
+    command.kill()
+    command.wait()
+
+    wait_until(lambda: house.status(run.run_id) == dg.DagsterRunStatus.FAILURE, "it is failed")
+    said = house.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+    assert f"Process {command.pid} of the run is gone." in said[-1].message
+    assert len(house.runs()) == 1, "a command is given again by who gave it"
 
 
 def test_a_run_goes_on_while_the_daemon_is_killed_and_started_again(house: House) -> None:

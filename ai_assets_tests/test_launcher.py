@@ -15,6 +15,7 @@ from dagster._core.launcher import WorkerStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from ai_assets.launcher import RunLauncher, Worker, is_here, why_gone
+from ai_assets.resources.machine import MACHINE_TAG, Machine
 
 ROOT = Path(__file__).resolve().parent.parent
 HERE = {GRPC_INFO_TAG: '{"host": "localhost", "socket": "/tmp/code-server"}'}
@@ -224,6 +225,59 @@ def test_what_cannot_be_told_is_left_running(launcher, instance) -> None:
 )
 def test_the_code_servers_address_tells_the_machine(instance, told: str, here: bool) -> None:
     assert is_here(a_run(instance, None, {GRPC_INFO_TAG: told})) is here
+
+
+def a_command(instance: dg.DagsterInstance, pid: int | None, machine: str) -> dg.DagsterRun:
+    """A started run that a command executes on that machine, as Dagster's executor tells it."""
+    run = a_run(instance, None, {MACHINE_TAG: machine})
+    if pid is not None:
+        instance.report_engine_event(f"Executing steps in process (pid: {pid})", run)
+    return run
+
+
+def test_a_command_is_at_work_until_its_process_is_gone(launcher, instance, child) -> None:
+    run = a_command(instance, child.pid, str(Machine.here()))
+    alive = launcher.check_run_worker_health(run)
+    child.kill()
+    child.wait()
+    gone = launcher.check_run_worker_health(run)
+
+    assert (alive.status, alive.msg) == (
+        WorkerStatus.RUNNING,
+        f"Process {child.pid} is alive.",
+    )
+    assert (gone.status, gone.msg) == (
+        WorkerStatus.FAILED,
+        f"Process {child.pid} of the run is gone.",
+    )
+
+
+def test_a_command_that_cannot_be_asked_after_is_left_running(launcher, instance) -> None:
+    elsewhere = launcher.check_run_worker_health(a_command(instance, gone_pid(), "another 1 2"))
+    silent = launcher.check_run_worker_health(a_command(instance, None, str(Machine.here())))
+
+    assert (elsewhere.status, elsewhere.msg) == (
+        WorkerStatus.RUNNING,
+        "Its process runs on another machine, where this one cannot look.",
+    )
+    assert (silent.status, silent.msg) == (
+        WorkerStatus.RUNNING,
+        "Its process has not told its number.",
+    )
+
+
+def test_a_command_does_not_outlive_its_machine(launcher, instance, child, monkeypatch) -> None:
+    """Another process may have its number since."""
+    now = Machine("host", "pid:[4026531836]", "second")
+    monkeypatch.setattr(Machine, "here", lambda: now)
+    run = a_command(instance, child.pid, "host pid:[4026531836] first")
+
+    found = launcher.check_run_worker_health(run)
+
+    assert (found.status, found.msg) == (
+        WorkerStatus.FAILED,
+        "The machine was started again since the run began.",
+    )
 
 
 def gone_pid() -> int:

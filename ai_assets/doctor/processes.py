@@ -78,15 +78,18 @@ def dead_runs(place: Place) -> Iterator[Line]:
     from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
     from ai_assets.launcher import own_process_of, why_gone, worker_of
+    from ai_assets.resources.machine import MACHINE_TAG, Where, where
 
     with place.entered(), dg.DagsterInstance.from_config(str(place.dagster_home)) as instance:
         states = dg.RunsFilter(statuses=[*IN_PROGRESS_RUN_STATUSES])
         runs = instance.get_runs(states, limit=_LOOKED_FOR)
         launched = {run.run_id: worker_of(instance, run.run_id) for run in runs}
         typed = {name: own_process_of(instance, name) for name, one in launched.items() if not one}
+    placed = {run.run_id for run in runs if MACHINE_TAG in run.tags}
+    away = {run.run_id for run in runs if where(run) is Where.ELSEWHERE} & placed
     dead = 0
     for run_id, worker in [*launched.items(), *typed.items()]:
-        gone = why_gone(worker) if worker else None
+        gone = why_gone(worker) if worker and run_id not in away else None
         if gone is None:
             continue
         dead += 1
@@ -94,6 +97,7 @@ def dead_runs(place: Place) -> Iterator[Line]:
         by = ""
         if run_id in typed:
             by = " by a command, and keeps others from starting"
+        if run_id in typed and run_id not in placed:
             do = f"make dev, then the page /runs/{run_id}: Terminate, and force it"
         yield warning("runs", f"Run {run_id} is said to be going on{by}. {gone}", do)
     if not dead:

@@ -26,6 +26,7 @@ from ai_assets.resources.cores import Cores
 from ai_assets.resources.decisions import DecisionLog
 from ai_assets.resources.lake import WHOLE, Lake
 from ai_assets.resources.ledger import ReleaseLedger
+from ai_assets.resources.machine import tell_machine
 from ai_assets.resources.notify import Notifier
 from ai_assets.resources.signer import Signer
 from ai_assets.resources.tracking import ExperimentTracker
@@ -241,6 +242,7 @@ def _step(product: Product, stage: Stage) -> Callable[..., Iterator[Any]]:
 def _run_stage(
     context: dg.AssetExecutionContext, product: Product, stage: Stage, config: Any = None
 ) -> Iterator[Any]:
+    tell_machine(context)
     tools = Tools(**{name: getattr(context.resources, name) for name in Tools.__annotations__})
     keys = _partition_keys(context, product, stage)
     run_id, log = context.run.run_id, context.log

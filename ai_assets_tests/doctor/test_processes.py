@@ -16,6 +16,7 @@ import pytest
 
 from ai_assets.doctor import processes
 from ai_assets.doctor.place import Place
+from ai_assets.resources.machine import MACHINE_TAG, Machine
 
 HOLD = """
 import fcntl, sys, time
@@ -116,10 +117,14 @@ def runs(place: Place) -> Iterator[dg.DagsterInstance]:
 
 
 def going_on(
-    instance: dg.DagsterInstance, pid: int, words: str = "Started process for run (pid: {pid})."
+    instance: dg.DagsterInstance,
+    pid: int,
+    words: str = "Started process for run (pid: {pid}).",
+    machine: str = "",
 ) -> str:
     """A run that a process said that it executes."""
-    run = dg.DagsterRun("all", str(uuid4()), status=dg.DagsterRunStatus.STARTED)
+    tags = {MACHINE_TAG: machine} if machine else {}
+    run = dg.DagsterRun("all", str(uuid4()), status=dg.DagsterRunStatus.STARTED, tags=tags)
     instance.add_run(run)
     instance.report_engine_event(words.format(pid=pid), run)
     return run.run_id
@@ -133,13 +138,16 @@ def test_a_run_whose_process_lives_is_fine(place: Place, runs: dg.DagsterInstanc
     assert (line.mood, line.found) == ("ok", "1 are going on, each with a process.")
 
 
-def test_a_run_of_a_command_that_was_killed_is_told(place: Place, runs: dg.DagsterInstance) -> None:
+@pytest.mark.parametrize("here", [True, False])
+def test_a_run_of_a_command_that_was_killed_is_told(
+    place: Place, runs: dg.DagsterInstance, here: bool
+) -> None:
     with started("-c", "pass") as ended:
         ended.wait(60)
     lives = going_on(runs, os.getpid(), "Executing steps in process (pid: {pid})")
     fine = [line.found for line in processes.dead_runs(place)]
     words = "Executing steps using multiprocess executor: parent process (pid: {pid})"
-    run_id = going_on(runs, ended.pid, words)
+    run_id = going_on(runs, ended.pid, words, str(Machine.here()) if here else "")
 
     (line,) = processes.dead_runs(place)
 
@@ -149,7 +157,22 @@ def test_a_run_of_a_command_that_was_killed_is_told(place: Place, runs: dg.Dagst
         f"Run {run_id} is said to be going on by a command, and keeps others from starting. "
         f"Process {ended.pid} of the run is gone."
     )
-    assert line.do == f"make dev, then the page /runs/{run_id}: Terminate, and force it"
+    ends = "make dev: its daemon ends the run, and retries it where its tags say so"
+    force = f"make dev, then the page /runs/{run_id}: Terminate, and force it"
+    assert line.do == (ends if here else force)
+
+
+def test_a_run_of_a_command_on_another_machine_is_left_alone(
+    place: Place, runs: dg.DagsterInstance
+) -> None:
+    with started("-c", "pass") as ended:
+        ended.wait(60)
+    words = "Executing steps in process (pid: {pid})"
+    going_on(runs, ended.pid, words, machine="another pid:[1] 2")
+
+    (line,) = processes.dead_runs(place)
+
+    assert (line.mood, line.found) == ("ok", "1 are going on, each with a process.")
 
 
 def test_a_run_whose_process_is_dead_is_told(place: Place, runs: dg.DagsterInstance) -> None:
