@@ -18,7 +18,7 @@ from challengers import UNDER, release, tag
 from serving_processes import running
 from small_product import FEATURES, FEBRUARY, LEARNING, MARCH, World
 
-from ai_assets.automation.daemon import end_of, running_daemon, unfinished
+from ai_assets.automation.daemon import end_of, running_daemon
 from ai_assets.resources.notify import Alert
 from ai_assets.serving.record.store import open_store
 
@@ -74,7 +74,7 @@ class Caller:
         """Ask again and again until it is true."""
         end = time.monotonic() + WITHIN_S
         while not true():
-            assert time.monotonic() < end, end_of(log)
+            assert time.monotonic() < end, f"{runs(log.parent)}\n{end_of(log)}"
             self.ask()
             time.sleep(0.2)
 
@@ -145,10 +145,10 @@ def pages(tmp_path: Path, world: World) -> list[dict[str, Any]]:
     return [{name: value.value for name, value in page.items()} for page in shown]
 
 
-def runs(tmp_path: Path) -> int:
-    """How many runs the daemon has brought to their end."""
+def runs(tmp_path: Path) -> list[str]:
+    """How the runs of the daemon stand."""
     with dg.DagsterInstance.from_config(str(tmp_path / "dagster")) as instance:
-        return 0 if unfinished(instance) else instance.get_runs_count()
+        return [run.status.value for run in instance.get_runs()]
 
 
 def test_a_good_candidate_is_widened_and_promoted(
@@ -161,7 +161,7 @@ def test_a_good_candidate_is_widened_and_promoted(
     with alive(world, tmp_path, free_port) as (caller, log):
         caller.until(lambda: is_over(world), log)
         caller.until(lambda: caller.client.get("/release").json()["stable"] == new, log)
-        caller.until(lambda: runs(tmp_path) == 2, log)
+        caller.until(lambda: runs(tmp_path) == 2 * ["SUCCESS"], log)
         assert caller.last_by() == {new}
 
     assert steps(world) == [("", 0.0), ("canary", 0.2), ("canary", 0.6), ("", 0.0)]
@@ -199,7 +199,7 @@ def test_a_bad_candidate_is_taken_back_and_no_caller_notices(
     with alive(world, tmp_path, free_port) as (caller, log):
         caller.until(lambda: is_over(world), log)
         caller.until(lambda: caller.client.get("/release").json()["candidate"] is None, log)
-        caller.until(lambda: runs(tmp_path) == 1, log)
+        caller.until(lambda: runs(tmp_path) == ["SUCCESS"], log)
         assert caller.last_by() == {old}
 
     assert steps(world) == [("", 0.0), ("canary", 0.2), ("", 0.0)]
