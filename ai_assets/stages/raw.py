@@ -16,7 +16,7 @@ from ai_assets.stages import shown
 from ai_assets.stages.anomalies import changed_rows, ordered
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.broken_source import tell_broken_source, tell_read_source
-from ai_assets.stages.declared.data import HAS_ROWS
+from ai_assets.stages.declared.data import HAS_ROWS, NOT_EMPTIED
 from ai_assets.stages.landing import files_of, naming_files, told_of
 from ai_assets.stages.meanings import of_table
 
@@ -47,7 +47,10 @@ def copy_sources(runs: Sequence[StageRun], name: str, table: Table) -> list[Outc
         Outcome(
             written[key].digest,
             {**shown.rows_and_columns(schema, written[key].rows, meanings=of_table(table)), **more},
-            {HAS_ROWS.name: has_rows(name, run.partition, written[key].rows)},
+            {
+                HAS_ROWS.name: has_rows(name, run.partition, written[key].rows),
+                NOT_EMPTIED.name: not_emptied(run, name, key, written[key].rows),
+            },
         )
         for run, key, (schema, more) in zip(runs, keys, found, strict=True)
     ]
@@ -99,3 +102,24 @@ def has_rows(name: str, partition: str | None, rows: int) -> Finding:
     where = f" for {partition}" if partition else ""
     words = f"{name} has {rows:,} rows{where}." if rows else f"{name} has no rows{where}."
     return Finding(rows > 0, words, {"rows": rows}, warn=True)
+
+
+def not_emptied(run: StageRun, name: str, key: str, rows: int) -> Finding:
+    """Whether there are rows, or none were cleaned before that would go now.
+
+    What was made of those rows stays, until somebody asks for the cleaned table by itself.
+    """
+    cleaned = run.product.asset(f"cleaned/{name}")
+    kept = 0
+    if not rows and run.lake.exists(cleaned, key):
+        kept = run.lake.scan(cleaned, [key]).select(pl.len()).collect().item()
+    if not kept:
+        return Finding(True, "Nothing that was there is gone.")
+    where = f" of {run.partition}" if key == run.partition else ""
+    return Finding(
+        False,
+        f"{name} has no rows{where} any more; {cleaned.path} has {kept:,}. They stay, with all "
+        f"that was made of them. If it is meant, materialize {cleaned.path}{where} by itself, and "
+        "then this again.",
+        {"rows": 0, "cleaned_rows": kept},
+    )

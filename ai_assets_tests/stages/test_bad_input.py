@@ -129,6 +129,37 @@ def test_an_empty_partition_goes_through_and_its_checks_say_so(world: World) -> 
     ]
 
 
+@pytest.mark.parametrize(("table", "partition"), [("orders", JANUARY), ("shops", None)])
+def test_an_empty_delivery_takes_no_rows_away_until_that_is_asked_for(
+    world: World, table: str, partition: str | None
+) -> None:
+    world.run(*LOOKUPS)
+    world.run(*DATA, partition=JANUARY)
+    keys = [partition] if partition else []
+    before = world.rows(f"cleaned/{table}", *keys)
+    for file in world.product.folder.glob(f"{table}*/2024-01.csv" if partition else "shops.csv"):
+        pl.read_csv(file, infer_schema=False).clear().write_csv(file)
+
+    both = (f"raw/{table}", f"cleaned/{table}")
+    result = world.run(*both, partition=partition, raises=False)
+
+    of = f" of {JANUARY}" if partition else ""
+    cleaned = f"late_orders/cleaned/{table}"
+    words = (
+        f"{table} has no rows{of} any more; {cleaned} has {before.height}. They stay, with all "
+        f"that was made of them. If it is meant, materialize {cleaned}{of} by itself, and then "
+        "this again."
+    )
+    assert not result.success
+    assert finding(result, "not_emptied") == (False, words)
+    assert world.rows(f"cleaned/{table}", *keys).equals(before)
+
+    assert world.run(f"cleaned/{table}", partition=partition).success
+    assert world.rows(f"cleaned/{table}", *keys).height == 0
+    again = world.run(f"raw/{table}", partition=partition)
+    assert finding(again, "not_emptied") == (True, "Nothing that was there is gone.")
+
+
 def test_a_window_of_empty_partitions_cannot_be_learned_from(world: World) -> None:
     file = world.product.folder / "orders" / "2024-01.csv"
     pl.read_csv(file, infer_schema=False).clear().write_csv(file)

@@ -7,6 +7,11 @@ from ai_assets.stages.binding import Guard, Stage, Upstream
 from ai_assets.stages.work import work
 
 HAS_ROWS = Guard("has_rows", "The source gave at least one row.")
+NOT_EMPTIED = Guard(
+    "not_emptied",
+    "The source still has rows where it had some: an empty delivery takes nothing away.",
+    blocking=True,
+)
 _KINDS = {"delta": "deltalake", "landing": "file"}
 # What a value becomes is said beside the sources, which ask it too.
 _CLEANING = ("cleaning", "sources/casts")
@@ -20,7 +25,7 @@ def raw_stage(product: Product, name: str, table: Table) -> Stage:
         description=f"{table.description or name} As the source has it.",
         together=work("raw:copy_sources", name=name, table=table),
         kinds=frozenset({_KINDS.get(table.source.kind, table.source.kind), "polars"}),
-        guards=[HAS_ROWS],
+        guards=[HAS_ROWS, NOT_EMPTIED],
         partitioned=product.is_partitioned(name),
         ranges=True,
         code=("sources", "schema/usual_form", *(["cleaning/personal"] if table.plain else [])),
