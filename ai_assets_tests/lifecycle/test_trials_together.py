@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from ai_assets.lifecycle.features import leakage
+from ai_assets.lifecycle.features.duck import beside, session
 from ai_assets.lifecycle.features.history import open_history
 from ai_assets.lifecycle.features.leakage import Leak, leaks_of
 from ai_assets.lifecycle.features.query import ROW_ID, Query, batched_features
@@ -124,6 +125,25 @@ def test_the_leaks_are_those_of_each_alone(sql):
     alone = {key: found(query, {key: of_key})[key] for key, of_key in given.items()}
 
     assert found(query, given) == alone
+
+
+def test_a_leak_that_later_stretches_hide_is_found_in_the_last_and_so_in_all():
+    """Of the night together with the evening there are always four hours later."""
+    query = query_of(
+        "SELECT r._row_id, (SELECT least(count(*), 4) FROM weather AS w WHERE w.hour > r.due) AS x "
+        "FROM request AS r"
+    )
+    given = {"night": trials(query, NIGHT), "evening": trials(query, EVENING)}
+    (group,) = leakage._groups([*given["night"], *given["evening"]])
+    with session() as any_session, beside(any_session) as cursor:
+        assert leakage._cleared_together(cursor, query, group) == given["night"]
+
+    together = found(query, given)
+
+    assert {key: [leak.feature for leak in of_key] for key, of_key in together.items()} == {
+        "night": ["x"],
+        "evening": ["x"],
+    }
 
 
 def test_a_join_that_repeats_no_rows_of_one_partition_may_do_so_over_several(asked):

@@ -1,6 +1,6 @@
 """The proof that no feature knows too early: change what is not yet known, nothing may move."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -88,24 +88,38 @@ def leaks_of(
     """What the trials of each partition find, each feature once.
 
     Trials whose stretches lie apart are first made together, in one query. Where the rows have
-    their honest features nothing leaks, for each stretch is as changed as it is alone. Where they
-    have not, for whatever reason, the trial is made alone.
+    their honest features nothing leaks; where they have not, for whatever reason, the trial is
+    made alone.
+
+    A query that looks ahead without end sees later stretches too. Whether there is anything later
+    at all may then look as it should though it would not alone, but not in the last stretch of a
+    group. So where any trial finds a leak, all are made alone.
 
     Args:
         connection: any session; what is loaded there is not looked at.
         query: what is asked.
         trials: of each partition.
     """
+    every = [trial for of_key in trials.values() for trial in of_key]
     with beside(connection) as cursor:
         cleared = {
-            trial
-            for group in _groups([trial for of_key in trials.values() for trial in of_key])
-            for trial in _cleared_together(cursor, query, group)
+            trial for group in _groups(every) for trial in _cleared_together(cursor, query, group)
         }
-        return {
-            key: _leaks_alone(cursor, query, [trial for trial in of_key if trial not in cleared])
-            for key, of_key in trials.items()
-        }
+        found = {t: _leaks_alone(cursor, query, t) for t in every if t not in cleared}
+        if any(found.values()):
+            found |= {trial: _leaks_alone(cursor, query, trial) for trial in cleared}
+    return {
+        key: _each_once(leak for trial in of_key for leak in found.get(trial, []))
+        for key, of_key in trials.items()
+    }
+
+
+def _each_once(leaks: Iterable[Leak]) -> list[Leak]:
+    """The first leak of each feature."""
+    found: dict[str, Leak] = {}
+    for leak in leaks:
+        found.setdefault(leak.feature, leak)
+    return list(found.values())
 
 
 def _groups(trials: Sequence[Trial]) -> list[list[Trial]]:
@@ -165,19 +179,13 @@ def _frames_together(
     return frames
 
 
-def _leaks_alone(
-    cursor: "duckdb.DuckDBPyConnection", query: Query, trials: Sequence[Trial]
-) -> list[Leak]:
-    found: dict[str, Leak] = {}
-    for trial in trials:
-        ids = trial.asked[ROW_ID]
-        other = _features(cursor, query, trial.changed, ids)
-        if _is_honest(other, trial):
-            continue
-        near = _features(cursor, query, {**trial.near, REQUEST: trial.asked}, ids)
-        for leak in _moved(near, other, trial.cut):
-            found.setdefault(leak.feature, leak)
-    return list(found.values())
+def _leaks_alone(cursor: "duckdb.DuckDBPyConnection", query: Query, trial: Trial) -> list[Leak]:
+    ids = trial.asked[ROW_ID]
+    other = _features(cursor, query, trial.changed, ids)
+    if _is_honest(other, trial):
+        return []
+    near = _features(cursor, query, {**trial.near, REQUEST: trial.asked}, ids)
+    return _moved(near, other, trial.cut)
 
 
 def _is_honest(found: pl.DataFrame, trial: Trial) -> bool:
