@@ -159,9 +159,21 @@ def only_judging(product: Product, lineage: Mapping[str, list[Origin]]) -> dict[
 
 
 def nothing_too_early(leaks: list[Leak]) -> Finding:
-    """Whether features stayed the same when the unknown was changed."""
-    words = "; ".join(f"{leak.feature} changed in {leak.rows} rows" for leak in leaks)
-    return Finding(
-        not leaks,
-        f"Known too early: {words}." if leaks else "Values not yet known do not reach any feature.",
+    """Whether features stayed the same when the unknown was changed, and other rows left out."""
+    early, others = (
+        "; ".join(
+            f"{one.feature} changed in {one.rows} rows" for one in leaks if one.of_others is so
+        )
+        for so in (False, True)
     )
+    words = [
+        *([f"Known too early: {early}."] if early else []),
+        *([f"{_OF_OTHERS} {others}."] if others else []),
+    ]
+    return Finding(not leaks, " ".join(words) or "Values not yet known do not reach any feature.")
+
+
+_OF_OTHERS = (
+    "Made of other rows of request, of which a server that is asked about one has none (the table "
+    "under its own name has what was known before):"
+)

@@ -10,6 +10,7 @@ from ai_assets.lifecycle.errors import DeclarationError
 from ai_assets.lifecycle.features import history, partitions
 from ai_assets.lifecycle.features.partitions import Part, features_of_partitions
 from ai_assets.lifecycle.features.query import Query, batched_features, run_features
+from ai_assets.lifecycle.schema.tables import Column, Source, Table
 from ai_assets_tests.lifecycle.feature_worlds import (
     HORIZON,
     HOURS,
@@ -116,3 +117,25 @@ def test_a_leak_is_found_in_every_partition(monkeypatch, many):
 def test_a_mistake_in_the_query_is_told_from_beside_too():
     with pytest.raises(DeclarationError, match="dealy"):
         features("SELECT _row_id, dealy FROM request")
+
+
+PLACES = Table(source=Source(csv="places.csv"), columns={"place": Column(type="string")})
+
+
+@pytest.mark.parametrize("many", [200, 5])
+@pytest.mark.parametrize("rows", [2, 120])
+def test_of_rows_without_a_time_other_rows_are_left_out(monkeypatch, many, rows):
+    """A server is asked about one, so it would count one."""
+    monkeypatch.setattr(partitions, "MANY_ROWS", many)
+    places = pl.DataFrame({"place": ["a", "a"] * (rows // 2)}).with_row_index("_row_id")
+    part = Part(places.with_columns(pl.col("_row_id").cast(pl.Int64)).lazy(), {})
+
+    def leaking(sql: str) -> list[tuple[str, bool]]:
+        query = Query(sql, {"places": PLACES}, "places", HORIZON, "features.sql")
+        found = features_of_partitions(query, {"all": part}, lambda key, batch: None)
+        return [(leak.feature, leak.of_others) for leak in found["all"]]
+
+    counted = "SELECT _row_id, count(*) OVER (PARTITION BY place) AS x FROM request"
+    assert leaking("SELECT _row_id, place FROM request") == []
+    assert leaking("SELECT _row_id, (SELECT count(*) FROM places) AS x FROM request") == []
+    assert leaking(counted) == [("x", True)]

@@ -59,6 +59,44 @@ def test_knowing_too_early_is_found(sql):
     assert leaking(sql) == ["x"]
 
 
+OF_OTHERS = [
+    "SELECT _row_id, lead(place) OVER (ORDER BY due) AS x FROM request",
+    "SELECT _row_id, count(*) OVER (PARTITION BY place) AS x FROM request",
+    """
+    SELECT r._row_id, (
+        SELECT count(*) FROM request AS o WHERE o.place = r.place AND o.due > r.due
+    ) AS x FROM request AS r
+    """,
+]
+
+
+@pytest.mark.parametrize("sql", OF_OTHERS)
+def test_a_feature_of_other_rows_of_the_request_is_found(sql):
+    leaks = leaking_features(sql, trips(), tables(), SPECS, "trips", HORIZON)
+
+    assert [(leak.feature, leak.of_others) for leak in leaks] == [("x", True)]
+    assert leaks[0].rows > 0
+    assert knowing_features(sql) == ["x"]
+
+
+def test_a_choice_among_what_is_joined_to_a_row_is_its_own():
+    sql = """
+    SELECT r._row_id, t.delay AS x FROM request AS r
+    LEFT JOIN trips AS t ON t.place = r.place AND t.delay_known_at <= r.prediction_time
+    QUALIFY row_number() OVER (PARTITION BY r._row_id ORDER BY t.due DESC) = 1
+    """
+    assert leaking(sql) == []
+    assert knowing_features(sql) == []
+
+
+def test_what_is_known_too_early_is_not_of_others():
+    leaks = leaking_features(
+        "SELECT _row_id, delay AS x FROM request", trips(), tables(), SPECS, "trips", HORIZON
+    )
+
+    assert [leak.of_others for leak in leaks] == [False]
+
+
 def test_the_answer_is_the_same_every_time():
     sql = "SELECT _row_id, delay AS x FROM request"
     first, second = (

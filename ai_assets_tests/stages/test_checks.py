@@ -104,6 +104,11 @@ def test_nothing_known_too_early() -> None:
             "nothing_known_too_early",
             "Known too early: fullest changed in",
         ),
+        (
+            "SELECT _row_id, weight, lead(weight) OVER (ORDER BY placed) AS next FROM request",
+            "nothing_known_too_early",
+            "has what was known before): next changed in",
+        ),
     ],
 )
 def test_a_feature_from_the_future_stops_the_run(

@@ -1,7 +1,11 @@
-"""The proof that no feature knows too early: change what is not yet known, nothing may move."""
+"""The proof that no feature knows too early: change what is not yet known, nothing may move.
+
+Nor may a feature know other rows of `request`: those of a partition are asked about long after each
+other, and a server is asked about one.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -37,15 +41,17 @@ class Leak:
 
     Attributes:
         feature: its name.
-        cut: the moment after which everything was changed.
+        cut: the moment after which everything was changed; None of rows without a time.
         rows: how many of the sampled rows moved.
         example: `_row_id` of one of them.
+        of_others: whether it moved when only other rows of `request` were left out.
     """
 
     feature: str
-    cut: datetime
+    cut: datetime | None
     rows: int
     example: int
+    of_others: bool = False
 
 
 def leaking_features(
@@ -67,7 +73,8 @@ def leaking_features(
 
     At each cut moment the values that are not known by then are changed: late columns get other
     values, and of the rows that come later a random half is removed and the others changed. The
-    rows asked about are those predicted at the cut or last before it.
+    rows asked about are those predicted at the cut or last before it. Then half of them are asked
+    about without the others.
 
     What must hold in the whole history must hold in any part of it, so only the stretch of `reach`
     (or three horizons, if that is longer) before and after each cut is looked at: it is quicker.
@@ -112,6 +119,25 @@ def leaks_of(
         key: _each_once(leak for trial in of_key for leak in found.get(trial, []))
         for key, of_key in trials.items()
     }
+
+
+def leaks_of_others(
+    history: "duckdb.DuckDBPyConnection", query: Query, asked: pl.DataFrame, honest: pl.DataFrame
+) -> list[Leak]:
+    """What moves where some rows are asked about without the others.
+
+    Of rows without a time nothing comes later, so that is all there is to try.
+
+    Args:
+        history: the session that holds it.
+        query: what is asked.
+        asked: the rows, with their moments.
+        honest: their features where all rows of the partition are asked about.
+    """
+    with beside(history) as cursor:
+        without = _features(cursor, query, {REQUEST: asked}, asked[ROW_ID])
+    expected = asked.select(ROW_ID).join(honest, on=ROW_ID, maintain_order="left")
+    return _of_others(expected, without, None)
 
 
 def _each_once(leaks: Iterable[Leak]) -> list[Leak]:
@@ -185,7 +211,13 @@ def _leaks_alone(cursor: "duckdb.DuckDBPyConnection", query: Query, trial: Trial
     if _is_honest(other, trial):
         return []
     near = _features(cursor, query, {**trial.near, REQUEST: trial.asked}, ids)
-    return _moved(near, other, trial.cut)
+    some = trial.asked.gather_every(2)
+    without = _features(cursor, query, {**trial.near, REQUEST: some}, some[ROW_ID])
+    return _moved(near, other, trial.cut) + _of_others(near.gather_every(2), without, trial.cut)
+
+
+def _of_others(honest: pl.DataFrame, without: pl.DataFrame, cut: datetime | None) -> list[Leak]:
+    return [replace(leak, of_others=True) for leak in _moved(honest, without, cut)]
 
 
 def _is_honest(found: pl.DataFrame, trial: Trial) -> bool:
@@ -207,7 +239,7 @@ def _features(
     return in_request_order(fetch(cursor, query.sql, query.file), row_ids, query.file)
 
 
-def _moved(honest: pl.DataFrame, other: pl.DataFrame, cut: datetime) -> list[Leak]:
+def _moved(honest: pl.DataFrame, other: pl.DataFrame, cut: datetime | None) -> list[Leak]:
     leaks = []
     for name in honest.columns[1:]:
         differs = honest[name].ne_missing(other[name])

@@ -25,10 +25,16 @@ from ai_assets.lifecycle.features.history import (
     load_history,
     open_history,
 )
-from ai_assets.lifecycle.features.leakage import Leak, leaks_of
+from ai_assets.lifecycle.features.leakage import Leak, leaks_of, leaks_of_others
 from ai_assets.lifecycle.features.moments import Frame
 from ai_assets.lifecycle.features.query import ROW_ID, Query, batched_features
-from ai_assets.lifecycle.features.trials import Trial, asked_at_cuts, row_ids_of, trials_of
+from ai_assets.lifecycle.features.trials import (
+    Trial,
+    asked_anywhere,
+    asked_at_cuts,
+    row_ids_of,
+    trials_of,
+)
 
 if TYPE_CHECKING:
     import duckdb
@@ -67,19 +73,21 @@ def features_of_partitions(
         DataError: a table is not as declared.
     """
     cuts = -(-CUTS // max(len(parts), 1))
-    leaks: dict[str, list[Leak]] = {}
+    leaks: dict[str, list[Leak]] = {key: [] for key in parts}
     waiting: dict[str, list[Trial]] = {}
     beside = _Beside(query, cuts)
 
     def take(key: str, held: "_Held") -> None:
-        batches, waiting[key] = held
+        batches, (waiting[key], told) = held
+        leaks[key] += told
         for batch in batches:
             write(key, batch)
         if sum(trial.rows for of_key in waiting.values() for trial in of_key) > MANY_ROWS:
             make_trials()
 
     def make_trials() -> None:
-        leaks.update(beside.leaks_of(waiting))
+        for key, found in beside.leaks_of(waiting).items():
+            leaks[key] += found
         waiting.clear()
 
     with beside:
@@ -92,15 +100,17 @@ def features_of_partitions(
                 continue
             asked = part.tables, part.request, query.specs, query.request_table, query.sql
             with open_history(*asked) as own:
-                trials = _stream(query, part, cuts, partial(write, key), own)
-                leaks.update(leaks_of(own, query, {key: trials}))
+                trials, told = _stream(query, part, cuts, partial(write, key), own)
+                leaks[key] += told + leaks_of(own, query, {key: trials})[key]
         for done in beside.those_before(None):
             take(*done)
         make_trials()
     return leaks
 
 
-_Held = tuple[list[pl.DataFrame], list[Trial]]
+# The trials that are to be made, and what leaks already where there is no time to try by.
+_Tried = tuple[list[Trial], list[Leak]]
+_Held = tuple[list[pl.DataFrame], _Tried]
 
 
 class _Beside:
@@ -184,15 +194,19 @@ def _stream(
     cuts: int,
     write: Callable[[pl.DataFrame], None],
     history: "duckdb.DuckDBPyConnection",
-) -> list[Trial]:
+) -> _Tried:
     """The features of a partition, batch by batch, then its trials from the same history."""
     table = query.specs[query.request_table]
     asked = asked_at_cuts(part.request, table, query.horizon, cuts)
-    ids = row_ids_of(rows[ROW_ID] for rows in asked.values())
+    anywhere = asked_anywhere(part.request, table, query.horizon) if not asked else None
+    several = asked.values() if anywhere is None else [anywhere]
+    ids = row_ids_of(rows[ROW_ID] for rows in several)
     honest = []
     for batch in batched_features(
         history, query.sql, part.request, table, query.horizon, query.file
     ):
         write(batch)
         honest.append(batch.filter(pl.col(ROW_ID).is_in(ids.implode())))
-    return trials_of(history, query, asked, honest=pl.concat(honest))
+    if anywhere is not None:
+        return [], leaks_of_others(history, query, anywhere, pl.concat(honest))
+    return trials_of(history, query, asked, honest=pl.concat(honest)), []

@@ -65,6 +65,16 @@ def asked_at_cuts(
     }
 
 
+def asked_anywhere(
+    request: Frame, table: Table, horizon: timedelta, rows: int = 500
+) -> pl.DataFrame:
+    """Rows from all over the request, with their moments; half of them where there are few."""
+    ids = request.lazy().select(ROW_ID).collect(engine="streaming")[ROW_ID]
+    some = ids.gather_every(max(2, len(ids) // rows))
+    chosen = request.lazy().filter(pl.col(ROW_ID).is_in(some.implode()))
+    return request_frame(chosen.collect(engine="streaming"), table, horizon)
+
+
 def row_ids_of(parts: Iterable[pl.Series]) -> pl.Series:
     """The row ids of several cuts, each once."""
     return pl.concat([pl.Series(ROW_ID, [], pl.Int64), *parts]).unique()

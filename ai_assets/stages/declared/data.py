@@ -132,7 +132,8 @@ NO_LATE_COLUMNS = Guard(
 )
 NOTHING_TOO_EARLY = Guard(
     "nothing_known_too_early",
-    "Changing every value that was not yet known at the horizon leaves all features the same.",
+    "Changing every value that was not yet known at the horizon leaves all features the same, and "
+    "so does leaving out other rows of the request.",
     blocking=True,
 )
 
