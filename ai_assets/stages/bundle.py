@@ -24,6 +24,7 @@ from ai_assets.stages.declared.releasing import MAX_BYTES, SMALL, VERIFIED
 from ai_assets.stages.embedding import FILE as EMBEDDING
 from ai_assets.stages.embedding import embedding_file
 from ai_assets.stages.evaluation import decision_of, scores_of_test_rows
+from ai_assets.stages.features import features_given
 from ai_assets.stages.language_model import FILE as LANGUAGE
 from ai_assets.stages.learnable import WINDOW, learned_partitions
 from ai_assets.stages.monitoring import FILE, watched
@@ -44,6 +45,7 @@ _GROUND_OF = 1000
 def build_bundle(run: StageRun) -> Outcome:
     """Stage the product's files in a folder of their own, sign it and build it."""
     data = load_training_data(run)
+    check_query(run, data)
     with tempfile.TemporaryDirectory() as temporary:
         payload = Path(temporary, "product")
         payload.mkdir()
@@ -78,6 +80,22 @@ def build_bundle(run: StageRun) -> Outcome:
             SMALL.name: small(total),
         },
     )
+
+
+def check_query(run: StageRun, data: TrainingData) -> None:
+    """Raise unless the query, which the server runs, gives every feature that was learned from.
+
+    Raises:
+        BundleError: it was changed since; names what it lacks and what to do.
+    """
+    given = features_given(run)
+    if lacks := [f"'{c.name}'" for c in data.encoding.columns if c.name not in given]:
+        model = f"the model of {run.partition}" if run.partition else "the model"
+        raise BundleError(
+            f"{run.product.declaration.features or 'the feature query'} must give every feature "
+            f"that {model} learned from, but gives no {', '.join(lacks)}. Materialize features, "
+            "training_set and what follows once more, or put it back."
+        )
 
 
 def write_payload(

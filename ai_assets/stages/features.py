@@ -13,7 +13,7 @@ from ai_assets.lifecycle.features.lineage import (
     late_features,
 )
 from ai_assets.lifecycle.features.partitions import Part, features_of_partitions
-from ai_assets.lifecycle.features.query import Query
+from ai_assets.lifecycle.features.query import Query, run_features
 from ai_assets.lifecycle.partitions import missing_partitions
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.tables import Table
@@ -120,6 +120,25 @@ def _history(run: StageRun, name: str, table: "Snapshot | None") -> pl.LazyFrame
     reach = span.start - product.declaration.lookback - product.declaration.horizon
     time = product.declaration.tables[name].time
     return table.scan(needed).filter(pl.col(str(time)) >= reach)
+
+
+def features_given(run: StageRun) -> list[str]:
+    """The features that the query gives now, as DuckDB names them; asked over tables without rows.
+
+    The table in the lake has also those that it gave once, as nulls where it gives them no more.
+    """
+    declared = run.product.declaration
+    empty = {name: run.lake.scan(run.name(f"cleaned/{name}"), []) for name in declared.tables}
+    given = run_features(
+        run.product.features_sql,
+        empty[declared.request],
+        empty,
+        specs=declared.tables,
+        request_table=declared.request,
+        horizon=declared.horizon,
+        file=declared.features or "the feature query",
+    )
+    return given.columns[1:]
 
 
 def schemas(product: Product) -> dict[str, list[str]]:

@@ -57,10 +57,12 @@ def load_training_data(run: StageRun) -> TrainingData:
     """Read the training set of the run's partition."""
     asset = run.name("training_set")
     rows = run.lake.scan(asset, [run.partition] if run.partition else None).collect()
-    rows = in_order(rows, run.product.request_table)
     encoding = Encoding.from_json(
         Path(run.lake.artifact(asset, run.partition), "encoding.json").read_text(encoding="utf-8")
     )
+    # The table's other columns are of other partitions: features that this one never had.
+    own = {*ROW_COLUMNS, *(column.name for column in encoding.columns)}
+    rows = in_order(rows.select(n for n in rows.columns if n in own), run.product.request_table)
     y = rows["label"].to_numpy().astype(np.float64)
     declared = run.product.declaration
     classes = len(declared.classes) or None
