@@ -1,7 +1,7 @@
 """How a server runs. Every setting has an environment variable `AI_ASSETS_<NAME>`."""
 
 import os
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from ai_assets.lifecycle.errors import BundleError, must_be
@@ -118,7 +118,8 @@ class Settings:
         given: dict[str, Any] = {}
         for setting in fields(cls):
             text = os.environ.get(f"AI_ASSETS_{setting.name.upper()}")
-            if text is None:
+            # Compose and Kubernetes pass on what nobody set as empty: no place is of that name.
+            if text is None or (not text and setting.default_factory is not MISSING):
                 continue
             kind: Any = setting.type
             try:

@@ -177,6 +177,21 @@ def test_settings_reach_workers_as_they_are(monkeypatch: pytest.MonkeyPatch):
     assert Settings.from_environment() == given
 
 
+def test_a_place_that_is_set_to_nothing_is_the_default_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("AI_ASSETS_HOME", str(tmp_path))
+    for name in ("BUNDLES", "LAKE", "KEYS", "ACCESS"):
+        monkeypatch.setenv(f"AI_ASSETS_{name}", "")
+
+    found = Settings.from_environment()
+
+    assert found.bundles == str(tmp_path / "bentoml")
+    assert found.lake == str(tmp_path / "lake")
+    assert found.keys == str(tmp_path / "keys" / "access.sqlite")
+    assert found.access == "keys"
+
+
 def test_a_rate_in_a_file_is_one_for_all_that_have_it(tmp_path: Path):
     alone = Bucket(Rate(3, 2), 10.0)
     both = [SharedBuckets(tmp_path / "rates") for _ in range(2)]
