@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema
+from deltalake import CommitProperties, DeltaTable, Field, PostCommitHookProperties, Schema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
@@ -278,12 +278,17 @@ def _create(uri: str, options: Options, schema: Schema) -> DeltaTable:
 
 
 def _agreed(table: DeltaTable, new: Schema, keys: list[str], *, admit: bool, name: str) -> Schema:
-    """The schema of the table after the write, or an error that says how to admit the change."""
+    """The schema of the table after the write, or an error that says how to admit the change.
+
+    A column that was admitted to go stays for the partitions that have it. It is marked, so that
+    no later write is asked for it.
+    """
     old = {field.name: field for field in table.schema().fields}
     given = {field.name: field for field in new.fields}
-    added = [n for n in given if n not in old]
-    gone = [n for n in old if n not in given]
+    went = {n for n, field in old.items() if field.metadata.get(_WENT)}
     changed = [n for n in given if n in old and given[n].type != old[n].type]
+    added = [n for n in given if n not in old or (n in went and n not in changed)]
+    gone = [n for n in old if n not in given and n not in went]
     if not (added or gone or changed):
         return table.schema()
     present = set(files(table))
@@ -299,7 +304,20 @@ def _agreed(table: DeltaTable, new: Schema, keys: list[str], *, admit: bool, nam
             + f"\nOther partitions hold the old type, so all {len(present)} must be replaced in "
             "one run, or the table's folder be moved away first."
         )
-    return Schema([*table.schema().fields, *(given[n] for n in added)])
+    kept = [
+        Field(
+            n,
+            field.type,
+            nullable=field.nullable,
+            metadata={} if n in given else {_WENT: "true"},
+        )
+        for n, field in old.items()
+    ]
+    return Schema([*kept, *(given[n] for n in added if n not in old)])
+
+
+_WENT = "ai_assets.went"
+"""Marks a column of the table that newer partitions lack, as somebody admitted."""
 
 
 def _difference(
