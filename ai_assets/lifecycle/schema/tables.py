@@ -176,8 +176,10 @@ class Landing(Section):
 class Source(Section):
     """Where a table's rows come from: exactly one of the kinds, plus how to read it.
 
-    A path or address may be a template over `{partition}`, `{start:%Y-%m}` and `{end}`; without
-    one, partitions are cut out by a predicate on the table's time column.
+    A path or address may be a template over `{partition}`, `{start:%Y-%m}` and `{end}`. With or
+    without one, a partition takes only the rows whose time lies in it; what else a partition's own
+    file holds is read by none, such as hours of a month that ends in another time zone than that
+    of the partitions.
     """
 
     csv: str | None = Field(None, description="Path, glob or URL of CSV files.")

@@ -35,7 +35,7 @@ class Notifier(dg.ConfigurableResource):
     """Sends alerts to people: to the console unless told otherwise, and wherever else is given."""
 
     console: bool = Field(
-        default=True, description=f"Write alerts to standard error; ${PREFIX}CONSOLE=0 stops it."
+        default=True, description=f"Write alerts to standard error; ${PREFIX}CONSOLE. 0 stops it."
     )
     file: str = Field(
         default="", description=f"A file that gets a line of JSON an alert; ${PREFIX}FILE."
