@@ -1,4 +1,5 @@
-"""What makes a code location load quickly: declarations read in C, definitions kept for good."""
+"""How a code location loads: quickly, for declarations are read in C and definitions kept for good;
+and where a declaration is wrong, with what is wrong told first."""
 
 import gc
 from collections import deque
@@ -7,6 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
+
+from ai_assets.lifecycle.errors import DeclarationError, UserError
 
 _IN_PYTHON = yaml.SafeLoader
 # PyYAML may have been built without libyaml.
@@ -70,3 +74,34 @@ def yaml_is_read_by_libyaml() -> Iterator[None]:
         yield
     finally:
         yaml.SafeLoader = _IN_PYTHON  # type: ignore[misc]
+
+
+@contextmanager
+def mistakes_are_told_first() -> Iterator[None]:
+    """Let the error of a wrong declaration begin with what is wrong, by file and line.
+
+    Dagster tells it last, below several stack traces, where in the UI it has to be looked for.
+
+    Raises:
+        DeclarationError: a declaration is wrong; other errors pass as they are.
+    """
+    try:
+        yield
+    except Exception as error:
+        if (words := mistake(error)) is None:
+            raise
+        raise DeclarationError(words) from error
+
+
+def mistake(error: BaseException) -> str | None:
+    """What a person who wrote a declaration did wrong; None where it is no such error."""
+    root = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    if isinstance(root, ValidationError):
+        told = (
+            (".".join(str(part) for part in one["loc"]), one["msg"].removeprefix("Value error, "))
+            for one in root.errors()
+        )
+        return "\n".join(f"{where}: {what}" if where else what for where, what in told)
+    return str(root) if isinstance(root, UserError | yaml.MarkedYAMLError) else None

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,13 @@ import yaml
 from dagster_shared.yaml_utils import parse_yamls_with_source_position
 from dagster_shared.yaml_utils.source_position import SourcePositionTree
 
-from ai_assets.loading import LibyamlLoader, definitions_are_kept, yaml_is_read_by_libyaml
+from ai_assets.lifecycle.errors import DeclarationError
+from ai_assets.loading import (
+    LibyamlLoader,
+    definitions_are_kept,
+    mistakes_are_told_first,
+    yaml_is_read_by_libyaml,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCTS = ROOT / "ai_assets" / "products"
@@ -70,6 +77,60 @@ def test_a_declaration_that_is_not_yaml_is_shown_with_its_line(tmp_path: Path) -
     assert "attributes: {owners: [a" in str(error.value)
     assert f'in "{file}", line 2, column 22' in str(error.value)
     assert yaml.SafeLoader is not LibyamlLoader
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """A copy of the project, of what its definitions are made of."""
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copytree(ROOT / "ai_assets", tmp_path / "ai_assets")
+    return tmp_path
+
+
+def loaded_with(copied: Path, wrong: str) -> str:
+    """The last line of what loading says where `nullable: false` is written wrong at one place."""
+    file = copied / "ai_assets" / "products" / "telco_churn" / "defs.yaml"
+    text = file.read_text(encoding="utf-8").replace("nullable: false", wrong, 1)
+    file.write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", "from ai_assets.definitions import defs; defs()"],
+        env=os.environ | {"AI_ASSETS_HOME": str(copied), "PYTHONPATH": str(copied)},
+        cwd=copied,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return done.stderr.split("ai_assets.lifecycle.errors.DeclarationError: ")[-1].strip()
+
+
+def test_a_wrong_declaration_is_told_first_by_file_and_line(copied: Path) -> None:
+    file = copied / "ai_assets" / "products" / "telco_churn" / "defs.yaml"
+    lines = file.read_text(encoding="utf-8").split("\n")
+    line = next(n for n, text in enumerate(lines, start=1) if "nullable: false" in text)
+    at = f"attributes.tables.customers.columns.partner at {file}:{line}"
+
+    said = loaded_with(copied, "nulable: false")
+
+    assert said == f"{at}: 'nulable' is not a field here. Did you mean 'nullable'?"
+
+
+def test_a_declaration_that_cannot_be_parsed_is_told_first_as_well(copied: Path) -> None:
+    said = loaded_with(copied, "nullable: [false")
+
+    assert said.startswith("while parsing a flow sequence")
+    assert "defs.yaml" in said and "expected ',' or ']'" in said
+
+
+def test_other_errors_of_loading_pass_as_they_are() -> None:
+    with pytest.raises(ZeroDivisionError), mistakes_are_told_first():
+        raise ZeroDivisionError
+
+    with pytest.raises(DeclarationError, match=r"^no such file$") as told:  # noqa: SIM117
+        with mistakes_are_told_first():
+            raise RuntimeError("Error while loading component") from DeclarationError(
+                "no such file"
+            )
+    assert isinstance(told.value.__cause__, RuntimeError)
 
 
 WITHOUT_LIBYAML = """
