@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from ai_assets.lifecycle.schema.tables import Source, Table
+from ai_assets.lifecycle.schema.tables import Column, Source, Table
 
 COLUMNS = {"id": {"type": "int64"}, "at": {"type": "datetime"}, "city": {"type": "string"}}
 
@@ -51,3 +51,18 @@ def test_a_column_must_have_a_name(name: str) -> None:
     with pytest.raises(ValidationError, match=r"columns must have a name each.* under 'ignore'"):
         table(columns={name: {"type": "string"}, **COLUMNS})
     assert table(ignore=[name]).ignore == [name]
+
+
+@pytest.mark.parametrize(
+    ("description", "unit", "told"),
+    [
+        ("Distance flown", "mile", "Distance flown (unit: mile)"),
+        ("Distance flown", None, "Distance flown"),
+        ("Mean brightness", "1", "Mean brightness"),
+        ("", "mile", "(unit: mile)"),
+        ("", None, ""),
+    ],
+)
+def test_what_a_column_means_names_its_unit(description: str, unit: str | None, told: str) -> None:
+    column = Column(type="float64", description=description, unit=unit)
+    assert column.meaning == told

@@ -31,13 +31,13 @@ def test_a_declared_column_is_shown_with_its_meaning_and_contract() -> None:
     assert shown["dagster/row_count"] == 7
     tenure, contract, mail, other = shown["dagster/column_schema"].columns
     assert (tenure.name, tenure.type, tenure.description) == (
-        "tenure", "Int64", "How long a customer, in month",
+        "tenure", "Int64", "How long a customer (unit: month)",
     )  # fmt: skip
     assert not tenure.constraints.nullable
     assert tenure.constraints.other == ["at least 0", "at most 120"]
     plans = ", ".join(f"plan {n}" for n in range(10))
     assert (contract.description, contract.constraints.other) == (None, [f"one of {plans}, …"])
-    assert (mail.description, mail.constraints.other) == ("in address", ["personal"])
+    assert (mail.description, mail.constraints.other) == ("(unit: address)", ["personal"])
     assert (other.name, other.description, other.constraints.other) == ("x", None, [])
 
 
@@ -78,7 +78,7 @@ def test_a_feature_means_what_the_column_of_its_name_does_else_what_it_is_made_o
     assert meant.pop("_row_id").startswith("The row")
     del meant["_rule"]
     assert meant == {
-        "tenure": "How long a customer, in month",
+        "tenure": "How long a customer (unit: month)",
         "x": "What was asked for",
         "months": "Made of request.tenure",
         "mail": "Made of calls.mail, request.mail",

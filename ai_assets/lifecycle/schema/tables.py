@@ -108,8 +108,8 @@ class Column(Section):
     @property
     def meaning(self) -> str:
         """What the column holds, and in which unit, for people; empty where neither is declared."""
-        unit = f"in {self.unit}" if self.unit else ""
-        return ", ".join(part for part in (self.description, unit) if part)
+        unit = f"(unit: {self.unit})" if self.unit and self.unit != NO_UNIT else ""
+        return " ".join(part for part in (self.description, unit) if part)
 
     @property
     def shape(self) -> tuple[int, ...]:
