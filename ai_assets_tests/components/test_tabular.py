@@ -237,6 +237,31 @@ def test_the_folder_gives_the_product_its_name(
     assert {key.split("/")[0] for key in keys} == {"late_flights"}
 
 
+@pytest.mark.parametrize(
+    ("horizon", "trials", "known", "searched"),
+    [
+        ("2 hours", 20, "is given: 2 hours before the event.", "family: 20 trials each,"),
+        ("0 seconds", 1, "is given: at the time of the event.", "family: 1 trial each,"),
+    ],
+)
+def test_descriptions_say_when_and_how_often_in_words(
+    attributes: dict[str, Any],
+    repo_root: Path,
+    horizon: str,
+    trials: int,
+    known: str,
+    searched: str,
+) -> None:
+    folder = repo_root / "ai_assets" / "products" / "flight_delay"
+    training = attributes["training"] | {"tune": {"trials": trials}}
+    defs = built(attributes | {"horizon": horizon, "training": training}, folder)
+
+    told = {spec.key.path[-1]: spec.description or "" for spec in _specs(defs)}
+
+    assert told["features"] == f"What is known of each request row when the answer {known}"
+    assert searched in told["tuning"]
+
+
 def test_a_query_that_is_not_there_is_told_while_loading(
     attributes: dict[str, Any], repo_root: Path
 ) -> None:

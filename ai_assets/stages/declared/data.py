@@ -152,11 +152,12 @@ def features_stage(product: Product) -> Stage:
         for name in product.declaration.tables
     ]
     judging = product.declaration.fairness.only_judging if product.declaration.fairness else []
+    ahead = product.declaration.horizon
     return Stage(
         stage="features",
         asset="features",
         description="What is known of each request row when the answer is given: "
-        f"{format_duration(product.declaration.horizon)} before the event.",
+        f"{f'{format_duration(ahead)} before' if ahead else 'at the time of'} the event.",
         together=work("features:compute_features"),
         kinds=frozenset({"duckdb", "sql", "deltalake"}),
         upstream=upstream,

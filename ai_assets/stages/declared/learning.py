@@ -35,11 +35,12 @@ def training_set_stage(product: Product) -> Stage:
 def tuning_stage(product: Product) -> Stage:
     """The stage that tunes every family."""
     training = product.declaration.training
+    trials = training.tune.trials
     return Stage(
         stage="tuning",
         asset="tuning",
-        description=f"Parameters of each family: {training.tune.trials} trials each, judged on "
-        "folds of the train rows that run forward in time.",
+        description=f"Parameters of each family: {trials} {'trial' if trials == 1 else 'trials'} "
+        "each, judged on folds of the train rows that run forward in time.",
         compute=work("tuning:tune_families"),
         threads=training.threads,
         kinds=frozenset({"optuna"}),
