@@ -73,7 +73,8 @@ def canary_sensor(product: Product) -> dg.SensorDefinition:
         target=dg.AssetSelection.assets(dg.AssetKey(product.asset("release").key)),
         default_status=dg.DefaultSensorStatus.STOPPED if direct else dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=tick_seconds(),
-        description="Widens, promotes or takes back a candidate as `rollout:` in the YAML says.",
+        description="Widens, promotes or takes back a candidate as `rollout:` in the YAML says. "
+        "Off at first where that has mode direct: switch it on for a canary begun by hand.",
         required_resource_keys={"decisions", "ledger", "notifier"},
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:

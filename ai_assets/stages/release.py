@@ -114,6 +114,7 @@ def told_of(newest: dict[str, Any] | None) -> dict[str, Any]:
         "mode": newest["mode"] or "none",
         "split": newest["split"] or 0.0,
         when: str(newest[when]),
+        **{name: newest[name] for name in ("cause", "who", "why")},
         "release": newest["release_id"],
         "decision": newest["decision_id"],
     }

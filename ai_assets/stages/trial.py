@@ -75,7 +75,8 @@ def change_trial(run: StageRun, config: ReleaseConfig, history: pl.DataFrame) ->
         return f"Nothing to change: {asked.words()}"
     # Dropping a candidate must not need any bundle to be readable.
     new = asked.candidate or (asked.stable if config.end == "promote" else None)
-    return record(run, config, asked, takes_effect(run, new, history), history)
+    said = record(run, config, asked, takes_effect(run, new, history), history)
+    return said + _who_widens(run, asked)
 
 
 def begin_trial(
@@ -254,6 +255,17 @@ def _why_stale(config: ReleaseConfig, history: pl.DataFrame, newest: dict[str, A
             f"Nothing was changed. It was decided on release {config.expects}; since then {since}"
         )
     return ""
+
+
+def _who_widens(run: StageRun, asked: Asked) -> str:
+    """What a canary needs to grow, where its sensor is off unless a person switches it on."""
+    product = run.product
+    if asked.mode != "canary" or product.declaration.rollout.mode != "direct":
+        return ""
+    return (
+        f" Its share grows while the sensor {product.name}_canary is on. It is off until somebody "
+        "switches it on under Automation, for rollout.mode in the YAML is direct."
+    )
 
 
 def _now(newest: dict[str, Any]) -> Asked:

@@ -38,6 +38,7 @@ def test_a_person_tries_a_candidate_widens_it_and_promotes_it(challenged: World)
     assert (begun["stable"], begun["candidate"], begun["mode"]) == (old, new, "ab")
     assert begun["split"] == 0.1
     assert begun["outcome"] == f"{new} is tried beside {old} as ab with 0.1 of traffic."
+    assert (begun["cause"], begun["who"], begun["why"]) == ("by hand", "ada", "a look")
     first = entry(challenged)
     assert (first.who, first.why, first.cause) == ("ada", "a look", "by hand")
     assert first.effective_from == APRILS_START
@@ -51,6 +52,23 @@ def test_a_person_tries_a_candidate_widens_it_and_promotes_it(challenged: World)
     assert (entry(challenged).stable, entry(challenged).candidate) == (new, None)
     assert steps(challenged) == [("", 0.0), ("ab", 0.1), ("ab", 0.4), ("", 0.0)]
     assert "a look" in ended["history"] and "0.4" in ended["history"]
+
+
+def test_a_canary_that_nobody_declared_says_what_makes_it_grow(challenged: World) -> None:
+    new = tag(challenged, MARCH)
+    needed = (
+        f"with 0.25 of traffic. Its share grows while the sensor {challenged.product.name}_canary "
+        "is on. It is off until somebody switches it on under Automation, for rollout.mode in the "
+        "YAML is direct."
+    )
+
+    begun = release(challenged, None, candidate=new, mode="canary", split=0.25)
+    fixed = release(challenged, None, mode="ab", split=0.5)
+    declared = release(challenged.declared(rollout=CANARY), None, mode="canary", split=0.3)
+
+    assert begun["outcome"].endswith(needed)
+    assert fixed["outcome"].endswith(" as ab with 0.5 of traffic.")
+    assert declared["outcome"].endswith(" as canary with 0.3 of traffic.")
 
 
 def test_batch_predictions_stay_with_the_stable_bundle(challenged: World) -> None:
