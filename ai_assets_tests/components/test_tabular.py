@@ -14,7 +14,8 @@ import yaml
 
 from ai_assets.components import TabularProduct
 from ai_assets.lifecycle.errors import DeclarationError
-from ai_assets.lifecycle.product import TabularDeclaration
+from ai_assets.lifecycle.product import TabularDeclaration, read_product
+from ai_assets.stages import stages_of
 
 
 @pytest.fixture
@@ -260,6 +261,22 @@ def test_descriptions_say_when_and_how_often_in_words(
 
     assert told["features"] == f"What is known of each request row when the answer {known}"
     assert searched in told["tuning"]
+
+
+@pytest.mark.parametrize("name", ["telco_churn", "digit_reading", "question_topic"])
+def test_a_product_without_partitions_speaks_of_none(name: str, repo_root: Path) -> None:
+    product = read_product(repo_root / "ai_assets" / "products" / name)
+    stages = {stage.asset: stage for stage in stages_of(product)}
+    told = {stage.description for stage in stages.values()} | {
+        guard.description for stage in stages.values() for guard in stage.guards
+    }
+    # A release names the partition that it rolls back to, of products that have any.
+    told.remove(stages["release"].description)
+
+    assert not [words for words in told if "partition" in words or "ahead in time" in words]
+    assert stages["predictions"].description == "Each request row scored by what is in production."
+    assert "does best on rows held out, and why." in stages["model"].description
+    assert stages["tuning"].description.endswith("judged on folds of the train rows.")
 
 
 def test_a_query_that_is_not_there_is_told_while_loading(

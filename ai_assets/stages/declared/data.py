@@ -96,9 +96,9 @@ def online_stage(product: Product, name: str, table: Table) -> Stage:
     )
 
 
-BOTH_CLASSES = Guard("both_classes", "The partition has rows of both classes.")
-EVERY_CLASS = Guard("every_class", "The partition has rows of every declared class.")
-MORE_THAN_ONE = Guard("more_than_one_value", "The partition has rows of different outcomes.")
+BOTH_CLASSES = Guard("both_classes", "There are rows of both classes.")
+EVERY_CLASS = Guard("every_class", "There are rows of every declared class.")
+MORE_THAN_ONE = Guard("more_than_one_value", "There are rows of different outcomes.")
 _OF_LABELS = {"binary": BOTH_CLASSES, "multiclass": EVERY_CLASS, "regression": MORE_THAN_ONE}
 
 

@@ -40,7 +40,7 @@ def tuning_stage(product: Product) -> Stage:
         stage="tuning",
         asset="tuning",
         description=f"Parameters of each family: {trials} {'trial' if trials == 1 else 'trials'} "
-        "each, judged on folds of the train rows that run forward in time.",
+        f"each, judged on folds of the train rows{_forward(product, ' that run forward in time')}.",
         compute=work("tuning:tune_families"),
         threads=training.threads,
         kinds=frozenset({"optuna"}),
@@ -48,6 +48,11 @@ def tuning_stage(product: Product) -> Stage:
         code=("training", "learners", *mitigation_code(product)),
         settings=search_settings(product),
     )
+
+
+def _forward(product: Product, timed: str, untimed: str = "") -> str:
+    """The words for rows that have a time, or for those that have none."""
+    return untimed if product.request_table.time is None else timed
 
 
 def search_settings(product: Product) -> str:
@@ -142,7 +147,8 @@ def model_stage(product: Product) -> Stage:
     return Stage(
         stage="model",
         asset="model",
-        description="The family, or the blend of families, that does best ahead in time, and why.",
+        description="The family, or the blend of families, that does best"
+        f"{_forward(product, ' ahead in time', ' on rows held out')}, and why.",
         compute=work("model:choose_model"),
         threads=training.threads,
         kinds=frozenset({"python", "mlflow"}),

@@ -78,7 +78,9 @@ def release_stage(product: Product) -> Stage:
     return Stage(
         stage="release",
         asset="release",
-        description="What is in production: bundle, since when (event time), decided by whom, why.",
+        description="What is in production: bundle, since when (event time), decided by whom, why. "
+        "In the launchpad, `config` names a bundle or a partition to roll back to, or a candidate "
+        "to try.",
         compute=work("release:append_release"),
         kinds=frozenset({"deltalake"}),
         upstream=[Upstream("gate")],
@@ -87,17 +89,17 @@ def release_stage(product: Product) -> Stage:
     )
 
 
-IN_PRODUCTION = Guard(
-    "scored_by_a_release", "A release was in production when the partition began."
-)
+IN_PRODUCTION = Guard("scored_by_a_release", "A release was in production to score the rows.")
 
 
 def predictions_stage(product: Product) -> Stage:
     """The stage that scores a partition as production would have."""
+    cut = product.partitions is not None
     return Stage(
         stage="predictions",
         asset="predictions",
-        description="Each request row scored by what was in production when its partition began.",
+        description="Each request row scored by what "
+        f"{'was in production when its partition began' if cut else 'is in production'}.",
         compute=work("predictions:score_partition"),
         kinds=frozenset({"onnx", "deltalake"}),
         upstream=[Upstream("features"), Upstream("release", partitioned=False)],
@@ -131,7 +133,8 @@ def scored_file_stage(product: Product) -> Stage:
     return Stage(
         stage="scored_file",
         asset="scored_file",
-        description="Answers to a file of rows (Parquet or CSV) named in the launchpad.",
+        description="Answers to a file of rows (Parquet or CSV): `file` in the launchpad's "
+        "`config`.",
         compute=work("scored_file:score_named_file"),
         kinds=frozenset({"onnx", "parquet"}),
         upstream=[

@@ -9,7 +9,7 @@ OF_A_RELEASE = Guard(
     "answered_by_a_release", "Each bundle that answered stands in the ledger of releases."
 )
 WHOLE = Guard(
-    "all_of_the_log", "The lake holds each answer of the log to a row of then, once.", blocking=True
+    "all_of_the_log", "Each answer of the server's log is in the lake, once.", blocking=True
 )
 ONE_OUTCOME = Guard("one_outcome_a_row", "No row was told to have come out in two ways.")
 
@@ -19,8 +19,8 @@ def served_stage(product: Product) -> Stage:
     return Stage(
         stage="served",
         asset="served",
-        description="Each answer that a server gave to a row of the partition: who asked, the row, "
-        "the features, bundle, score and latency.",
+        description="Each answer that a server gave: who asked, the row, the features, bundle, "
+        "score and latency.",
         compute=work("served:bring_answers"),
         kinds=frozenset({"sqlite", "deltalake"}),
         guards=[WHOLE, OF_A_RELEASE],
@@ -33,8 +33,8 @@ def feedback_stage(product: Product) -> Stage:
     return Stage(
         stage="feedback",
         asset="feedback",
-        description="Each outcome that callers told the server of a row of the partition, in the "
-        "order they were sent. The last of a row counts.",
+        description="Each outcome that callers told the server, in the order they were sent. "
+        "The last of a row counts.",
         compute=work("served:bring_feedback"),
         kinds=frozenset({"sqlite", "deltalake"}),
         guards=[ONE_OUTCOME],
@@ -92,8 +92,8 @@ def drift_report_stage(product: Product) -> Stage:
     return Stage(
         stage="drift_report",
         asset="drift_report",
-        description="Evidently's page on the partition's drift, on a bounded sample. For people; "
-        "nothing waits for it.",
+        description="Evidently's page on drift, on a bounded sample. For people; nothing waits for "
+        "it.",
         compute=work("drift:draw_report"),
         kinds=frozenset({"evidently"}),
         upstream=[Upstream("drift")],
