@@ -31,11 +31,10 @@ from ai_assets.resources.notify import Notifier
 from ai_assets.resources.signer import Signer
 from ai_assets.resources.tracking import ExperimentTracker
 from ai_assets.stages.asked import asked_by
-from ai_assets.stages.reporting import report
+from ai_assets.stages.reporting import RANGE_END_TAG, report
 
 _LIFECYCLE = Path(ai_assets.lifecycle.__file__).parent
 PARTITION_TAG = "dagster/partition"
-RANGE_END_TAG = "dagster/asset_partition_range_end"
 _WITH_CONTEXT = Signature([Parameter("context", Parameter.POSITIONAL_OR_KEYWORD)])
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ai_assets.stages.binding import Finding, Guard, Outcome
 
 DATA_VERSION_TAG = "dagster/data_version"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 
 def report(
@@ -29,10 +30,11 @@ def report(
         version: the data version of all of them together, if each has one.
     """
     several = len(outcomes) > 1
-    if several:
+    if several or _range_of_one(context):
         with _together(context):
             for partition, outcome in outcomes.items():
-                context.add_asset_metadata(dict(outcome.metadata), key, partition)
+                if several:
+                    context.add_asset_metadata(dict(outcome.metadata), key, partition)
                 for event in _partition_findings(guards, key, str(partition), outcome):
                     context.log_event(event)
     yield dg.MaterializeResult(
@@ -46,6 +48,15 @@ def report(
         with _together(context):
             for materialization in own:
                 context.log_event(materialization)
+
+
+def _range_of_one(context: dg.AssetExecutionContext) -> bool:
+    """Whether the step makes a partition that a backfill named as a range, from it to itself.
+
+    Dagster plans its checks for the partition, and takes a result of the step for one without: in
+    the UI they would be skipped for ever.
+    """
+    return RANGE_END_TAG in context.run.tags and context.assets_def.partitions_def is not None
 
 
 def _together(context: dg.AssetExecutionContext) -> AbstractContextManager[None]:

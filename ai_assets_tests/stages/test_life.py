@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import dagster as dg
 import polars as pl
 import pytest
 from small_product import (
@@ -298,3 +299,16 @@ def test_one_run_over_a_range_evaluates_each_check_a_partition_and_over_all(
         RANGE, "602 raw = 600 cleaned + 1 rejected + 1 duplicates"
     )
     assert all(passed for _, passed, _ in found)
+
+
+def test_a_range_of_one_partition_evaluates_its_checks_for_that_partition(copied: World) -> None:
+    """So a backfill names a single partition; its checks were planned for it, and stayed open."""
+    result = copied.run("cleaned/orders", partition=MARCH, last=MARCH)
+
+    check = dg.AssetCheckKey(copied.key("cleaned/orders"), "every_row_accounted_for")
+    records = copied.instance.event_log_storage.get_asset_check_execution_history(check, 10)
+    mine = {(r.partition, r.status.value) for r in records if r.run_id == result.run_id}
+    assert result.success
+    assert mine == {(MARCH, "SUCCEEDED"), (None, "SUCCEEDED")}
+    assert {key for key, _, _ in findings(result, check.name)} == {MARCH, None}
+    assert copied.metadata("cleaned/orders", MARCH)["dagster/row_count"] == GOOD_ROWS
