@@ -111,6 +111,8 @@ def _summary(guard: "Guard", outcomes: Mapping[str | None, "Outcome"]) -> dg.Ass
     findings = {key: outcome.findings[guard.name] for key, outcome in outcomes.items()}
     red = {key: f for key, f in findings.items() if not f.passed} or findings
     words = [f"{key}: {f.words}" if len(findings) > 1 else f.words for key, f in red.items()]
+    # Sentences end where the next partition's words begin.
+    words = [*(word.removesuffix(".") for word in words[:-1]), *words[-1:]]
     worst = min(red.values(), key=lambda finding: finding.warn)
     return dg.AssetCheckResult(
         check_name=guard.name,

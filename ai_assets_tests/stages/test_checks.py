@@ -15,6 +15,7 @@ from ai_assets.lifecycle.compression.held_out import HeldOut
 from ai_assets.lifecycle.compression.recipes import Candidate
 from ai_assets.lifecycle.evaluation.evaluate import evaluate
 from ai_assets.lifecycle.learners.base import Model, Task
+from ai_assets.stages.binding import Guard, Outcome
 from ai_assets.stages.bundle import small, verified
 from ai_assets.stages.cleaned import accounted, within_limit
 from ai_assets.stages.compressed_model import budget, parity
@@ -23,6 +24,7 @@ from ai_assets.stages.evaluation import better_than_base_rate
 from ai_assets.stages.features import no_late_columns, nothing_too_early
 from ai_assets.stages.model import load_models
 from ai_assets.stages.raw import has_rows
+from ai_assets.stages.reporting import _summary
 from ai_assets.stages.training_data import load_training_data
 from ai_assets.stages.training_set import splits_apart
 
@@ -37,6 +39,18 @@ def test_has_rows() -> None:
     assert has_rows("orders", JANUARY, 3).words == "orders has 3 rows for 2024-01-01."
     empty = has_rows("shops", None, 0)
     assert (empty.passed, empty.warn, empty.words) == (False, True, "shops has no rows.")
+
+
+def test_a_range_tells_a_check_of_all_its_partitions_in_one_sentence() -> None:
+    guard = Guard("has_rows", "There are rows.")
+    none = has_rows("orders", JANUARY, 0)
+    outcomes = {key: Outcome("v", {}, {"has_rows": none}) for key in (JANUARY, FEBRUARY)}
+
+    told = _summary(guard, outcomes)
+
+    words = none.words.removesuffix(".")
+    assert none.words.endswith(".")
+    assert told.description == f"{JANUARY}: {words}; {FEBRUARY}: {words}."
 
 
 def test_every_row_accounted_for() -> None:
