@@ -7,8 +7,9 @@ import random
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,8 @@ class DataFiles:
         if rows.is_empty():
             return
         writer, path, count = self._open.pop(key) if key in self._open else self._start(key)
-        writer.write_table(arrow)
+        with _naming(self._local(path)):
+            writer.write_table(arrow)
         self._open[key] = (writer, path, count + rows.height)
         if len(self._open) > OPEN_FILES:
             self._end(next(iter(self._open)))
@@ -95,8 +97,9 @@ class DataFiles:
 
     def _end(self, key: str) -> None:
         writer, path, count = self._open.pop(key)
-        writer.close()
         local = self._local(path)
+        with _naming(local):
+            writer.close()
         size = local.stat().st_size
         if self._remote:
             pl.scan_parquet(local).sink_parquet(
@@ -112,6 +115,17 @@ class DataFiles:
 
     def _local(self, path: str) -> Path:
         return Path(self._spare.name if self._spare else self._uri, path)
+
+
+@contextmanager
+def _naming(file: Path) -> Iterator[None]:
+    """What the disk says against writing, with the file's name: Arrow leaves it out."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(file)) from error
 
 
 def storable(frame: pl.DataFrame, name: str) -> pl.DataFrame:
