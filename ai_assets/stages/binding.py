@@ -31,7 +31,7 @@ from ai_assets.resources.notify import Notifier
 from ai_assets.resources.signer import Signer
 from ai_assets.resources.tracking import ExperimentTracker
 from ai_assets.stages.asked import asked_by
-from ai_assets.stages.reporting import RANGE_END_TAG, report
+from ai_assets.stages.reporting import RANGE_END_TAG, report, report_done
 
 _LIFECYCLE = Path(ai_assets.lifecycle.__file__).parent
 PARTITION_TAG = "dagster/partition"
@@ -250,11 +250,16 @@ def _run_stage(
     runs = [StageRun(product, key, tools, run_id, config, log, decision, code) for key in keys]
     outcomes: dict[str | None, Outcome] = {}
     asked = asked_by(tools.decisions, product, decision)
-    for number, (key, outcome) in enumerate(zip(keys, stage.outcomes(runs), strict=True), start=1):
-        outcomes[key] = replace(outcome, metadata={**asked, **outcome.metadata})
-        if len(keys) > 1 and stage.together is None:
-            log.info(f"{stage.asset}: {key} done, {number} of {len(keys)}")
     asset = dg.AssetKey(product.asset(stage.asset).key)
+    try:
+        for key, outcome in zip(keys, stage.outcomes(runs), strict=True):
+            outcomes[key] = replace(outcome, metadata={**asked, **outcome.metadata})
+            if len(keys) > 1 and stage.together is None:
+                log.info(f"{stage.asset}: {key} done, {len(outcomes)} of {len(keys)}")
+    except Exception:
+        if outcomes:
+            report_done(context, asset, stage.guards, outcomes)
+        raise
     yield from report(context, asset, stage.guards, outcomes, _join(outcomes.values()))
 
 

@@ -1,10 +1,11 @@
 """features: what a model sees of each request row, by the same SQL offline and online."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from ai_assets.lifecycle.errors import MissingPartitionsError
 from ai_assets.lifecycle.features.leakage import Leak
 from ai_assets.lifecycle.features.lineage import (
     Origin,
@@ -27,11 +28,28 @@ if TYPE_CHECKING:
     from ai_assets.resources.snapshot import Snapshot
 
 
-def compute_features(runs: Sequence[StageRun]) -> list[Outcome]:
-    """Run the feature query over each partition and its history, and its guards."""
-    product, lake, declared = runs[0].product, runs[0].lake, runs[0].product.declaration
-    opened = {name: open_cleaned(runs[0], name) for name in declared.tables}
-    parts = {run.partition or WHOLE: Part(*request_and_history(run, opened)) for run in runs}
+def compute_features(runs: Sequence[StageRun]) -> Iterator[Outcome]:
+    """Run the feature query over each partition and its history, and its guards.
+
+    Those before the first whose inputs are missing are made all the same: a backfill of some
+    partitions of the tables asks for the features of a partition more, which looks back at them.
+    """
+    opened = {name: open_cleaned(runs[0], name) for name in runs[0].product.declaration.tables}
+    parts, missing = {}, None
+    for run in runs:
+        try:
+            parts[run.partition or WHOLE] = Part(*request_and_history(run, opened))
+        except MissingPartitionsError as error:
+            missing = error
+            break
+    if parts:
+        yield from _features_of(runs[0], parts)
+    if missing is not None:
+        raise missing
+
+
+def _features_of(run: StageRun, parts: Mapping[str, Part]) -> list[Outcome]:
+    product, lake, declared = run.product, run.lake, run.product.declaration
     query = Query(
         product.features_sql,
         declared.tables,

@@ -50,6 +50,48 @@ def report(
                 context.log_event(materialization)
 
 
+def report_done(
+    context: dg.AssetExecutionContext,
+    key: dg.AssetKey,
+    guards: Sequence["Guard"],
+    outcomes: Mapping[str | None, "Outcome"],
+) -> None:
+    """Report what was done for the first partitions of a range whose next one fails.
+
+    They are made, whatever becomes of the others: a backfill need not ask for them again. A result
+    of the step would say so of all.
+    """
+    tags = _provenance(context, key)
+    with _together(context):
+        for partition, outcome in outcomes.items():
+            for event in _partition_findings(guards, key, str(partition), outcome):
+                context.log_event(event)
+            version = {DATA_VERSION_TAG: outcome.data_version} if outcome.data_version else {}
+            context.log_event(
+                dg.AssetMaterialization(
+                    key,
+                    partition=str(partition),
+                    metadata=dict(outcome.metadata),
+                    tags={**tags, **version},
+                )
+            )
+
+
+def _provenance(context: dg.AssetExecutionContext, key: dg.AssetKey) -> dict[str, str]:
+    """Which code and which inputs the step made the asset of, as Dagster tells of its own results.
+
+    Without them Dagster would call the partitions stale.
+    """
+    from dagster._core.execution.plan import execute_step as dagsters
+
+    step = context.get_step_execution_context()
+    code, inputs = dagsters._get_code_version(key, step), {}
+    if step.is_external_input_asset_version_info_loaded:
+        inputs = dict(dagsters._get_input_provenance_data(key, step))
+    of_the_step = dg.DataVersion("")
+    return dagsters._build_data_version_tags(of_the_step, code, inputs, True)
+
+
 def _range_of_one(context: dg.AssetExecutionContext) -> bool:
     """Whether the step makes a partition that a backfill named as a range, from it to itself.
 
