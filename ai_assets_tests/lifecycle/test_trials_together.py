@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -156,6 +157,25 @@ def test_a_join_that_repeats_no_rows_of_one_partition_may_do_so_over_several(ask
     assert found(query, given) == {"night": [], "next": []}
 
     assert len(asked) == 3
+
+
+def test_what_needs_too_much_memory_together_is_asked_about_alone(monkeypatch):
+    """Pairs of rows may fit that are of one stretch, and not all that are of two."""
+    query = query_of(WEATHER_KNOWN)
+    features, sizes = leakage._features, []
+
+    def narrow(cursor, query, frames, row_ids):
+        sizes.append(len(row_ids))
+        if len(row_ids) > 4:
+            raise duckdb.OutOfMemoryException("failed to allocate")
+        return features(cursor, query, frames, row_ids)
+
+    monkeypatch.setattr(leakage, "_features", narrow)
+    given = {"night": trials(query, NIGHT), "evening": trials(query, EVENING)}
+
+    assert found(query, given) == {"night": [], "evening": []}
+
+    assert sizes == [8, 4, 4]
 
 
 @pytest.mark.parametrize(("second", "queries"), [(["a", "b"], [8]), (["b", "c"], [4, 4])])

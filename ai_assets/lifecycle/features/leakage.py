@@ -173,6 +173,8 @@ def _cleared_together(
     cursor: "duckdb.DuckDBPyConnection", query: Query, group: Sequence[Trial]
 ) -> list[Trial]:
     """Those of the trials whose rows have their honest features while all are changed."""
+    import duckdb
+
     ids = pl.concat([trial.asked[ROW_ID] for trial in group])
     frames = _frames_together(query.specs, group)
     if len(group) < 2 or frames is None or ids.n_unique() < len(ids):
@@ -181,6 +183,8 @@ def _cleared_together(
         found = _features(cursor, query, frames, ids)
     except DeclarationError:
         return []  # a join that repeats no rows within a stretch may do so over several
+    except duckdb.OutOfMemoryException:
+        return []  # a join of each row with every other is smaller within a stretch
     cleared, first = [], 0
     for trial in group:
         if _is_honest(found.slice(first, trial.asked.height), trial):
