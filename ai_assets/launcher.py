@@ -25,7 +25,7 @@ from dagster._core.storage.dagster_run import DagsterRun, DagsterRunStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._serdes import ConfigurableClassData
 
-from ai_assets.resources.machine import Where, where
+from ai_assets.resources.machine import MACHINE_TAG, Where, where
 
 # What the worker itself says first: dagster/_grpc/impl.py, `_run_in_subprocess`.
 _STARTED = re.compile(r"Started process for run \(pid: (\d+)\)")
@@ -41,6 +41,7 @@ _LOADS_S = 20.0
 _ANSWER_S = 2
 _ELSEWHERE = "Its process runs on another machine, where this one cannot look."
 _NOT_TOLD = "Its process has not told its number."
+_NOWHERE = "Its process has not told its machine."
 # Longer than two looks are apart.
 _FORGOTTEN_S = 600.0
 
@@ -124,6 +125,8 @@ class RunLauncher(DefaultRunLauncher):
 
     def _health_of_a_command(self, run: DagsterRun) -> CheckRunHealthResult:
         """Of a run that a command began: there is no code server, and no retry, to wait for."""
+        if MACHINE_TAG not in run.tags:
+            return _running(_NOWHERE)
         place = where(run)
         if place is Where.BEFORE_A_RESTART:
             words = "The machine was started again since the run began."

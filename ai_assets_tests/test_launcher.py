@@ -205,7 +205,10 @@ def test_what_cannot_be_told_is_left_running(launcher, instance) -> None:
 
     words = "Its process runs on another machine, where this one cannot look."
     assert (elsewhere.status, elsewhere.msg) == (WorkerStatus.RUNNING, words)
-    assert by_hand.status == WorkerStatus.RUNNING
+    assert (by_hand.status, by_hand.msg) == (
+        WorkerStatus.RUNNING,
+        "Its process has not told its machine.",
+    )
     assert (silent.status, silent.msg) == (
         WorkerStatus.RUNNING,
         "Its process has not told its number.",
@@ -268,9 +271,9 @@ def test_a_command_that_cannot_be_asked_after_is_left_running(launcher, instance
 
 def test_a_command_does_not_outlive_its_machine(launcher, instance, child, monkeypatch) -> None:
     """Another process may have its number since."""
-    now = Machine("host", "pid:[4026531836]", "second")
+    now = Machine("host", "id", "pid:[4026531836]", "second")
     monkeypatch.setattr(Machine, "here", lambda: now)
-    run = a_command(instance, child.pid, "host pid:[4026531836] first")
+    run = a_command(instance, child.pid, "host id pid:[4026531836] first")
 
     found = launcher.check_run_worker_health(run)
 

@@ -85,11 +85,12 @@ def dead_runs(place: Place) -> Iterator[Line]:
         runs = instance.get_runs(states, limit=_LOOKED_FOR)
         launched = {run.run_id: worker_of(instance, run.run_id) for run in runs}
         typed = {name: own_process_of(instance, name) for name, one in launched.items() if not one}
-    placed = {run.run_id for run in runs if MACHINE_TAG in run.tags}
-    away = {run.run_id for run in runs if where(run) is Where.ELSEWHERE} & placed
+    # A run that was asked for again has the tags of the one before, wherever that was.
+    placed = {r.run_id: where(r) for r in runs if MACHINE_TAG in r.tags and r.run_id in typed}
     dead = 0
     for run_id, worker in [*launched.items(), *typed.items()]:
-        gone = why_gone(worker) if worker and run_id not in away else None
+        is_away = placed.get(run_id) is Where.ELSEWHERE
+        gone = why_gone(worker) if worker and not is_away else None
         if gone is None:
             continue
         dead += 1

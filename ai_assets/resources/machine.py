@@ -5,6 +5,7 @@ the number of its process only, and a number says nothing on another machine or 
 container, though both may share the state or the database.
 """
 
+import hashlib
 import platform
 from dataclasses import dataclass
 from enum import Enum
@@ -17,10 +18,13 @@ from dagster._core.storage.tags import GRPC_INFO_TAG
 MACHINE_TAG = "ai_assets/machine"
 # Each start of the machine has another id (random(4)).
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+# Each installation has another id (machine-id(5)); many machines are called alike.
+_INSTALLED = Path("/etc/machine-id")
 # Which processes have numbers together (pid_namespaces(7)): those of a container have their own.
 _NUMBERED = Path("/proc/self/ns/pid")
 # That of the machine itself, on each Linux (PROC_PID_INIT_INO in include/linux/proc_ns.h).
 _OF_THE_MACHINE = "pid:[4026531836]"
+_NAMELESS = "-"
 _told: set[str] = set()
 
 
@@ -38,11 +42,13 @@ class Machine:
 
     Attributes:
         name: Its host name.
+        installed: Tells its installation from others; "-" where nothing does.
         numbered: The namespace that numbers its processes.
         boot: The id of its start.
     """
 
     name: str
+    installed: str
     numbered: str
     boot: str
 
@@ -53,10 +59,19 @@ class Machine:
             numbered, boot = str(_NUMBERED.readlink()), _BOOT.read_text(encoding="ascii").strip()
         except OSError:
             return None
-        return cls(platform.node(), numbered, boot)
+        return cls(platform.node(), _installed(), numbered, boot)
 
     def __str__(self) -> str:
-        return f"{self.name} {self.numbered} {self.boot}"
+        return f"{self.name} {self.installed} {self.numbered} {self.boot}"
+
+
+def _installed() -> str:
+    """A digest of the installation's id, which itself is not to be shown to others."""
+    try:
+        told = _INSTALLED.read_text(encoding="ascii").strip()
+    except OSError:
+        return _NAMELESS
+    return hashlib.sha256(f"ai_assets {told}".encode()).hexdigest()[:16] if told else _NAMELESS
 
 
 def tell_machine(context: dg.AssetExecutionContext) -> None:
@@ -71,13 +86,15 @@ def tell_machine(context: dg.AssetExecutionContext) -> None:
 def where(run: dg.DagsterRun) -> Where:
     """Where a run is executed that told its machine.
 
-    Containers may be named alike, and come anew with the same name while one runs on another
-    machine: of them nothing is said once the id of the start is another.
+    Machines may be named alike, and containers come anew with the same name while one runs
+    elsewhere. So once the id of the start is another, nothing is said of a container, nor of a
+    machine whose installation has no id.
     """
     told, here = run.tags.get(MACHINE_TAG), Machine.here()
     if told is None or here is None:
         return Where.ELSEWHERE
     if told == str(here):
         return Where.HERE
-    same = told.startswith(f"{here.name} {_OF_THE_MACHINE} ")
-    return Where.BEFORE_A_RESTART if same and here.numbered == _OF_THE_MACHINE else Where.ELSEWHERE
+    same = told.startswith(f"{here.name} {here.installed} {_OF_THE_MACHINE} ")
+    sure = here.installed != _NAMELESS and here.numbered == _OF_THE_MACHINE
+    return Where.BEFORE_A_RESTART if same and sure else Where.ELSEWHERE

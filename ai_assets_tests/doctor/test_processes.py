@@ -168,11 +168,25 @@ def test_a_run_of_a_command_on_another_machine_is_left_alone(
     with started("-c", "pass") as ended:
         ended.wait(60)
     words = "Executing steps in process (pid: {pid})"
-    going_on(runs, ended.pid, words, machine="another pid:[1] 2")
+    going_on(runs, ended.pid, words, machine="another 1 pid:[1] 2")
 
     (line,) = processes.dead_runs(place)
 
     assert (line.mood, line.found) == ("ok", "1 are going on, each with a process.")
+
+
+def test_a_launched_run_is_here_though_the_one_that_it_repeats_was_not(
+    place: Place, runs: dg.DagsterInstance
+) -> None:
+    """What is asked for again has the tags of the run before."""
+    with started("-c", "pass") as ended:
+        ended.wait(60)
+    run_id = going_on(runs, ended.pid, machine="another 1 pid:[1] 2")
+
+    (line,) = processes.dead_runs(place)
+
+    words = f"Run {run_id} is said to be going on. Process {ended.pid} of the run is gone."
+    assert (line.mood, line.found) == ("warning", words)
 
 
 def test_a_run_whose_process_is_dead_is_told(place: Place, runs: dg.DagsterInstance) -> None:

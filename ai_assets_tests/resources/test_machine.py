@@ -54,7 +54,7 @@ def test_where_the_kernel_does_not_say_nothing_is_told(monkeypatch: pytest.Monke
     with dg.DagsterInstance.ephemeral() as instance:
         assert MACHINE_TAG not in tags_of(instance, {})
     assert Machine.here() is None
-    assert where(a_run(f"host {HOST} first")) is Where.ELSEWHERE
+    assert where(a_run(f"host id {HOST} first")) is Where.ELSEWHERE
 
 
 def test_the_machine_is_the_one_that_this_process_is_on() -> None:
@@ -66,22 +66,39 @@ def test_the_machine_is_the_one_that_this_process_is_on() -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "told"), [("b08dfa6083e7567a\n", "ec72900a187d5484"), ("", "-"), (None, "-")]
+)
+def test_an_installation_is_told_by_a_digest_of_its_id(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, written: str | None, told: str
+) -> None:
+    file = tmp_path / "machine-id"
+    monkeypatch.setattr(machine, "_INSTALLED", file)
+    if written is not None:
+        file.write_text(written, encoding="ascii")
+
+    assert machine._installed() == told
+
+
+@pytest.mark.parametrize(
     ("told", "now", "expected"),
     [
-        (f"host {HOST} first", ("host", HOST, "first"), Where.HERE),
-        (f"host {HOST} first", ("host", HOST, "second"), Where.BEFORE_A_RESTART),
-        (f"host {HOST} first", ("other", HOST, "second"), Where.ELSEWHERE),
-        (f"host {CONTAINER} first", ("host", CONTAINER, "first"), Where.HERE),
-        (f"host {CONTAINER} first", ("host", CONTAINER, "second"), Where.ELSEWHERE),
-        (f"host {CONTAINER} first", ("host", HOST, "first"), Where.ELSEWHERE),
-        (f"host {HOST} first", ("host", CONTAINER, "second"), Where.ELSEWHERE),
-        (None, ("host", HOST, "first"), Where.ELSEWHERE),
+        (f"host id {HOST} first", ("host", "id", HOST, "first"), Where.HERE),
+        (f"host - {HOST} first", ("host", "-", HOST, "first"), Where.HERE),
+        (f"host id {HOST} first", ("host", "id", HOST, "second"), Where.BEFORE_A_RESTART),
+        (f"host id {HOST} first", ("host", "of another", HOST, "second"), Where.ELSEWHERE),
+        (f"host - {HOST} first", ("host", "-", HOST, "second"), Where.ELSEWHERE),
+        (f"host id {HOST} first", ("other", "id", HOST, "second"), Where.ELSEWHERE),
+        (f"host id {CONTAINER} first", ("host", "id", CONTAINER, "first"), Where.HERE),
+        (f"host id {CONTAINER} first", ("host", "id", CONTAINER, "second"), Where.ELSEWHERE),
+        (f"host id {CONTAINER} first", ("host", "id", HOST, "first"), Where.ELSEWHERE),
+        (f"host id {HOST} first", ("host", "id", CONTAINER, "second"), Where.ELSEWHERE),
+        (None, ("host", "id", HOST, "first"), Where.ELSEWHERE),
     ],
 )
 def test_a_process_number_counts_where_it_was_given(
     monkeypatch: pytest.MonkeyPatch,
     told: str | None,
-    now: tuple[str, str, str],
+    now: tuple[str, str, str, str],
     expected: Where,
 ) -> None:
     monkeypatch.setattr(Machine, "here", lambda: Machine(*now))
