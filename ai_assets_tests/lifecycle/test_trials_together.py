@@ -83,6 +83,29 @@ def test_stretches_that_touch_are_not(asked):
     assert sorted(asked) == sorted([night[0].asked.height, morning[0].asked.height])
 
 
+def test_stretches_that_share_an_instant_are_not(asked):
+    """A row of that instant would be there twice."""
+    query = query_of(WEATHER_KNOWN)
+    (night,), (evening,) = trials(query, NIGHT), trials(query, EVENING)
+    sharing = replace(evening, span=(night.span[1], evening.span[1]))
+
+    found(query, {"night": [night], "evening": [sharing]})
+    found(query, {"evening": [sharing], "night": [night]})
+
+    assert asked == [4, 4, 4, 4]
+
+
+def test_at_least_three_horizons_around_a_cut_are_looked_at():
+    query = query_of(WEATHER_KNOWN)
+    with open_history(tables(), trips(), query.specs, "trips") as history:
+        asked = asked_at_cuts(trips(), query.specs["trips"], HORIZON, cuts=1)
+        (short,) = trials_of(history, query, asked, reach=HORIZON)
+        (long,) = trials_of(history, query, asked, reach=4 * HORIZON)
+
+    assert short.span == (short.cut - 3 * HORIZON, short.cut + 3 * HORIZON)
+    assert long.span == (long.cut - 4 * HORIZON, long.cut + 4 * HORIZON)
+
+
 def test_no_more_than_a_few_are_asked_about_together(monkeypatch, asked):
     monkeypatch.setattr(leakage, "TOGETHER", 1)
     query = query_of(WEATHER_KNOWN)
