@@ -121,6 +121,8 @@ class KeptConnection:
     def done(self, work: Callable[[Connection], Found]) -> Found:
         """What the work gives; where the connection turns out to be gone, by a new one.
 
+        What is refused is not tried again, but who comes next has a new connection.
+
         Args:
             work: what is done with the connection, which is its caller's alone meanwhile. Done
                 twice where it cannot be known whether the first time took place.
@@ -133,13 +135,19 @@ class KeptConnection:
             kept = self._connection
             if kept is not None and not kept.closed:
                 try:
-                    return work(kept)
+                    return self._through(kept, work)
                 except psycopg.Error as error:
                     if not is_gone(error):
                         raise
-            self.close()
             self._connection = made = connected(self._conninfo, LONGEST_S)
-            return work(made)
+            return self._through(made, work)
+
+    def _through(self, connection: Connection, work: Callable[[Connection], Found]) -> Found:
+        try:
+            return work(connection)
+        except psycopg.Error:
+            self.close()  # a host whose place another has taken would refuse to write for ever
+            raise
 
     def close(self) -> None:
         """Let go of the database; who asks then has a new connection."""

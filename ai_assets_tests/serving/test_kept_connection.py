@@ -81,7 +81,7 @@ def test_work_that_the_new_one_cannot_do_either_is_not_tried_a_third_time(
     assert made == [10.0] * 3
 
 
-def test_what_the_database_refuses_is_told_once_and_by_the_same_session(
+def test_what_the_database_refuses_is_told_once_and_the_next_has_a_new_session(
     made: list[float], kept: KeptConnection
 ):
     before, tried = kept.done(session), []
@@ -94,7 +94,23 @@ def test_what_the_database_refuses_is_told_once_and_by_the_same_session(
     with pytest.raises(psycopg.errors.DivisionByZero):
         kept.done(refused)
 
-    assert (tried, kept.done(session), made) == ([before], before, [10.0])
+    assert tried == [before] != [kept.done(session)]
+    assert made == [10.0, 10.0]
+
+
+def test_a_session_that_may_write_no_more_is_not_kept(made: list[float], kept: KeptConnection):
+    """As that of a host that another one has taken the place of."""
+
+    def write(connection: Connection) -> int:
+        connection.execute("CREATE TEMPORARY SEQUENCE numbers")
+        return connection.execute("SELECT nextval('numbers')").fetchone()[0]
+
+    kept.done(lambda c: c.execute("SET default_transaction_read_only = on"))
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        kept.done(lambda c: c.execute("CREATE SCHEMA refused"))
+
+    assert kept.done(write) == 1
+    assert made == [10.0, 10.0]
 
 
 def test_who_asks_after_it_was_closed_has_another(made: list[float], kept: KeptConnection):
