@@ -19,6 +19,7 @@ from small_product import (
 )
 
 from ai_assets.lifecycle.naming import AssetName
+from ai_assets.resources.machine import MACHINE_TAG, Machine
 from ai_assets.serving.scoring import Scorer
 
 RANGE = (JANUARY, FEBRUARY, MARCH)
@@ -312,3 +313,9 @@ def test_a_range_of_one_partition_evaluates_its_checks_for_that_partition(copied
     assert mine == {(MARCH, "SUCCEEDED"), (None, "SUCCEEDED")}
     assert {key for key, _, _ in findings(result, check.name)} == {MARCH, None}
     assert copied.metadata("cleaned/orders", MARCH)["dagster/row_count"] == GOOD_ROWS
+
+
+def test_a_run_of_a_stage_tells_its_machine(shared_world: World) -> None:
+    run = shared_world.instance.get_run_by_id(shared_world.latest("raw/shops").run_id)
+
+    assert run is not None and run.tags[MACHINE_TAG] == str(Machine.here())
