@@ -21,6 +21,7 @@ from small_product import (
 from ai_assets.lifecycle.naming import AssetName
 from ai_assets.resources.machine import MACHINE_TAG, Machine
 from ai_assets.serving.scoring import Scorer
+from ai_assets.stages.raw import not_emptied
 
 RANGE = (JANUARY, FEBRUARY, MARCH)
 
@@ -319,3 +320,11 @@ def test_a_run_of_a_stage_tells_its_machine(shared_world: World) -> None:
     run = shared_world.instance.get_run_by_id(shared_world.latest("raw/shops").run_id)
 
     assert run is not None and run.tags[MACHINE_TAG] == str(Machine.here())
+
+
+def test_of_an_emptied_partition_its_own_rows_are_counted(shared_world: World) -> None:
+    run = shared_world.step("raw/orders", JANUARY)
+
+    assert not_emptied(run, "orders", JANUARY, RAW_ROWS).passed
+    emptied = not_emptied(run, "orders", JANUARY, 0)
+    assert (emptied.passed, emptied.metadata) == (False, {"rows": 0, "cleaned_rows": GOOD_ROWS})
