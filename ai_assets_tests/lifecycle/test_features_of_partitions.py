@@ -62,6 +62,28 @@ def test_each_partition_is_as_it_would_be_alone(monkeypatch, many, side_by_side)
 
 
 @pytest.mark.parametrize(
+    ("many", "together"),
+    [(1000, [["night", "day", "evening"]]), (60, [["night", "day"], ["evening"]])],
+)
+def test_trials_wait_for_others_until_they_hold_too_many_rows_and_are_made_once(
+    monkeypatch, many, together
+):
+    monkeypatch.setattr(partitions, "MANY_ROWS", many)
+    made = []
+    leaks_of = partitions._Beside.leaks_of
+
+    def watched(self, trials):
+        made.append(list(trials))
+        return leaks_of(self, trials)
+
+    monkeypatch.setattr(partitions._Beside, "leaks_of", watched)
+
+    features(WEATHER_KNOWN)
+
+    assert made == together
+
+
+@pytest.mark.parametrize(
     ("many", "held"), [(48, {"night", "day", "evening"}), (17, {"night"}), (5, set())]
 )
 def test_only_small_partitions_are_held_and_as_few_rows_as_said(monkeypatch, many, held):
