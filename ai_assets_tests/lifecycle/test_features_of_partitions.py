@@ -1,5 +1,6 @@
 """Several partitions in one go: each as it would be alone, small ones side by side."""
 
+import weakref
 from functools import partial
 
 import polars as pl
@@ -7,9 +8,10 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from ai_assets.lifecycle.errors import DeclarationError
-from ai_assets.lifecycle.features import history, partitions
+from ai_assets.lifecycle.features import history, partitions, trials
 from ai_assets.lifecycle.features.partitions import Part, features_of_partitions
 from ai_assets.lifecycle.features.query import Query, batched_features, run_features
+from ai_assets.lifecycle.features.trials import Trial
 from ai_assets.lifecycle.schema.tables import Column, Source, Table
 from ai_assets_tests.lifecycle.feature_worlds import (
     HORIZON,
@@ -133,6 +135,25 @@ def test_a_leak_is_found_in_every_partition(monkeypatch, many):
 
     _, leaks = features("SELECT _row_id, place, delay AS x FROM request")
 
+    assert leaks == {key: ["x"] for key in CUTS}
+
+
+def test_of_a_large_partition_one_trial_is_held_at_a_time(monkeypatch):
+    monkeypatch.setattr(partitions, "MANY_ROWS", 5)
+    held: list[weakref.ref[Trial]] = []
+    made = trials._trial
+
+    def watched(*given):
+        assert [trial for trial in held if trial() is not None] == []
+        found = made(*given)
+        held.append(weakref.ref(found))
+        return found
+
+    monkeypatch.setattr(trials, "_trial", watched)
+
+    _, leaks = features("SELECT _row_id, place, delay AS x FROM request")
+
+    assert len(held) == 2 * len(CUTS)
     assert leaks == {key: ["x"] for key in CUTS}
 
 

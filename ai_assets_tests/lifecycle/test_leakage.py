@@ -113,8 +113,8 @@ def knowing_features(sql: str) -> list[str]:
         honest = pl.concat(list(batches))
         asked = asked_at_cuts(request, SPECS["trips"], HORIZON)
         query = Query(sql, SPECS, "trips", HORIZON, "features.sql")
-        trials = trials_of(history, query, asked, honest=honest, reach=timedelta(hours=9))
-        leaks = leaks_of(history, query, {"all": trials})
+        found = trials_of(history, query, asked, honest=honest, reach=timedelta(hours=9))
+        leaks = leaks_of(history, query, {"all": list(found)})
     return [leak.feature for leak in leaks["all"]]
 
 

@@ -42,7 +42,7 @@ def trials(query: Query, hours: tuple[int, int], **more: pl.DataFrame) -> list[T
     with open_history(frames, request, query.specs, "trips") as history:
         honest = pl.concat(batched_features(history, query.sql, request, spec, HORIZON))
         asked = asked_at_cuts(request, spec, HORIZON, cuts=1, rows_per_cut=4)
-        return trials_of(history, query, asked, honest=honest, reach=timedelta(hours=6))
+        return list(trials_of(history, query, asked, honest=honest, reach=timedelta(hours=6)))
 
 
 def found(query: Query, given: dict[str, list[Trial]]) -> dict[str, list[Leak]]:

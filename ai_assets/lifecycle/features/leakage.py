@@ -85,7 +85,7 @@ def leaking_features(
     ) as connection:
         asked = asked_at_cuts(request, specs[request_table], horizon, cuts, rows_per_cut)
         query = Query(sql, specs, request_table, horizon, file)
-        trials = trials_of(connection, query, asked, seed=seed, reach=reach)
+        trials = list(trials_of(connection, query, asked, seed=seed, reach=reach))
         return leaks_of(connection, query, {"": trials})[""]
 
 
@@ -116,7 +116,7 @@ def leaks_of(
         if any(found.values()):
             found |= {trial: _leaks_alone(cursor, query, trial) for trial in cleared}
     return {
-        key: _each_once(leak for trial in of_key for leak in found.get(trial, []))
+        key: each_once(leak for trial in of_key for leak in found.get(trial, []))
         for key, of_key in trials.items()
     }
 
@@ -140,7 +140,7 @@ def leaks_of_others(
     return _of_others(expected, without, None)
 
 
-def _each_once(leaks: Iterable[Leak]) -> list[Leak]:
+def each_once(leaks: Iterable[Leak]) -> list[Leak]:
     """The first leak of each feature."""
     found: dict[str, Leak] = {}
     for leak in leaks:

@@ -7,7 +7,7 @@ side, and a large one alone, streamed, with all cores.
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from ai_assets.lifecycle.features.history import (
     load_history,
     open_history,
 )
-from ai_assets.lifecycle.features.leakage import Leak, leaks_of, leaks_of_others
+from ai_assets.lifecycle.features.leakage import Leak, each_once, leaks_of, leaks_of_others
 from ai_assets.lifecycle.features.moments import Frame
 from ai_assets.lifecycle.features.query import ROW_ID, Query, batched_features
 from ai_assets.lifecycle.features.trials import (
@@ -78,7 +78,7 @@ def features_of_partitions(
     beside = _Beside(query, cuts)
 
     def take(key: str, held: "_Held") -> None:
-        batches, (waiting[key], told) = held
+        batches, waiting[key], told = held
         leaks[key] += told
         for batch in batches:
             write(key, batch)
@@ -101,7 +101,7 @@ def features_of_partitions(
             asked = part.tables, part.request, query.specs, query.request_table, query.sql
             with open_history(*asked) as own:
                 trials, told = _stream(query, part, cuts, partial(write, key), own)
-                leaks[key] += told + leaks_of(own, query, {key: trials})[key]
+                leaks[key] += told + _leaks_one_by_one(own, query, trials)
         for done in beside.those_before(None):
             take(*done)
         make_trials()
@@ -109,8 +109,8 @@ def features_of_partitions(
 
 
 # The trials that are to be made, and what leaks already where there is no time to try by.
-_Tried = tuple[list[Trial], list[Leak]]
-_Held = tuple[list[pl.DataFrame], _Tried]
+_Tried = tuple[Iterable[Trial], list[Leak]]
+_Held = tuple[list[pl.DataFrame], list[Trial], list[Leak]]
 
 
 class _Beside:
@@ -182,10 +182,22 @@ class _Beside:
         try:
             asked = part.tables, part.request, query.specs, query.request_table, query.sql
             load_history(own, *asked)
-            return batches, _stream(query, part, self._cuts, batches.append, own)
+            trials, told = _stream(query, part, self._cuts, batches.append, own)
+            return batches, list(trials), told
         finally:
             clear(own)
             self._sessions.put(own)
+
+
+def _leaks_one_by_one(
+    own: "duckdb.DuckDBPyConnection", query: Query, trials: Iterable[Trial]
+) -> list[Leak]:
+    """What the trials of a large partition find, of which memory has room for one at a time."""
+    leaks: list[Leak] = []
+    for trial in trials:
+        leaks += leaks_of(own, query, {"": [trial]})[""]
+        del trial  # or it would be held while the next one is made
+    return each_once(leaks)
 
 
 def _stream(

@@ -1,6 +1,6 @@
 """Trials for leaks: rows at a moment, and the tables around it with what is unknown changed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -88,11 +88,11 @@ def trials_of(
     honest: pl.DataFrame | None = None,
     seed: int = 0,
     reach: timedelta = REACH,
-) -> list[Trial]:
+) -> Iterator[Trial]:
     """A trial for each cut, over a history that is loaded already (see `open_history`).
 
     Args:
-        connection: the session that holds the history. The trials do not need it any more.
+        connection: the session that holds the history. A trial does not need it any more.
         query: what is asked.
         asked: the cut moments and their rows (see `asked_at_cuts`).
         honest: the features of the rows asked about over the whole history, if they are known.
@@ -102,10 +102,9 @@ def trials_of(
         reach: how far around a cut is looked; three horizons at least.
     """
     reach = max(reach, 3 * query.horizon)
-    return [
-        _trial(connection, query, rows, honest, (cut, reach), np.random.default_rng([seed, number]))
-        for number, (cut, rows) in enumerate(asked.items())
-    ]
+    for number, (cut, rows) in enumerate(asked.items()):
+        rng = np.random.default_rng([seed, number])
+        yield _trial(connection, query, rows, honest, (cut, reach), rng)
 
 
 def _trial(
