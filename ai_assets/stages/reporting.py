@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from dagster._core.definitions.data_version import compute_logical_data_version
 
 if TYPE_CHECKING:
     from ai_assets.stages.binding import Finding, Guard, Outcome
@@ -61,26 +62,28 @@ def report_done(
     They are made, whatever becomes of the others: a backfill need not ask for them again. A result
     of the step would say so of all.
     """
-    tags = _provenance(context, key)
     with _together(context):
         for partition, outcome in outcomes.items():
             for event in _partition_findings(guards, key, str(partition), outcome):
                 context.log_event(event)
-            version = {DATA_VERSION_TAG: outcome.data_version} if outcome.data_version else {}
-            context.log_event(
-                dg.AssetMaterialization(
-                    key,
-                    partition=str(partition),
-                    metadata=dict(outcome.metadata),
-                    tags={**tags, **version},
-                )
-            )
+            tags = _provenance(context, key, outcome.data_version)
+            context.log_event(_materialization(key, str(partition), outcome, tags))
 
 
-def _provenance(context: dg.AssetExecutionContext, key: dg.AssetKey) -> dict[str, str]:
-    """Which code and which inputs the step made the asset of, as Dagster tells of its own results.
+def _materialization(
+    key: dg.AssetKey, partition: str, outcome: "Outcome", tags: Mapping[str, str]
+) -> dg.AssetMaterialization:
+    metadata = dict(outcome.metadata)
+    return dg.AssetMaterialization(key, partition=partition, metadata=metadata, tags=tags)
 
-    Without them Dagster would call the partitions stale.
+
+def _provenance(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, version: str | None
+) -> dict[str, str]:
+    """The version, the code and the inputs of a partition, as Dagster tells of its own results.
+
+    Without them Dagster would call the partition stale. Where the stage tells no version, it is
+    what Dagster makes of code and inputs.
     """
     from dagster._core.execution.plan import execute_step as dagsters
 
@@ -88,8 +91,9 @@ def _provenance(context: dg.AssetExecutionContext, key: dg.AssetKey) -> dict[str
     code, inputs = dagsters._get_code_version(key, step), {}
     if step.is_external_input_asset_version_info_loaded:
         inputs = dict(dagsters._get_input_provenance_data(key, step))
-    of_the_step = dg.DataVersion("")
-    return dagsters._build_data_version_tags(of_the_step, code, inputs, True)
+    given = {parent: told["data_version"] for parent, told in inputs.items()}
+    own = dg.DataVersion(version) if version else compute_logical_data_version(code, given)
+    return dagsters._build_data_version_tags(own, code, inputs, version is not None)
 
 
 def _range_of_one(context: dg.AssetExecutionContext) -> bool:
@@ -123,12 +127,9 @@ def _own_versions(
     if materialization is None:
         return
     for partition, outcome in outcomes.items():
-        yield dg.AssetMaterialization(
-            key,
-            partition=str(partition),
-            metadata=dict(outcome.metadata),
-            tags={**(materialization.tags or {}), DATA_VERSION_TAG: str(outcome.data_version)},
-        )
+        version = {DATA_VERSION_TAG: str(outcome.data_version)}
+        tags = {**(materialization.tags or {}), **version}
+        yield _materialization(key, str(partition), outcome, tags)
 
 
 def _partition_findings(

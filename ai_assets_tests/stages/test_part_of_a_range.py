@@ -1,5 +1,6 @@
 """A range of partitions whose last cannot be made: the others are, and Dagster knows."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -7,6 +8,8 @@ import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 from small_product import FEBRUARY, JANUARY, MARCH, World, failure, write_product
+
+from ai_assets.stages import labels
 
 TABLES = ("raw/orders", "raw/visits", "cleaned/orders", "cleaned/visits")
 
@@ -83,3 +86,25 @@ def test_what_a_stage_did_partition_by_partition_is_told_up_to_the_one_that_fail
     assert "2024-03-01" in failure(result)
     told = world.instance.get_materialized_partitions(world.key("labels"))
     assert set(told) == {JANUARY, FEBRUARY}
+
+
+def test_without_a_version_of_its_own_a_partition_has_dagsters(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of its code and inputs, as where the whole range is made."""
+    compute = labels.compute_labels
+    monkeypatch.setattr(
+        labels, "compute_labels", lambda run: replace(compute(run), data_version=None)
+    )
+
+    def tags() -> dict[str, str]:
+        found = world.latest("labels", FEBRUARY).asset_materialization
+        assert found is not None and found.tags is not None
+        return {name: value for name, value in found.tags.items() if "version" in name}
+
+    assert not world.run("labels", partition=JANUARY, last=MARCH, raises=False).success
+    part = tags()
+    assert world.run("labels", partition=JANUARY, last=FEBRUARY).success
+
+    assert len(part["dagster/data_version"]) == 64
+    assert part == tags()
