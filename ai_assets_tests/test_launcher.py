@@ -11,7 +11,7 @@ import dagster as dg
 import psutil
 import pytest
 from dagster._core.events import EngineEventData
-from dagster._core.launcher import WorkerStatus
+from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from ai_assets.launcher import RunLauncher, Worker, is_here, why_gone
@@ -238,6 +238,10 @@ def a_command(instance: dg.DagsterInstance, pid: int | None, machine: str) -> dg
     return run
 
 
+def told(found: CheckRunHealthResult) -> tuple[WorkerStatus, str | None]:
+    return found.status, found.msg
+
+
 def test_a_command_is_at_work_until_its_process_is_gone(launcher, instance, child) -> None:
     run = a_command(instance, child.pid, str(Machine.here()))
     alive = launcher.check_run_worker_health(run)
@@ -245,28 +249,19 @@ def test_a_command_is_at_work_until_its_process_is_gone(launcher, instance, chil
     child.wait()
     gone = launcher.check_run_worker_health(run)
 
-    assert (alive.status, alive.msg) == (
-        WorkerStatus.RUNNING,
-        f"Process {child.pid} is alive.",
-    )
-    assert (gone.status, gone.msg) == (
-        WorkerStatus.FAILED,
-        f"Process {child.pid} of the run is gone.",
-    )
+    assert told(alive) == (WorkerStatus.RUNNING, f"Process {child.pid} is alive.")
+    assert told(gone) == (WorkerStatus.FAILED, f"Process {child.pid} of the run is gone.")
 
 
 def test_a_command_that_cannot_be_asked_after_is_left_running(launcher, instance) -> None:
     elsewhere = launcher.check_run_worker_health(a_command(instance, gone_pid(), "another 1 2"))
     silent = launcher.check_run_worker_health(a_command(instance, None, str(Machine.here())))
 
-    assert (elsewhere.status, elsewhere.msg) == (
+    assert told(elsewhere) == (
         WorkerStatus.RUNNING,
         "Its process runs on another machine, where this one cannot look.",
     )
-    assert (silent.status, silent.msg) == (
-        WorkerStatus.RUNNING,
-        "Its process has not told its number.",
-    )
+    assert told(silent) == (WorkerStatus.RUNNING, "Its process has not told its number.")
 
 
 def test_a_command_does_not_outlive_its_machine(launcher, instance, child, monkeypatch) -> None:
@@ -277,7 +272,7 @@ def test_a_command_does_not_outlive_its_machine(launcher, instance, child, monke
 
     found = launcher.check_run_worker_health(run)
 
-    assert (found.status, found.msg) == (
+    assert told(found) == (
         WorkerStatus.FAILED,
         "The machine was started again since the run began.",
     )

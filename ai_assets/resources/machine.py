@@ -76,8 +76,8 @@ def _installed() -> str:
 
 def tell_machine(context: dg.AssetExecutionContext) -> None:
     """Write into the tags of a run that no code server launched where it is executed, once."""
-    run, here = context.run, Machine.here()
-    if here is None or run.run_id in _told or GRPC_INFO_TAG in run.tags:
+    run = context.run
+    if run.run_id in _told or GRPC_INFO_TAG in run.tags or (here := Machine.here()) is None:
         return
     context.instance.add_run_tags(run.run_id, {MACHINE_TAG: str(here)})
     _told.add(run.run_id)
