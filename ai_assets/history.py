@@ -19,10 +19,12 @@ database begins as a copy of an empty one, not with a hundred statements that la
 import logging
 import os
 import shutil
+import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 from threading import Lock, RLock
 from typing import Any, Self
@@ -53,6 +55,9 @@ _LOG = logging.getLogger(__name__)
 MOST_OPEN = 8
 # Dagster sends events as a batch only where this variable says how large one may be.
 BATCH_SIZE, MOST_IN_A_BATCH = "DAGSTER_EVENT_BATCH_SIZE", "1000"
+
+# Whoever stores the end of a run says so of the run next, unless it dies in between.
+_SECONDS_TO_TELL = 60.0
 
 _FULL = "PRAGMA synchronous = FULL"
 _ENDS_A_RUN = {
@@ -183,6 +188,30 @@ class EventLogs(SqliteEventLogStorage):
             for shard in (INDEX_SHARD_NAME, *run_ids):
                 transactions.enter_context(self._connect(shard))
             yield
+
+    def get_logs_for_all_runs_by_log_id(
+        self,
+        after_cursor: int = -1,
+        dagster_event_type: DagsterEventType | set[DagsterEventType] | None = None,
+        limit: int | None = None,
+    ) -> Mapping[int, EventLogEntry]:
+        """Events of all runs by their numbers, up to the first end that its run does not tell yet.
+
+        Dagster stores that a run has failed before it says so of the run. Its daemon looks here for
+        failures, retries no run that has not failed, and goes on behind what it saw: it would never
+        retry one that it sees in between.
+        """
+        found = super().get_logs_for_all_runs_by_log_id(after_cursor, dagster_event_type, limit)
+        return dict(takewhile(lambda numbered: not self._is_half_told(numbered[1]), found.items()))
+
+    def _is_half_told(self, event: EventLogEntry) -> bool:
+        """Whether a run has just ended, and is not said to have."""
+        if event.dagster_event_type not in _ENDS_A_RUN:
+            return False
+        if not self.has_instance or time.time() - event.timestamp > _SECONDS_TO_TELL:
+            return False
+        run = self._instance.get_run_by_id(event.run_id)
+        return run is not None and not run.is_finished
 
     def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
         """Dagster leaves a database with a revision as it is, but first reads every migration."""
