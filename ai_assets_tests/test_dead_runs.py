@@ -15,6 +15,7 @@ import psutil
 import pytest
 from dagster._grpc.client import DagsterGrpcClient
 
+from ai_assets.automation.lost import ASKED_AGAIN
 from ai_assets.launcher import worker_of
 
 pytestmark = pytest.mark.slow
@@ -24,6 +25,7 @@ TINY = '''
 import time
 from pathlib import Path
 import dagster as dg
+from ai_assets.automation.lost import lost_runs
 from ai_assets.resources.machine import tell_machine
 
 HERE = Path(__file__).parent
@@ -50,7 +52,7 @@ def never_good() -> dg.AssetCheckResult:
 two = dg.define_asset_job("two", dg.AssetSelection.assets(first, second).without_checks())
 blocked = dg.define_asset_job("blocked", dg.AssetSelection.assets(first))
 defs = dg.Definitions([first, second], asset_checks=[never_good], jobs=[two, blocked],
-                      executor=dg.in_process_executor)
+                      sensors=[lost_runs], executor=dg.in_process_executor)
 '''
 
 
@@ -184,6 +186,23 @@ def test_a_retry_waits_for_a_code_server_that_is_away_for_long(house: House) -> 
 
     wait_until(lambda: retry_is(house, dg.DagsterRunStatus.SUCCESS), "its retry succeeds")
     assert house.status(run_id) == dg.DagsterRunStatus.FAILURE
+
+
+def test_a_retry_that_could_not_be_made_is_made_later(house: House) -> None:
+    run_id, pid = house.launch_and_let_it_sleep()
+
+    house.kill("server")
+    os.kill(pid, signal.SIGKILL)
+    (house.folder / "hurry").touch()
+    run = house.instance.get_run_by_id(run_id)
+    assert run is not None
+    house.instance.report_run_failed(run, "Somebody fails it before its code server is there.")
+    wait_until(lambda: "Failed to retry run" in words_of(house, run_id), "the daemon has tried")
+    house.start("server")
+
+    wait_until(lambda: retry_is(house, dg.DagsterRunStatus.SUCCESS), "its retry succeeds")
+    assert ASKED_AGAIN in words_of(house, run_id)
+    assert len(house.runs()) == 2
 
 
 def test_a_run_whose_worker_alone_is_killed_is_failed_and_retried(

@@ -1,17 +1,22 @@
-"""Runs that were to start and never will: their code server ended before, or their process died.
+"""Runs that were to start and never will: nobody is left to start them, or to retry them.
 
 Dagster's monitoring asks after the process of a run that has started. One that is still starting it
 only times: five minutes as `dagster.yaml` has it, since loading may be slow. Yet where the daemon
 is killed just as it asks for a run, its code server ends too, and nobody is left to start the run.
+
+Dagster's daemon tries once to start the retry of a run that failed, when it sees the failure among
+the events. Where the code server is away at that moment, or the run is not said to have failed yet
+(its status is written after the event), there is never a retry, unless it sees another failure.
 """
 
 import json
 import socket
 import time
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from dagster._core.launcher import WorkerStatus
-from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, GRPC_INFO_TAG, PARENT_RUN_ID_TAG
 
 from ai_assets.automation.ticks import tick_seconds
 
@@ -19,21 +24,31 @@ from ai_assets.automation.ticks import tick_seconds
 # (dagster/_core/remote_representation/grpc_server_registry.py).
 SECONDS_TO_START = 30.0
 _SECONDS_TO_ANSWER = 2.0
+# The daemon looks for failures every 5 s.
+SECONDS_TO_RETRY = 20.0
+# A run whose job is gone, or whose backfill was cancelled, is not retried however often one asks.
+MOST_FAILURES = 4
+_LOOKS_BACK = timedelta(days=1)
+# What the daemon says then: dagster/_daemon/auto_run_reexecution/auto_run_reexecution.py.
+_GAVE_UP = "Failed to retry run"
+ASKED_AGAIN = "It was to be retried, and was not: its retry is asked for again."
 
 
 @dg.sensor(
     name="lost_runs",
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=tick_seconds(),
-    description="Fails runs that nobody is left to start, so that they are retried.",
+    description="Fails runs that nobody is left to start, and asks again for lost retries.",
 )
 def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    failed = 0
-    for run in starting(context.instance):
-        if why := why_lost(context.instance, run):
-            context.instance.report_run_failed(run, why)
-            failed += 1
-    return dg.SkipReason(f"{failed} runs will never start.")
+    instance = context.instance
+    lost = [(run, why) for run in starting(instance) if (why := why_lost(instance, run))]
+    unretried = [(run, ASKED_AGAIN) for run in failed_lately(instance) if is_lost(instance, run)]
+    for run, why in lost + unretried:
+        instance.report_run_failed(run, why)
+    return dg.SkipReason(
+        f"{len(lost)} runs will never start; {len(unretried)} retries are asked for again."
+    )
 
 
 def starting(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
@@ -60,6 +75,30 @@ def why_lost(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | None:
     if not path or answers(path):
         return None
     return "Its code server ended before there was a process for the run."
+
+
+def failed_lately(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """The runs that failed within a day and that nobody has retried."""
+    since = datetime.now(UTC) - _LOOKS_BACK
+    failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since)
+    return [run for run in instance.get_runs(failed) if not _is_retried(instance, run)]
+
+
+def is_lost(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether a failed run was to be retried a while ago, and the daemon will not do it."""
+    failures = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+    said = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+    latest = failures[-1].timestamp if failures else time.time()
+    gave_up = [entry for entry in said if entry.timestamp > latest and _GAVE_UP in entry.message]
+    if not (run.is_complete_and_waiting_to_retry or gave_up):
+        return False
+    return len(failures) < MOST_FAILURES and latest <= time.time() - SECONDS_TO_RETRY
+
+
+def _is_retried(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether there is a run in the place of a failed one, the daemon's or a person's."""
+    again = dg.RunsFilter(tags={PARENT_RUN_ID_TAG: run.run_id})
+    return AUTO_RETRY_RUN_ID_TAG in run.tags or instance.get_runs_count(again) > 0
 
 
 def answers(path: str) -> bool:

@@ -1,4 +1,4 @@
-"""Runs that nobody is left to start are failed; those that may still start are left alone."""
+"""Runs that nobody is left to start are failed, and retries that were lost asked for again."""
 
 import json
 import os
@@ -11,10 +11,15 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._core.storage.tags import (
+    AUTO_RETRY_RUN_ID_TAG,
+    GRPC_INFO_TAG,
+    PARENT_RUN_ID_TAG,
+    WILL_RETRY_TAG,
+)
 
 from ai_assets.automation import lost
-from ai_assets.automation.lost import lost_runs, starting
+from ai_assets.automation.lost import ASKED_AGAIN, MOST_FAILURES, lost_runs, starting
 
 STARTING, FAILURE = dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.FAILURE
 SHIPPED = """
@@ -142,3 +147,85 @@ def test_a_code_server_that_is_too_busy_to_answer_is_not_gone(
         run_id = asked_for(instance, host="localhost", socket=place)
 
         assert looked_at(instance, run_id).status == STARTING
+
+
+@pytest.fixture
+def failed(instance: dg.DagsterInstance) -> str:
+    """The id of a run that failed and is to be retried."""
+    run_id = asked_for(instance, host="localhost", socket="/nowhere")
+    return looked_at(instance, run_id).run_id
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lost, "SECONDS_TO_RETRY", 0.0)
+
+
+def failures(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+    said = instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+    return [entry.message for entry in said]
+
+
+def give_up(instance: dg.DagsterInstance, run_id: str, message: str) -> None:
+    """Do what Dagster's daemon does that could not make a retry."""
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    instance.report_engine_event(message, run)
+    instance.add_run_tags(run_id, {WILL_RETRY_TAG: "false"})
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_retry_that_was_not_made_is_asked_for_again_a_few_times(
+    instance: dg.DagsterInstance, failed: str
+) -> None:
+    for asked in range(1, 6):
+        run = looked_at(instance, failed)
+        assert run.is_complete_and_waiting_to_retry
+        again = failures(instance, failed)[1:]
+        assert len(again) == min(asked, MOST_FAILURES - 1)
+        assert all(ASKED_AGAIN in message for message in again)
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_retry_that_the_daemon_could_not_make_is_asked_for_again(
+    instance: dg.DagsterInstance, failed: str
+) -> None:
+    give_up(instance, failed, "Failed to retry run")
+
+    assert looked_at(instance, failed).is_complete_and_waiting_to_retry
+    assert len(failures(instance, failed)) == 2
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_run_that_is_not_to_be_retried_is_left_alone(
+    instance: dg.DagsterInstance, failed: str
+) -> None:
+    give_up(instance, failed, "Not retrying run since it failed due to an asset or op failure.")
+
+    assert not looked_at(instance, failed).is_complete_and_waiting_to_retry
+    assert len(failures(instance, failed)) == 1
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("whose", ["the daemon's", "a person's"])
+def test_a_run_that_was_retried_is_left_alone(
+    instance: dg.DagsterInstance, failed: str, whose: str
+) -> None:
+    @dg.job
+    def nothing() -> None:
+        pass
+
+    tags = {} if whose == "the daemon's" else {PARENT_RUN_ID_TAG: failed}
+    retry = instance.create_run_for_job(nothing, tags=tags)
+    if whose == "the daemon's":
+        instance.add_run_tags(failed, {AUTO_RETRY_RUN_ID_TAG: retry.run_id})
+
+    looked_at(instance, failed)
+
+    assert len(failures(instance, failed)) == 1
+
+
+def test_the_daemon_gets_a_while_to_make_a_retry(instance: dg.DagsterInstance, failed: str) -> None:
+    looked_at(instance, failed)
+
+    assert len(failures(instance, failed)) == 1
