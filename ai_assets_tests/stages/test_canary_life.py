@@ -4,6 +4,7 @@ The test asks the server, as callers would, and looks on.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -70,11 +71,11 @@ class Caller:
             self.statuses.add(answer.status_code)
             self.by.setdefault(number % 100, []).append(answer.json()["bundle"])
 
-    def until(self, true: Callable[[], bool], log: Path) -> None:
+    def until(self, true: Callable[[], bool], daemon: "Daemon") -> None:
         """Ask again and again until it is true."""
         end = time.monotonic() + WITHIN_S
         while not true():
-            assert time.monotonic() < end, f"{runs(log.parent)}\n{end_of(log)}"
+            assert time.monotonic() < end, daemon.said()
             self.ask()
             time.sleep(0.2)
 
@@ -85,6 +86,37 @@ class Caller:
         return {t for number, tags in self.by.items() for t in tags[before.get(number, 0) :]}
 
 
+@dataclass
+class Daemon:
+    """What the daemon has done, by the history it writes."""
+
+    instance: dg.DagsterInstance
+    log: Path
+
+    def has_done(self, runs: int) -> bool:
+        """Whether so many of its runs succeeded, and none is at work.
+
+        A run that could not be started, as while its code server is replaced, is asked for again.
+        """
+        statuses = Counter(run.status for run in self.instance.get_runs())
+        ended = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE}
+        return statuses[dg.DagsterRunStatus.SUCCESS] == runs and set(statuses) <= ended
+
+    def pages(self, release: dg.AssetKey) -> list[dict[str, Any]]:
+        """What each materialization of `release` shows, oldest first."""
+        found = self.instance.fetch_materializations(release, limit=10).records
+        shown = [record.asset_materialization.metadata for record in reversed(found)]
+        return [{name: value.value for name, value in page.items()} for page in shown]
+
+    def said(self) -> str:
+        """How its runs stand and what they said last, and the end of its log."""
+        runs = {
+            run.status.value: [entry.message for entry in self.instance.all_logs(run.run_id)][-6:]
+            for run in self.instance.get_runs()
+        }
+        return f"{runs}\n{end_of(self.log)}"
+
+
 def learned_anew(world: World, feature: str) -> None:
     """Build March's challenger with a feature more."""
     sql = FEATURES.replace("v.load\n", f"v.load, {feature}\n")
@@ -93,15 +125,25 @@ def learned_anew(world: World, feature: str) -> None:
     world.run(*LEARNING, partition=MARCH)
 
 
+@pytest.fixture
+def dagster_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place for Dagster's history, kept as users' is."""
+    home = tmp_path / "dagster"
+    home.mkdir()
+    (home / "dagster.yaml").write_bytes((ROOT / "dagster.yaml").read_bytes())
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    return home
+
+
 @contextmanager
-def alive(world: World, tmp_path: Path, port: int) -> Iterator[tuple[Caller, Path]]:
-    """Server and daemon at work; who asks, and the daemon's log."""
+def alive(
+    world: World, tmp_path: Path, dagster_home: Path, port: int
+) -> Iterator[tuple[Caller, Daemon]]:
+    """Server and daemon at work; who asks, and what the daemon does."""
     helpers = str(Path(__file__).parent)
     told = {"helpers": helpers, "folder": str(world.product.folder), "home": str(world.home)}
     (tmp_path / "location.py").write_text(LOCATION.format(**told), encoding="utf-8")
     (tmp_path / "workspace.yaml").write_text("load_from: [{python_file: location.py}]\n")
-    (tmp_path / "dagster").mkdir()
-    (tmp_path / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     log = {"AI_ASSETS_LOG": str(tmp_path / "log.sqlite"), "PYTHONPATH": str(ROOT)}
     server = log | {
         "AI_ASSETS_LAKE": str(world.home / "lake"),
@@ -109,13 +151,14 @@ def alive(world: World, tmp_path: Path, port: int) -> Iterator[tuple[Caller, Pat
         "AI_ASSETS_CHECK_SECONDS": "0.2",
         "AI_ASSETS_ACCESS": "open",
     }
-    daemon = log | {"DAGSTER_HOME": str(tmp_path / "dagster"), "AI_ASSETS_TICK_SECONDS": "1"}
+    daemon = log | {"DAGSTER_HOME": str(dagster_home), "AI_ASSETS_TICK_SECONDS": "1"}
     command = ["ai_assets.serving", "--product", "late_orders", "--port", str(port)]
     with (
         running(command, f"http://127.0.0.1:{port}", tmp_path, server) as client,
         running_daemon(tmp_path / "workspace.yaml", daemon, tmp_path / "daemon.log"),
+        dg.DagsterInstance.get() as instance,
     ):
-        yield Caller(client), tmp_path / "daemon.log"
+        yield Caller(client), Daemon(instance, tmp_path / "daemon.log")
 
 
 def steps(world: World) -> list[tuple[str, float]]:
@@ -137,32 +180,19 @@ def alerts(world: World) -> list[tuple[str, str]]:
     return [(alert.kind, alert.title) for alert in told if alert.kind in ("rollout", "rollback")]
 
 
-def pages(tmp_path: Path, world: World) -> list[dict[str, Any]]:
-    """What each materialization of `release` by the daemon shows, oldest first."""
-    with dg.DagsterInstance.from_config(str(tmp_path / "dagster")) as instance:
-        found = instance.fetch_materializations(world.key("release"), limit=10).records
-        shown = [record.asset_materialization.metadata for record in reversed(found)]
-    return [{name: value.value for name, value in page.items()} for page in shown]
-
-
-def runs(tmp_path: Path) -> list[str]:
-    """How the runs of the daemon stand."""
-    with dg.DagsterInstance.from_config(str(tmp_path / "dagster")) as instance:
-        return [run.status.value for run in instance.get_runs()]
-
-
 def test_a_good_candidate_is_widened_and_promoted(
-    challenged: World, tmp_path: Path, free_port: int
+    challenged: World, tmp_path: Path, dagster_home: Path, free_port: int
 ) -> None:
     world = challenged.declared(rollout=ROLLOUT)
     old, new = tag(world, FEBRUARY), tag(world, MARCH)
     assert release(world, **UNDER)["split"] == 0.2
 
-    with alive(world, tmp_path, free_port) as (caller, log):
-        caller.until(lambda: is_over(world), log)
-        caller.until(lambda: caller.client.get("/release").json()["stable"] == new, log)
-        caller.until(lambda: runs(tmp_path) == 2 * ["SUCCESS"], log)
+    with alive(world, tmp_path, dagster_home, free_port) as (caller, daemon):
+        caller.until(lambda: is_over(world), daemon)
+        caller.until(lambda: caller.client.get("/release").json()["stable"] == new, daemon)
+        caller.until(lambda: daemon.has_done(2), daemon)
         assert caller.last_by() == {new}
+        widened, promoted = daemon.pages(world.key("release"))
 
     assert steps(world) == [("", 0.0), ("canary", 0.2), ("canary", 0.6), ("", 0.0)]
     assert decisions(world) == [("widen", "limits kept"), ("promote", "limits kept")]
@@ -171,7 +201,6 @@ def test_a_good_candidate_is_widened_and_promoted(
     # Who met the candidate kept it when its share grew, and when it took over.
     for number, tags in caller.by.items():
         assert tags == sorted(tags, key=[old, new].index), number
-    widened, promoted = pages(tmp_path, world)
     assert (widened["split"], widened["mode"], promoted["stable"]) == (0.6, "canary", new)
     assert widened["error_rate"] == promoted["error_rate"] == 0.0
     for page in (widened, promoted):
@@ -187,8 +216,8 @@ def test_a_good_candidate_is_widened_and_promoted(
     ids=["failing", "slow"],
 )
 def test_a_bad_candidate_is_taken_back_and_no_caller_notices(
-    challenged: World, tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch,
-    feature: str, limits: dict[str, float], cause: str,
+    challenged: World, tmp_path: Path, dagster_home: Path, free_port: int,
+    monkeypatch: pytest.MonkeyPatch, feature: str, limits: dict[str, float], cause: str,
 ) -> None:  # fmt: skip
     world = challenged.declared(rollout=ROLLOUT | {"limits": limits})
     monkeypatch.setenv("AI_ASSETS_ADMIT_NEW_COLUMNS", "1")
@@ -196,17 +225,17 @@ def test_a_bad_candidate_is_taken_back_and_no_caller_notices(
     old, bad = tag(world, FEBRUARY), tag(world, MARCH)
     assert release(world, **UNDER)["candidate"] == bad
 
-    with alive(world, tmp_path, free_port) as (caller, log):
-        caller.until(lambda: is_over(world), log)
-        caller.until(lambda: caller.client.get("/release").json()["candidate"] is None, log)
-        caller.until(lambda: runs(tmp_path) == ["SUCCESS"], log)
+    with alive(world, tmp_path, dagster_home, free_port) as (caller, daemon):
+        caller.until(lambda: is_over(world), daemon)
+        caller.until(lambda: caller.client.get("/release").json()["candidate"] is None, daemon)
+        caller.until(lambda: daemon.has_done(1), daemon)
         assert caller.last_by() == {old}
+        (page,) = daemon.pages(world.key("release"))
 
     assert steps(world) == [("", 0.0), ("canary", 0.2), ("", 0.0)]
     assert decisions(world) == [("roll_back", cause)]
     assert alerts(world) == [("rollback", f"late_orders: {bad} is to be taken back")]
     assert caller.statuses == {200}
-    (page,) = pages(tmp_path, world)
     assert (page["stable"], page["candidate"]) == (old, "none")
     assert page[cause] > limits[cause]
     store = open_store(str(tmp_path / "log.sqlite"))
