@@ -38,7 +38,8 @@ def point_in_time_join() -> dict[str, float]:
     import polars as pl
 
     from ai_assets.lifecycle.features.query import run_features
-    from ai_assets.lifecycle.schema.tables import Column, Source, Table
+    from ai_assets.lifecycle.schema.sources import Source
+    from ai_assets.lifecycle.schema.tables import Column, Table
 
     rng = np.random.default_rng(0)
 
@@ -107,7 +108,7 @@ def graph(last: str, folder: str = "") -> dict[str, float]:
     from overhead import QUIET, own_state, shipped_instance
 
     from ai_assets.lifecycle.product import Product
-    from ai_assets.lifecycle.schema.tables import Source
+    from ai_assets.lifecycle.schema.sources import Source
     from ai_assets.resources import default_resources
     from ai_assets.resources.lake import Lake
     from ai_assets.stages import stages_of

@@ -22,7 +22,8 @@ from figures import Figure, report
 import ai_assets.products
 from ai_assets.lifecycle.cleaning import Cleaned, clean
 from ai_assets.lifecycle.schema.near import Near, NearDuplicates
-from ai_assets.lifecycle.schema.tables import Column, Source, Table
+from ai_assets.lifecycle.schema.sources import Source
+from ai_assets.lifecycle.schema.tables import Column, Table
 
 ITEMS, EVERY, SIDE = 100_000, 100, 32
 GOAL_SECONDS, GOAL_FOUND = 60.0, 0.99

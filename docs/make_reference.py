@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 
 from ai_assets.doctor.known import OTHERS, of_alerts
 from ai_assets.lifecycle.product import DECLARATIONS, TabularDeclaration
-from ai_assets.lifecycle.schema.tables import Section
+from ai_assets.lifecycle.schema.section import Section
 from ai_assets.serving.settings import Settings
 
 FOLDER = Path(__file__).resolve().parent / "reference"

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, field_validator, model_validator
 
 from ai_assets.lifecycle.errors import MissingPartitionsError, must_be
-from ai_assets.lifecycle.schema.tables import Section
+from ai_assets.lifecycle.schema.section import Section
 
 UTC = ZoneInfo("UTC")
 KEY_FORMATS = {"month": "%Y-%m-%d", "week": "%Y-%m-%d", "day": "%Y-%m-%d", "hour": "%Y-%m-%d-%H:%M"}

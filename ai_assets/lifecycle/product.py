@@ -27,8 +27,9 @@ from ai_assets.lifecycle.schema.decision import CostMatrix
 from ai_assets.lifecycle.schema.durations import Duration, parse_duration
 from ai_assets.lifecycle.schema.label import Label, word_of
 from ai_assets.lifecycle.schema.near import Near, NearDuplicates
+from ai_assets.lifecycle.schema.section import Section
 from ai_assets.lifecycle.schema.serving import Serving
-from ai_assets.lifecycle.schema.tables import Column, Section, Table
+from ai_assets.lifecycle.schema.tables import Column, Table
 from ai_assets.lifecycle.suited import unsuited
 from ai_assets.lifecycle.training.costs import matrix_of
 from ai_assets.lifecycle.training.spec import Training

@@ -17,7 +17,8 @@ from ai_assets.lifecycle.naming import bundle_tag
 from ai_assets.lifecycle.schema.calibration import Calibration
 from ai_assets.lifecycle.schema.decision import Decision
 from ai_assets.lifecycle.schema.durations import format_duration, parse_duration
-from ai_assets.lifecycle.schema.tables import Source, Table
+from ai_assets.lifecycle.schema.sources import Source
+from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.serving import signature
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ import polars as pl
 from ai_assets.automation.why.prediction import shown
 from ai_assets.automation.why.words_of_prediction import _contributions
 from ai_assets.lifecycle.features.images import canonical
-from ai_assets.lifecycle.schema.tables import Column, Source, Table
+from ai_assets.lifecycle.schema.sources import Source
+from ai_assets.lifecycle.schema.tables import Column, Table
 
 PART = {"value": "-", "importance": None, "made_of": [], "contribution": 0.5}
 

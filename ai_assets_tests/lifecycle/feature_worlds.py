@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from ai_assets.lifecycle.schema.tables import Column, Source, Table
+from ai_assets.lifecycle.schema.sources import Source
+from ai_assets.lifecycle.schema.tables import Column, Table
 
 HORIZON = timedelta(hours=2)
 START = datetime(2013, 1, 1, tzinfo=UTC)

@@ -7,7 +7,8 @@ import polars as pl
 from PIL import Image
 
 from ai_assets.lifecycle.cleaning import clean
-from ai_assets.lifecycle.schema.tables import Column, Source, Table
+from ai_assets.lifecycle.schema.sources import Source
+from ai_assets.lifecycle.schema.tables import Column, Table
 
 SOURCE = Source(csv="x.csv")
 SHADES = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40

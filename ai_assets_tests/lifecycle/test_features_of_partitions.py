@@ -12,7 +12,8 @@ from ai_assets.lifecycle.features import history, partitions, trials
 from ai_assets.lifecycle.features.partitions import Part, features_of_partitions
 from ai_assets.lifecycle.features.query import Query, batched_features, run_features
 from ai_assets.lifecycle.features.trials import Trial
-from ai_assets.lifecycle.schema.tables import Column, Source, Table
+from ai_assets.lifecycle.schema.sources import Source
+from ai_assets.lifecycle.schema.tables import Column, Table
 from ai_assets_tests.lifecycle.feature_worlds import (
     HORIZON,
     HOURS,

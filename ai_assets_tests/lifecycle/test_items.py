@@ -10,7 +10,8 @@ from ai_assets.lifecycle.features import image_numbers
 from ai_assets.lifecycle.features.image_numbers import describe
 from ai_assets.lifecycle.features.image_numbers import told as told_of
 from ai_assets.lifecycle.features.items import described, described_table, items_of
-from ai_assets.lifecycle.schema.tables import NO_UNIT, Column, Source, Table
+from ai_assets.lifecycle.schema.sources import Source
+from ai_assets.lifecycle.schema.tables import NO_UNIT, Column, Table
 from ai_assets.lifecycle.verdict.sketch import table_sketch
 from ai_assets.lifecycle.verdict.spec import Causes
 from ai_assets.lifecycle.verdict.units import unit_evidence

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from ai_assets.lifecycle.errors import DataError
 from ai_assets.lifecycle.product import TabularDeclaration
-from ai_assets.lifecycle.schema.tables import Landing, Table
+from ai_assets.lifecycle.schema.sources import Landing
+from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.lifecycle.sources import read_source
 from ai_assets.lifecycle.sources.landing import (
     Landed,

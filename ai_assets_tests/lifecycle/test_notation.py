@@ -14,7 +14,8 @@ from ai_assets.lifecycle.partitions import Span
 from ai_assets.lifecycle.product import TabularDeclaration
 from ai_assets.lifecycle.profile.declare import Asked, propose
 from ai_assets.lifecycle.profile.notation import Found, notation_of
-from ai_assets.lifecycle.schema.tables import Source, Table
+from ai_assets.lifecycle.schema.sources import Source
+from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.lifecycle.sources import read_source
 from ai_assets_tests.http_servers import file_server
 

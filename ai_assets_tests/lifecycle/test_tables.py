@@ -1,7 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
-from ai_assets.lifecycle.schema.tables import Column, Source, Table
+from ai_assets.lifecycle.schema.sources import Source
+from ai_assets.lifecycle.schema.tables import Column, Table
 
 COLUMNS = {"id": {"type": "int64"}, "at": {"type": "datetime"}, "city": {"type": "string"}}
 

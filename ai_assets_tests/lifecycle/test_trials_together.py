@@ -13,7 +13,8 @@ from ai_assets.lifecycle.features.history import open_history
 from ai_assets.lifecycle.features.leakage import Leak, leaks_of
 from ai_assets.lifecycle.features.query import ROW_ID, Query, batched_features
 from ai_assets.lifecycle.features.trials import Trial, asked_at_cuts, trials_of
-from ai_assets.lifecycle.schema.tables import Column, Source, Table
+from ai_assets.lifecycle.schema.sources import Source
+from ai_assets.lifecycle.schema.tables import Column, Table
 from ai_assets_tests.lifecycle.feature_worlds import (
     HORIZON,
     HOURS,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ai_assets.lifecycle.schema.tables import Source
+from ai_assets.lifecycle.schema.sources import Source
 from ai_assets.lifecycle.sources.written import last_written
 
 LONG_AGO = 1_000_000_000

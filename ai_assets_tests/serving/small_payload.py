@@ -10,7 +10,8 @@ import polars as pl
 from ai_assets.lifecycle.features.encoding import Encoding
 from ai_assets.lifecycle.schema.calibration import Calibration
 from ai_assets.lifecycle.schema.decision import Decision
-from ai_assets.lifecycle.schema.tables import Column, Source, Table
+from ai_assets.lifecycle.schema.sources import Source
+from ai_assets.lifecycle.schema.tables import Column, Table
 from ai_assets.resources.signer import Signer
 from ai_assets.serving.bundle import manifest_facts, plan_file, schema_files
 

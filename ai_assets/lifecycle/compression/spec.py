@@ -4,7 +4,7 @@ from typing import Literal, get_args
 
 from pydantic import Field
 
-from ai_assets.lifecycle.schema.tables import Section
+from ai_assets.lifecycle.schema.section import Section
 
 Method = Literal["student", "pruning", "sparsity", "int8_weights", "int8_static", "int8_dynamic"]
 METHODS: tuple[Method, ...] = get_args(Method)

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from ai_assets.lifecycle.errors import did_you_mean
-from ai_assets.lifecycle.schema.tables import Section
+from ai_assets.lifecycle.schema.section import Section
 
 Criterion = Literal["demographic_parity", "equal_opportunity", "equalized_odds"]
 Mitigation = Literal["none", "reweighing", "reductions"]

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from ai_assets.lifecycle.evaluation.names import metric_name
-from ai_assets.lifecycle.schema.tables import Section
+from ai_assets.lifecycle.schema.section import Section
 
 Rule = Literal["better", "clearly_better", "not_clearly_worse"]
 

@@ -10,7 +10,7 @@ from ai_assets.lifecycle.errors import DataError, did_you_mean
 from ai_assets.lifecycle.profile.sample import Sample
 from ai_assets.lifecycle.profile.text import layout_of
 from ai_assets.lifecycle.schema.files import SUFFIXES
-from ai_assets.lifecycle.schema.tables import PATH
+from ai_assets.lifecycle.schema.sources import PATH
 from ai_assets.lifecycle.sources.folder import paths_of
 
 UNTOLD = "of the collection, not of who asks"

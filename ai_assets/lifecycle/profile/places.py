@@ -14,7 +14,8 @@ from ai_assets.lifecycle.errors import DataError, did_you_mean, must_be
 from ai_assets.lifecycle.profile import sample as looks
 from ai_assets.lifecycle.profile.sample import MOST_ROWS, Sample
 from ai_assets.lifecycle.profile.text import layout_of_text
-from ai_assets.lifecycle.schema.tables import Source, Table
+from ai_assets.lifecycle.schema.sources import Source
+from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.lifecycle.sources import read_source
 from ai_assets.lifecycle.sources.http import download
 from ai_assets.lifecycle.sources.request import with_variables, without_secrets

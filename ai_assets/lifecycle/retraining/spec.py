@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from ai_assets.lifecycle.errors import must_be
-from ai_assets.lifecycle.schema.tables import Section
+from ai_assets.lifecycle.schema.section import Section
 from ai_assets.lifecycle.verdict.evidence import CAUSES, Cause
 
 RETRAINABLE: tuple[Cause, ...] = ("changed_code", "covariate_drift", "concept_drift")

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 
 from ai_assets.lifecycle.errors import must_be
 from ai_assets.lifecycle.schema.durations import Duration, parse_duration
-from ai_assets.lifecycle.schema.tables import Section
+from ai_assets.lifecycle.schema.section import Section
 
 Mode = Literal["direct", "canary", "shadow", "ab", "bandit"]
 Share = Annotated[float, Field(gt=0, le=1)]

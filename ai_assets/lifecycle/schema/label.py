@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from ai_assets.lifecycle.schema.durations import Duration, parse_duration
-from ai_assets.lifecycle.schema.tables import Section
+from ai_assets.lifecycle.schema.section import Section
 
 _TASK_OF = {
     "classes": "multiclass",

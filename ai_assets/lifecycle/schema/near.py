@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ai_assets.lifecycle.schema.tables import Section
+from ai_assets.lifecycle.schema.section import Section
 
 
 class NearDuplicates(Section):

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from ai_assets.lifecycle.schema.tables import Section
+from ai_assets.lifecycle.schema.section import Section
 
 
 class Serving(Section):

@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from ai_assets.lifecycle.errors import DataError, must_be
-from ai_assets.lifecycle.schema.tables import Landing
+from ai_assets.lifecycle.schema.sources import Landing
 from ai_assets.lifecycle.sources.casts import text_of
 from ai_assets.lifecycle.sources.files import scan_csv, scan_ndjson, scan_parquet
 from ai_assets.lifecycle.sources.python import rows_of_function

@@ -8,7 +8,8 @@ import polars as pl
 
 from ai_assets.lifecycle.features.types import TYPES
 from ai_assets.lifecycle.partitions import Span
-from ai_assets.lifecycle.schema.tables import Source, Table
+from ai_assets.lifecycle.schema.sources import Source
+from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.lifecycle.sources.casts import cast
 from ai_assets.lifecycle.sources.delta import read_delta
 from ai_assets.lifecycle.sources.files import read_csv, read_ndjson, read_parquet

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from ai_assets.lifecycle.errors import DataError, did_you_mean
 from ai_assets.lifecycle.partitions import Span
-from ai_assets.lifecycle.schema.tables import Source, Table
+from ai_assets.lifecycle.schema.sources import Source
+from ai_assets.lifecycle.schema.tables import Table
 
 if TYPE_CHECKING:
     from ai_assets.lifecycle.sources.landing import Landed

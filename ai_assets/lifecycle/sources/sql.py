@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from ai_assets.lifecycle.errors import DataError, did_you_mean
-from ai_assets.lifecycle.schema.tables import SqlSource
+from ai_assets.lifecycle.schema.sources import SqlSource
 from ai_assets.lifecycle.sources.request import Request, explained, with_variables, without_secrets
 from ai_assets.lifecycle.sources.spool import Spool
 

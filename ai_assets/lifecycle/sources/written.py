@@ -5,7 +5,7 @@ from glob import escape, glob
 from pathlib import Path
 
 from ai_assets.lifecycle.errors import DataError
-from ai_assets.lifecycle.schema.tables import Source
+from ai_assets.lifecycle.schema.sources import Source
 from ai_assets.lifecycle.sources.request import with_variables
 
 _FIELD = re.compile(r"\{[^{}]*\}")

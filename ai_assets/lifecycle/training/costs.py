@@ -8,7 +8,7 @@ from pydantic import Discriminator, Field, Tag, field_validator
 from ai_assets.lifecycle.errors import must_be
 from ai_assets.lifecycle.schema.decision import CostMatrix
 from ai_assets.lifecycle.schema.label import Word
-from ai_assets.lifecycle.schema.tables import Section
+from ai_assets.lifecycle.schema.section import Section
 
 
 class TwoCosts(Section):

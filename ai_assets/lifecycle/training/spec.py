@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from ai_assets.lifecycle.errors import DeclarationError, must_be
 from ai_assets.lifecycle.learners import ALL_FAMILIES, ALLOWED_OF, FAMILIES, get_family
 from ai_assets.lifecycle.schema.durations import Duration
-from ai_assets.lifecycle.schema.tables import Section
+from ai_assets.lifecycle.schema.section import Section
 from ai_assets.lifecycle.training.costs import AnyCosts, a_cost
 from ai_assets.lifecycle.training.names import METRICS_OF_TASK, metric_names
 

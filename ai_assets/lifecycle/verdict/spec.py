@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from ai_assets.lifecycle.schema.tables import Section
+from ai_assets.lifecycle.schema.section import Section
 
 
 class Causes(Section):
