@@ -51,7 +51,11 @@ def changed_rows(run: StageRun, table: str, anomaly: Anomaly) -> pl.DataFrame:
     product = run.product
     frames = {
         name: read_source(
-            spec.source, run.span if spec.time else None, table=spec, folder=product.folder
+            spec.source,
+            run.span if spec.time else None,
+            table=spec,
+            folder=product.folder,
+            partition=run.partition,
         ).collect()
         for name, spec in product.declaration.tables.items()
     }

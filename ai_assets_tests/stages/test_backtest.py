@@ -1,6 +1,7 @@
 """Other policies on the small product, its page, and searches that are taken over."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -179,6 +180,20 @@ def test_an_ordered_anomaly_changes_raw_rows_from_its_partition_on(
     assert after.count(False) == 1
     assert world.metadata("raw/orders", FEBRUARY)["injected"] == "value_stuck"
     assert "injected" not in world.metadata("raw/orders", JANUARY)
+
+
+def test_an_anomaly_is_made_of_the_partitions_own_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AI_ASSETS_INJECT", "value_stuck")
+    source = {"csv": "orders/{partition}.csv"}
+    folder = write_product(tmp_path / "late_orders", tables__orders__source=source)
+    (folder / "orders" / "2024-01.csv").rename(folder / "orders" / f"{JANUARY}.csv")
+
+    result = World.of(folder, tmp_path / "home").run("raw/orders", partition=JANUARY)
+
+    words = "An anomaly on order stands in for the file."
+    assert finding(result, "no_row_of_another_partition") == (True, words)
 
 
 RAW = ("raw/orders", "raw/visits")

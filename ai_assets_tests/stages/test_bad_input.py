@@ -160,6 +160,34 @@ def test_an_empty_delivery_takes_no_rows_away_until_that_is_asked_for(
     assert finding(again, "not_emptied") == (True, "Nothing that was there is gone.")
 
 
+def test_rows_of_another_partition_in_a_file_are_told(world: World) -> None:
+    file = world.product.folder / "orders" / "2024-01.csv"
+    rows = pl.read_csv(file, infer_schema=False)
+    strays = rows.head(3).with_columns(
+        placed=pl.Series(["2024-02-03 10:00:00", "2023-12-31 23:59:59", "2024-02-01 00:00:00"])
+    )
+    unreadable = rows.head(1).with_columns(placed=pl.lit("soon"))
+    pl.concat([rows, strays, unreadable]).write_csv(file)
+
+    result = world.run("raw/orders", partition=JANUARY)
+
+    words = (
+        "The file of 2024-01-01 holds 3 rows that lie outside it, from 2023-12-31 23:59:59+00:00 "
+        "to 2024-02-03 10:00:00+00:00; no partition reads them from there."
+    )
+    assert finding(result, "no_row_of_another_partition") == (False, words)
+    (check,) = [c for c in result.get_asset_check_evaluations() if "another" in c.check_name]
+    assert check.severity == dg.AssetCheckSeverity.WARN
+    assert check.metadata["rows_outside"].value == 3
+    assert world.rows("raw/orders", JANUARY).height == rows.height + 1
+    rows.write_csv(file)
+    again = world.run("raw/orders", partition=JANUARY)
+    assert finding(again, "no_row_of_another_partition") == (
+        True,
+        "Every row of its file lies in the partition.",
+    )
+
+
 def test_a_window_of_empty_partitions_cannot_be_learned_from(world: World) -> None:
     file = world.product.folder / "orders" / "2024-01.csv"
     pl.read_csv(file, infer_schema=False).clear().write_csv(file)

@@ -1,5 +1,6 @@
 """Where the rows of a table come from."""
 
+import re
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -71,7 +72,7 @@ class Source(Section):
     A path or address may be a template over `{partition}`, `{start:%Y-%m}` and `{end}`. With or
     without one, a partition takes only the rows whose time lies in it; what else a partition's own
     file holds is read by none, such as hours of a month that ends in another time zone than that
-    of the partitions.
+    of the partitions. A check of the raw table counts it and warns.
     """
 
     csv: str | None = Field(None, description="Path, glob or URL of CSV files.")
@@ -164,5 +165,14 @@ class Source(Section):
     def kind(self) -> str:
         return self.kinds_given()[0]
 
+    @property
+    def is_template(self) -> bool:
+        """Whether each partition has a place of its own."""
+        given = getattr(self, self.kind)
+        place = given.url if isinstance(given, HttpSource) else given
+        return isinstance(place, str) and _OF_A_PARTITION.search(place) is not None
 
+
+# `${start}` is an environment variable, and `{{` a brace.
+_OF_A_PARTITION = re.compile(r"(?<![${])\{(partition|start|end)[:!}.\[]")
 SOURCE_KINDS = ("csv", "parquet", "ndjson", "delta", "sql", "http", "folder", "landing", "python")

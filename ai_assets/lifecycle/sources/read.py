@@ -1,6 +1,7 @@
 """One way in to all kinds of sources."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -33,7 +34,22 @@ READERS: Mapping[str, Callable[[Request], pl.LazyFrame]] = {
 }
 
 
-def read_source(
+@dataclass(frozen=True)
+class Delivery:
+    """What a source gives for a stretch of time.
+
+    Attributes:
+        rows: Those of the stretch.
+        strays: One row about what else lies in the stretch's own file, and is read for no other:
+            `rows`, how many, and `first` and `last`, their times. None where the place is not the
+            stretch's own.
+    """
+
+    rows: pl.LazyFrame
+    strays: pl.LazyFrame | None
+
+
+def read_delivery(
     source: Source,
     span: Span | None,
     *,
@@ -41,18 +57,17 @@ def read_source(
     folder: Path,
     partition: str | None = None,
     landed: tuple[Landed, ...] = (),
-) -> pl.LazyFrame:
-    """The rows of a stretch of time, as the source has them.
+) -> Delivery:
+    """What a source has for a stretch of time, as it has it.
 
     CSV, NDJSON and SQL give text throughout, so that a bad value is quarantined by cleaning
     instead of failing the read; the other kinds give their own types.
 
     Args:
         source: where from.
-        span: the stretch of event time [start, end), or None for all rows. A path that is a
-            template is trusted to hold just these rows' neighbourhood; the rows are filtered by
-            the table's time column in any case. Rows whose time cannot be read are kept, for
-            cleaning to reject.
+        span: the stretch of event time [start, end), or None for all rows. The rows of a path
+            that is a template are filtered by the table's time column too. Rows whose time cannot
+            be read are kept, for cleaning to reject.
         table: the declaration; its `time` names the column to filter by.
         folder: the product's folder, to which relative paths belong.
         partition: the partition's key, for templates.
@@ -63,21 +78,40 @@ def read_source(
     """
     rows = READERS[source.kind](Request(source, table, folder, span, partition, landed))
     rows = _without_null_types(rows, table)
-    return rows if span is None or table.time is None else _within(rows, table.time, span)
-
-
-def _within(rows: pl.LazyFrame, time: str, span: Span) -> pl.LazyFrame:
-    schema = rows.collect_schema()
-    if time not in schema:
-        return rows  # check_columns says so, with the nearest name
-    given = schema[time]
-    moment, bounds = cast(time, given, "datetime"), (pl.lit(span.start), pl.lit(span.end))
-    if given == pl.Date or (isinstance(given, pl.Datetime) and given.time_zone in (None, "UTC")):
-        moment, bounds = pl.col(time), (_as(given, span.start), _as(given, span.end))
+    # Where there is no column of time, check_columns says so, with the nearest name.
+    if span is None or table.time is None or table.time not in rows.collect_schema():
+        return Delivery(rows, None)
+    moment, within = _within(rows.collect_schema()[table.time], table.time, span)
     # A time that cannot be read belongs to no partition; it is shown in each rather than lost.
     # Said by the column as it is, and not by fill_null: then polars skips the parts of a Parquet
     # file whose statistics lie outside.
-    return rows.filter(moment.is_null() | ((moment >= bounds[0]) & (moment < bounds[1])))
+    strays = rows.filter(~(moment.is_null() | within)).select(
+        rows=pl.len(), first=moment.min(), last=moment.max()
+    )
+    return Delivery(rows.filter(moment.is_null() | within), strays if source.is_template else None)
+
+
+def read_source(
+    source: Source,
+    span: Span | None,
+    *,
+    table: Table,
+    folder: Path,
+    partition: str | None = None,
+    landed: tuple[Landed, ...] = (),
+) -> pl.LazyFrame:
+    """The rows of a stretch of time; see `read_delivery`."""
+    return read_delivery(
+        source, span, table=table, folder=folder, partition=partition, landed=landed
+    ).rows
+
+
+def _within(given: pl.DataType, time: str, span: Span) -> tuple[pl.Expr, pl.Expr]:
+    """A row's time, and whether it lies in the stretch."""
+    moment, bounds = cast(time, given, "datetime"), (pl.lit(span.start), pl.lit(span.end))
+    if given == pl.Date or (isinstance(given, pl.Datetime) and given.time_zone in (None, "UTC")):
+        moment, bounds = pl.col(time), (_as(given, span.start), _as(given, span.end))
+    return moment, (moment >= bounds[0]) & (moment < bounds[1])
 
 
 def _as(given: pl.DataType, instant: datetime) -> pl.Expr:

@@ -12,6 +12,10 @@ NOT_EMPTIED = Guard(
     "The source still has rows where it had some: an empty delivery takes nothing away.",
     blocking=True,
 )
+NO_STRAYS = Guard(
+    "no_row_of_another_partition",
+    "The partition's own file holds no row of another one: nobody would read it from there.",
+)
 _KINDS = {"delta": "deltalake", "landing": "file"}
 # What a value becomes is said beside the sources, which ask it too.
 _CLEANING = ("cleaning", "sources/casts")
@@ -19,18 +23,24 @@ _CLEANING = ("cleaning", "sources/casts")
 
 def raw_stage(product: Product, name: str, table: Table) -> Stage:
     """The stage that copies one table from its source into the lake."""
+    guards = [HAS_ROWS, NOT_EMPTIED]
     return Stage(
         stage="raw",
         asset=f"raw/{name}",
         description=f"{table.description or name} As the source has it.",
         together=work("raw:copy_sources", name=name, table=table),
         kinds=frozenset({_KINDS.get(table.source.kind, table.source.kind), "polars"}),
-        guards=[HAS_ROWS, NOT_EMPTIED],
+        guards=[*guards, NO_STRAYS] if has_own_files(product, name, table) else guards,
         partitioned=product.is_partitioned(name),
         ranges=True,
         code=("sources", "schema/usual_form", *(["cleaning/personal"] if table.plain else [])),
         settings=table.source.model_dump_json() + ",".join(table.ignore) + _treatments(table),
     )
+
+
+def has_own_files(product: Product, name: str, table: Table) -> bool:
+    """Whether each partition of a table has a place of its own at the source."""
+    return product.is_partitioned(name) and table.source.is_template
 
 
 def _treatments(table: Table) -> str:
