@@ -155,6 +155,13 @@ class Lake(dg.ConfigurableResource):
         keys = set(delta.files(table))
         return bool(keys) if partition is None else partition in keys
 
+    def counts(self, name: AssetName) -> dict[str, int]:
+        """The rows of each partition that is in the lake; the whole table's by WHOLE."""
+        from ai_assets.resources import delta
+
+        table = delta.open_table(self.uri(name), self.storage_options)
+        return {} if table is None else delta.counts(table)
+
     def version(self, name: AssetName) -> int:
         """The newest Delta version of the table.
 

@@ -16,7 +16,7 @@ import pytest
 from ai_assets.lifecycle.errors import DataError, MissingPartitionsError
 from ai_assets.lifecycle.naming import AssetName
 from ai_assets.resources import delta
-from ai_assets.resources.lake import Lake
+from ai_assets.resources.lake import WHOLE, Lake
 from ai_assets.resources.lake_io_manager import LakeIOManager
 
 NAME = AssetName("shop", "raw/orders")
@@ -46,7 +46,7 @@ def test_a_partition_is_replaced_and_the_others_stay(lake: Lake) -> None:
 
     assert ids(lake, [JAN]) == [4, 5]
     assert ids(lake, [FEB]) == [3]
-    assert lake.partitions(NAME) == [JAN, FEB]
+    assert (lake.partitions(NAME), lake.counts(NAME)) == ([JAN, FEB], {JAN: 2, FEB: 1})
     assert lake.scan(NAME).collect().columns == ["_row_id", "name"]
 
 
@@ -84,7 +84,7 @@ def test_a_partition_without_rows_is_there(lake: Lake) -> None:
 
     assert written.rows == 0
     assert lake.exists(NAME, JAN) and lake.exists(NAME) and not lake.exists(NAME, FEB)
-    assert lake.partitions(NAME) == [JAN]
+    assert (lake.partitions(NAME), lake.counts(NAME)) == ([JAN], {JAN: 0})
     assert lake.scan(NAME, [JAN]).collect().schema == SCHEMA
 
 
@@ -93,7 +93,7 @@ def test_a_table_without_partitions_is_replaced_whole(lake: Lake) -> None:
     lake.replace(NAME, rows(3))
 
     assert ids(lake) == [3]
-    assert lake.partitions(NAME) == []
+    assert (lake.partitions(NAME), lake.counts(NAME)) == ([], {WHOLE: 1})
     assert lake.exists(NAME)
 
 
@@ -188,7 +188,8 @@ def test_what_is_not_there_is_said_with_how_to_get_it(lake: Lake) -> None:
         MissingPartitionsError, match=r"lacks 1 partition.* Did you mean '2013-01-01'"
     ):
         lake.scan(NAME, ["2013-01-02"])
-    assert lake.partitions(AssetName("shop", "none")) == []
+    none = AssetName("shop", "none")
+    assert (lake.partitions(none), lake.counts(none)) == ([], {})
 
 
 def test_a_digest_is_of_content_alone(lake: Lake) -> None:
@@ -224,7 +225,7 @@ def test_a_failing_iterator_leaves_the_partition_as_it_was(lake: Lake) -> None:
 WRITER = """
 import sys, polars as pl
 from ai_assets.lifecycle.naming import AssetName
-from ai_assets.resources.lake import Lake
+from ai_assets.resources.lake import WHOLE, Lake
 root, key, size, times = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 lake = Lake(root=root)
 print("ready", flush=True)

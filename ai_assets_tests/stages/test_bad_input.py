@@ -160,6 +160,23 @@ def test_an_empty_delivery_takes_no_rows_away_until_that_is_asked_for(
     assert finding(again, "not_emptied") == (True, "Nothing that was there is gone.")
 
 
+def test_a_delivery_that_was_cut_off_is_told_before_it_is_cleaned(world: World) -> None:
+    file = world.product.folder / "orders" / "2024-01.csv"
+    whole = pl.read_csv(file, infer_schema=False)
+    first = world.run("raw/orders", partition=JANUARY)
+    whole.head(whole.height // 3).write_csv(file)
+
+    second = world.run("raw/orders", partition=JANUARY)
+
+    assert finding(first, "not_shrunk") == (True, "Nothing was delivered before.")
+    passed, words = finding(second, "not_shrunk")
+    assert second.success and not passed
+    assert words.startswith(
+        f"orders has {whole.height // 3:,} rows of 2024-01-01; the delivery before had "
+        f"{whole.height:,}. 67% fewer"
+    )
+
+
 def test_rows_of_another_partition_in_a_file_are_told(world: World) -> None:
     file = world.product.folder / "orders" / "2024-01.csv"
     rows = pl.read_csv(file, infer_schema=False)

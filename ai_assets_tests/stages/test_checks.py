@@ -15,15 +15,15 @@ from ai_assets.lifecycle.compression.held_out import HeldOut
 from ai_assets.lifecycle.compression.recipes import Candidate
 from ai_assets.lifecycle.evaluation.evaluate import evaluate
 from ai_assets.lifecycle.learners.base import Model, Task
-from ai_assets.stages.binding import Guard, Outcome
+from ai_assets.stages.binding import Finding, Guard, Outcome
 from ai_assets.stages.bundle import small, verified
 from ai_assets.stages.cleaned import accounted, within_limit
 from ai_assets.stages.compressed_model import budget, parity
+from ai_assets.stages.delivery import has_rows, not_shrunk
 from ai_assets.stages.drift import no_drift
 from ai_assets.stages.evaluation import better_than_base_rate
 from ai_assets.stages.features import no_late_columns, nothing_too_early
 from ai_assets.stages.model import load_models
-from ai_assets.stages.raw import has_rows
 from ai_assets.stages.reporting import _summary
 from ai_assets.stages.training_data import load_training_data
 from ai_assets.stages.training_set import splits_apart
@@ -39,6 +39,31 @@ def test_has_rows() -> None:
     assert has_rows("orders", JANUARY, 3).words == "orders has 3 rows for 2024-01-01."
     empty = has_rows("shops", None, 0)
     assert (empty.passed, empty.warn, empty.words) == (False, True, "shops has no rows.")
+
+
+@pytest.mark.parametrize(
+    ("rows", "before", "words"),
+    [
+        (400, None, "Nothing was delivered before."),
+        (400, 0, "Nothing was delivered before."),
+        (1_300, 1_200, "orders has 1,300 rows; the delivery before had 1,200."),
+        (1_080, 1_200, "orders has 1,080 rows; the delivery before had 1,200."),
+    ],
+)
+def test_a_delivery_of_about_as_many_rows_is_no_news(
+    rows: int, before: int | None, words: str
+) -> None:
+    assert not_shrunk(f"orders has {rows:,} rows", rows, before) == Finding(True, words)
+
+
+def test_a_delivery_that_lacks_more_than_a_tenth_is_told() -> None:
+    found = not_shrunk("orders has 1,079 rows of 2024-01-01", 1_079, 1_200)
+
+    words = (
+        "orders has 1,079 rows of 2024-01-01; the delivery before had 1,200. 10% fewer may be a "
+        "file that was cut off. What was made of those before goes as this is cleaned."
+    )
+    assert found == Finding(False, words, {"rows": 1_079, "rows_before": 1_200}, warn=True)
 
 
 def test_a_range_tells_a_check_of_all_its_partitions_in_one_sentence() -> None:

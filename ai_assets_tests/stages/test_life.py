@@ -21,7 +21,7 @@ from small_product import (
 from ai_assets.lifecycle.naming import AssetName
 from ai_assets.resources.machine import MACHINE_TAG, Machine
 from ai_assets.serving.scoring import Scorer
-from ai_assets.stages.raw import not_emptied
+from ai_assets.stages.delivery import not_emptied
 
 RANGE = (JANUARY, FEBRUARY, MARCH)
 
@@ -325,6 +325,6 @@ def test_a_run_of_a_stage_tells_its_machine(shared_world: World) -> None:
 def test_of_an_emptied_partition_its_own_rows_are_counted(shared_world: World) -> None:
     run = shared_world.step("raw/orders", JANUARY)
 
-    assert not_emptied(run, "orders", JANUARY, RAW_ROWS).passed
-    emptied = not_emptied(run, "orders", JANUARY, 0)
+    assert not_emptied(run, "orders", RAW_ROWS).passed
+    emptied = not_emptied(run, "orders", 0)
     assert (emptied.passed, emptied.metadata) == (False, {"rows": 0, "cleaned_rows": GOOD_ROWS})

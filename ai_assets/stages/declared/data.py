@@ -12,6 +12,11 @@ NOT_EMPTIED = Guard(
     "The source still has rows where it had some: an empty delivery takes nothing away.",
     blocking=True,
 )
+NOT_SHRUNK = Guard(
+    "not_shrunk",
+    "What is delivered again has about as many rows as before: a file that was cut off on its way "
+    "would take the others away.",
+)
 NO_STRAYS = Guard(
     "no_row_of_another_partition",
     "The partition's own file holds no row of another one: nobody would read it from there.",
@@ -23,7 +28,7 @@ _CLEANING = ("cleaning", "sources/casts")
 
 def raw_stage(product: Product, name: str, table: Table) -> Stage:
     """The stage that copies one table from its source into the lake."""
-    guards = [HAS_ROWS, NOT_EMPTIED]
+    guards = [HAS_ROWS, NOT_EMPTIED, NOT_SHRUNK]
     return Stage(
         stage="raw",
         asset=f"raw/{name}",
