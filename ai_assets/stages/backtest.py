@@ -17,6 +17,7 @@ from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.watching import COMPARED, rolling_window
 from ai_assets.stages.evaluation import answers_as_declared, scores_of
+from ai_assets.stages.features import features_of
 from ai_assets.stages.learnable import learned_partitions
 from ai_assets.stages.meanings import BACKTEST
 from ai_assets.stages.protected import not_compared, with_protected
@@ -116,13 +117,18 @@ def before_key(run: StageRun) -> str | None:
 
 
 def labelled_rows(run: StageRun) -> pl.DataFrame:
-    """Features of the partition with all labels that ever arrived."""
-    return in_order(_joined(run, [str(run.partition)]), run.product.request_table)
+    """Features of the partition with all labels that ever arrived.
 
-
-def _joined(run: StageRun, keys: list[str]) -> pl.DataFrame:
-    labels = run.lake.scan(run.name("labels"), keys).filter(pl.col("label").is_not_null())
+    Also those that the query gives no more: what was released before may ask for them.
+    """
+    keys = [str(run.partition)]
     features = run.lake.scan(run.name("features"), keys)
+    return in_order(_labels(run, keys, features), run.product.request_table)
+
+
+def _labels(run: StageRun, keys: list[str], features: pl.LazyFrame) -> pl.DataFrame:
+    """Labels of partitions, with the features of their rows."""
+    labels = run.lake.scan(run.name("labels"), keys).filter(pl.col("label").is_not_null())
     return labels.join(features, on="_row_id", how="inner").collect()
 
 
@@ -191,7 +197,8 @@ def learned_from(before: StageRun, keys: list[str]) -> Learned:
 def rows_to_learn_from(before: StageRun, keys: list[str]) -> pl.DataFrame:
     """Rows of some partitions with the labels that had arrived, in the order they are learned."""
     assert before.span is not None
-    rows = _joined(before, keys).filter(pl.col("known_at") <= before.span.end)
+    rows = _labels(before, keys, features_of(before, keys))
+    rows = rows.filter(pl.col("known_at") <= before.span.end)
     return with_protected(before, in_order(rows, before.product.request_table), keys)
 
 

@@ -140,6 +140,16 @@ def _history(run: StageRun, name: str, table: "Snapshot | None") -> pl.LazyFrame
     return table.scan(needed).filter(pl.col(str(time)) >= reach)
 
 
+def features_of(run: StageRun, keys: list[str] | None) -> pl.LazyFrame:
+    """The features of partitions that may be learned from: those that the query gives now.
+
+    A model that learned from what it gives no more could not be asked anything.
+    """
+    features, given = run.lake.scan(run.name("features"), keys), features_given(run)
+    there = features.collect_schema().names()
+    return features.select("_row_id", *(name for name in there if name in given))
+
+
 def features_given(run: StageRun) -> list[str]:
     """The features that the query gives now, as DuckDB names them; asked over tables without rows.
 

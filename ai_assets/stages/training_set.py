@@ -18,7 +18,7 @@ from ai_assets.lifecycle.training.split import copies_together, split_rows
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.learning import SPLIT_ONCE
-from ai_assets.stages.features import features_given, schemas
+from ai_assets.stages.features import features_of, schemas
 from ai_assets.stages.learnable import Window, learnable
 from ai_assets.stages.meanings import TRAINING_SET, of_features
 from ai_assets.stages.protected import check_groups, with_protected
@@ -90,10 +90,7 @@ def labelled_features(run: StageRun, window: Window) -> pl.DataFrame:
         DataError: nothing is left, or all labels are alike.
     """
     _check_window(run, window.keys or [])
-    features = run.lake.scan(run.name("features"), window.keys)
-    # A model that learned from what the query gives no more could not be asked anything.
-    there, given = features.collect_schema().names(), features_given(run)
-    features = features.select("_row_id", *(name for name in there if name in given))
+    features = features_of(run, window.keys)
     labels = run.lake.scan(run.name("labels"), window.keys).filter(pl.col("label").is_not_null())
     if run.span is not None:
         labels = labels.filter(pl.col("known_at") <= run.span.end)

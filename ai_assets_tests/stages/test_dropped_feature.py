@@ -5,6 +5,7 @@ import pytest
 from small_product import FEATURES, FEBRUARY, JANUARY, LEARNING, World
 
 from ai_assets.lifecycle.errors import BundleError
+from ai_assets.stages.backtest import labelled_rows, rows_to_learn_from
 from ai_assets.stages.evaluation import scores_of
 from ai_assets.stages.features import features_given
 from ai_assets.stages.training_data import load_training_data
@@ -45,6 +46,18 @@ def test_a_dropped_feature_is_learned_from_no_more_and_the_bundle_answers(
     bundle = world.tools.bundles.load(tag)
     given = pl.DataFrame({"shop": ["north"], "weight": [9.5], "load": [0.9]})
     assert scores_of(bundle, given)[0] > 0.5
+
+
+def test_a_backtest_does_not_learn_from_it_either_but_scores_what_was_released_before(
+    copied: World,
+) -> None:
+    step = with_query(copied, WITHOUT_AREA).step("backtest", FEBRUARY)
+
+    learned = rows_to_learn_from(step, [JANUARY, FEBRUARY])
+
+    features = {"shop", "weight", "load", "area"}
+    assert set(learned.columns) & features == {"shop", "weight", "load"}
+    assert set(labelled_rows(step).columns) & features == features
 
 
 def test_a_model_that_learned_by_another_query_is_not_built_into_a_bundle(copied: World) -> None:
