@@ -15,6 +15,7 @@ from ai_assets.lifecycle.features.lineage import (
 )
 from ai_assets.lifecycle.features.partitions import Part, features_of_partitions
 from ai_assets.lifecycle.features.query import Query, run_features
+from ai_assets.lifecycle.features.steady import check_steady
 from ai_assets.lifecycle.partitions import missing_partitions
 from ai_assets.lifecycle.product import Product
 from ai_assets.lifecycle.schema.tables import Table
@@ -57,6 +58,7 @@ def _features_of(run: StageRun, parts: Mapping[str, Part]) -> list[Outcome]:
         declared.horizon,
         declared.features or "the feature query",
     )
+    check_steady(query.sql, query.file)
     stored = lake.replacing(product.asset("features"), list(parts))
     columns = schemas(product)
 
