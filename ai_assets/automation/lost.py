@@ -15,8 +15,15 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+from dagster._core.events import RunFailureReason
 from dagster._core.launcher import WorkerStatus
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, GRPC_INFO_TAG, PARENT_RUN_ID_TAG
+from dagster._core.storage.tags import (
+    AUTO_RETRY_RUN_ID_TAG,
+    GRPC_INFO_TAG,
+    MAX_RETRIES_TAG,
+    PARENT_RUN_ID_TAG,
+    RUN_FAILURE_REASON_TAG,
+)
 
 from ai_assets.automation.ticks import tick_seconds
 
@@ -78,10 +85,18 @@ def why_lost(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | None:
 
 
 def failed_lately(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
-    """The runs that failed within a day and that nobody has retried."""
+    """The runs that died within a day, may be retried, and that nobody has retried."""
     since = datetime.now(UTC) - _LOOKS_BACK
-    failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since)
-    return [run for run in instance.get_runs(failed) if not _is_retried(instance, run)]
+    failed = instance.get_runs(
+        dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since)
+    )
+    return [run for run in failed if _may_be_retried(run) and not _is_retried(instance, run)]
+
+
+def _may_be_retried(run: dg.DagsterRun) -> bool:
+    """Whether the daemon may have been meant to; told by tags, for most runs fail at a step."""
+    died = run.tags.get(RUN_FAILURE_REASON_TAG) != RunFailureReason.STEP_FAILURE.value
+    return run.is_complete_and_waiting_to_retry or (died and MAX_RETRIES_TAG in run.tags)
 
 
 def is_lost(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:

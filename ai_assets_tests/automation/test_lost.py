@@ -19,12 +19,12 @@ from dagster._core.storage.tags import (
 )
 
 from ai_assets.automation import lost
-from ai_assets.automation.lost import ASKED_AGAIN, MOST_FAILURES, lost_runs, starting
+from ai_assets.automation.lost import ASKED_AGAIN, MOST_FAILURES, failed_lately, lost_runs, starting
 
 STARTING, FAILURE = dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.FAILURE
 SHIPPED = """
 run_launcher: {module: ai_assets.launcher, class: RunLauncher}
-run_retries: {enabled: true}
+run_retries: {enabled: true, retry_on_asset_or_op_failure: false}
 """
 
 
@@ -204,6 +204,23 @@ def test_a_run_that_is_not_to_be_retried_is_left_alone(
 
     assert not looked_at(instance, failed).is_complete_and_waiting_to_retry
     assert len(failures(instance, failed)) == 1
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_run_that_failed_at_a_step_is_not_read(instance: dg.DagsterInstance) -> None:
+    @dg.op
+    def wrong() -> None:
+        raise ValueError("as ever")
+
+    @dg.job(tags={"dagster/max_retries": "1"})
+    def failing() -> None:
+        wrong()
+
+    result = failing.execute_in_process(instance=instance, raise_on_error=False)
+
+    assert not result.success
+    assert [run.run_id for run in instance.get_runs()] == [result.run_id]
+    assert failed_lately(instance) == []
 
 
 @pytest.mark.usefixtures("soon")
