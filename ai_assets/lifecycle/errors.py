@@ -53,10 +53,20 @@ def did_you_mean(given: str, allowed: Iterable[str]) -> str:
     return f" Did you mean '{near[0]}'?" if near else ""
 
 
-def must_be(name: str, allowed: str | Iterable[str], given: object) -> str:
-    """The house sentence: `"<name> must be <allowed>, but got <given>. Did you mean …?"`."""
+def must_be(
+    name: str, allowed: str | Iterable[str], given: object, *, written: str | None = None
+) -> str:
+    """The house sentence: `"<name> must be <allowed>, but got <given>. Did you mean …?"`.
+
+    Args:
+        name: of the field.
+        allowed: words, or the names that there are.
+        given: what came.
+        written: it as its writer knows it. Default: as Python writes it.
+    """
+    written = repr(given) if written is None else written
     if isinstance(allowed, str):
-        return f"{name} must be {allowed}, but got {given!r}."
+        return f"{name} must be {allowed}, but got {written}."
     names = [str(item) for item in allowed]
     choices = ", ".join(f"'{item}'" for item in names) or "nothing (none is declared)"
-    return f"{name} must be one of {choices}, but got {given!r}.{did_you_mean(str(given), names)}"
+    return f"{name} must be one of {choices}, but got {written}.{did_you_mean(str(given), names)}"

@@ -15,6 +15,7 @@ from ai_assets.lifecycle.errors import DataError, did_you_mean
 from ai_assets.lifecycle.features.images import canonical, png
 from ai_assets.lifecycle.features.tokens import normal_text
 from ai_assets.lifecycle.schema.tables import Column
+from ai_assets.serving.problems import as_json
 
 Check = Callable[[Any], Any]
 _INT64 = 2**63
@@ -203,7 +204,7 @@ class ColumnCheck:
         if self.column.personal:
             shown, given, hint = "something else", "(personal)", None
         else:
-            shown = "null" if given is None else repr(given)[:200]
+            shown = as_json(given)[:200]
         message = f"{self.name} must be {words}, but got {shown}."
         context = {"message": message, "allowed": allowed, "given": given, "hint": hint}
         return PydanticCustomError(kind, "{message}", context)

@@ -72,7 +72,11 @@ def feedback_operation(reader: "FeedbackReader", most: int) -> dict[str, Any]:
         "examples": {"by id": {"value": reader.example()}},
     }
     missing = "There is no such prediction, or this server keeps no record"
-    said = {"400": "An outcome is wrong; says which and why", "404": missing}
+    said = {
+        "400": "An outcome is wrong; says which and why",
+        "404": missing,
+        "409": "An outcome is said to become known after the server's clock; says which",
+    }
     return _described(body, said, given("application/json", kept()))
 
 

@@ -1,6 +1,7 @@
 """What the server answers to a request that it cannot serve: a status, a sentence, the details."""
 
 import dataclasses
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -89,6 +90,17 @@ def printable(text: str) -> str:
     """The text, shortened, without characters that UTF-8 cannot hold."""
     short = text if len(text) <= 4 * _LONGEST_SHOWN else text[: 4 * _LONGEST_SHOWN] + "…"
     return short.encode("utf-8", "replace").decode("utf-8")
+
+
+def as_json(value: Any) -> str:
+    """A given value as its caller wrote it: null, true and lists as JSON, others as Python does.
+
+    Args:
+        value: read from JSON; of a frame it may be anything.
+    """
+    if value is None or isinstance(value, bool | list | dict):
+        return json.dumps(value, ensure_ascii=False, default=repr)
+    return repr(value)
 
 
 def told(refused: Refused) -> str:

@@ -36,7 +36,7 @@ BAD = {
     "late": ({"delay": 3}, "delay", "becomes known only after the answer"),
     "text for number": ({"distance": "far"}, "distance", "must be a whole number, but got 'far'"),
     "fraction": ({"distance": 1.5}, "distance", "must be a whole number"),
-    "true for number": ({"distance": True}, "distance", "must be a whole number"),
+    "true for number": ({"distance": True}, "distance", "a whole number, but got true"),
     "number for text": ({"carrier": 3}, "carrier", "must be a text, but got 3"),
     "number for truth": ({"first": 1}, "first", "must be true or false"),
     "too large": ({"distance": 6001}, "distance", "between 1 and 6000 mile, but got 6001"),

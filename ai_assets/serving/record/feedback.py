@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -15,13 +15,16 @@ from ai_assets.lifecycle.errors import did_you_mean, must_be
 from ai_assets.lifecycle.schema.decision import Decision
 from ai_assets.lifecycle.schema.tables import Column, Table
 from ai_assets.serving.columns import ColumnCheck
-from ai_assets.serving.problems import MOST_DETAILS, Detail, Refused, refusal
+from ai_assets.serving.problems import MOST_DETAILS, Detail, Refused, as_json, refusal
 from ai_assets.serving.record.answers import Answered, Told
 from ai_assets.serving.record.ids import ID_PATTERN, split_id
 from ai_assets.serving.record.store import Store
 
 ID, OUTCOME, KNOWN_AT = "prediction_id", "outcome", "known_at"
 _MOMENT = ColumnCheck(KNOWN_AT, Column(type="datetime"), required=False)
+_SKEW = timedelta(minutes=5)
+"""How far a caller's clock may be ahead of the server's."""
+_KNOWN_WORDS = "When it became known; not in the future. Default: now."
 
 
 @dataclass(frozen=True)
@@ -66,14 +69,20 @@ class FeedbackReader:
         self.key = [*table.key, *time] if table.key else []
         self.checks = {n: ColumnCheck(n, table.columns[n], required=True) for n in self.key}
 
-    def read(self, body: bytes) -> list[Given]:
+    def read(self, body: bytes, now: datetime | None = None) -> list[Given]:
         """The checked outcomes of a body.
 
+        Args:
+            body: JSON.
+            now: until when something can have become known. Default: the server's clock.
+
         Raises:
-            Refused: with 400 and what is wrong with which of them, or 413.
+            Refused: with 400 and what is wrong with which of them, with 409 where one is of the
+                future, or 413.
         """
+        items = self._items(body)
         found, details = [], []
-        for number, item in enumerate(self._items(body)):
+        for number, item in enumerate(items):
             try:
                 found.append(self._one(item))
             except _Wrong as wrong:
@@ -82,6 +91,7 @@ class FeedbackReader:
                 break
         if details:
             raise refusal(details)
+        _check_known(found, items, now or datetime.now(UTC))
         return found
 
     def json_schema(self) -> dict[str, Any]:
@@ -90,7 +100,7 @@ class FeedbackReader:
         outcome: dict[str, Any] = {"enum": [*decision.classes, True, False]}
         if decision.task != "binary":
             outcome = {"enum": list(decision.classes)} if decision.classes else {"type": "number"}
-        known = {**_MOMENT.json_schema(), "description": "When it became known"}
+        known = {**_MOMENT.json_schema(), "description": _KNOWN_WORDS}
         shared = {OUTCOME: outcome, KNOWN_AT: known}
         by_id = {ID: {"type": "string", "format": "uuid", "pattern": ID_PATTERN}, **shared}
         by_key = {**{n: c.json_schema() for n, c in self.checks.items()}, **shared}
@@ -126,7 +136,7 @@ class FeedbackReader:
         if by_id and ID not in item:
             raise _Wrong(ID, None, [ID], f"'{ID}' is missing: an outcome needs it.")
         if by_id and (not isinstance(item[ID], str) or split_id(item[ID]) is None):
-            words = must_be(ID, "an id that /predict has given", item[ID])
+            words = _must_be(ID, "an id that /predict has given", item[ID])
             raise _Wrong(ID, item[ID], "a UUID", words)
         prediction_id = item[ID].lower() if by_id else None
         known_at = _check(_MOMENT, item.get(KNOWN_AT))
@@ -146,12 +156,12 @@ class FeedbackReader:
             number = _as_float(given)
             if math.isfinite(number) and not isinstance(given, bool):
                 return number
-            raise _Wrong(OUTCOME, given, "a number", must_be(OUTCOME, "a finite number", given))
+            raise _Wrong(OUTCOME, given, "a number", _must_be(OUTCOME, "a finite number", given))
         if self._decision.task == "binary" and isinstance(given, bool):
             return classes[given]
         if isinstance(given, str) and given in classes:
             return given
-        raise _Wrong(OUTCOME, given, list(classes), must_be(OUTCOME, classes, given))
+        raise _Wrong(OUTCOME, given, list(classes), _must_be(OUTCOME, classes, given))
 
     def example(self) -> dict[str, Any]:
         """An outcome by id."""
@@ -252,6 +262,29 @@ def _check(check: ColumnCheck, value: Any) -> Any:
         context = error.context or {}
         parts = (context["given"], context["allowed"], context["message"], context["hint"])
         raise _Wrong(check.name, *parts) from error
+
+
+def _check_known(found: Sequence[Given], items: Sequence[Any], now: datetime) -> None:
+    """Refuse what is said to become known later: with years ahead it would never be learned from.
+
+    With 409 and not 400: the server's clock is against it, and the page cannot say what that is.
+    """
+    last = (now + _SKEW).isoformat(timespec="seconds").replace("+00:00", "Z")
+    allowed = f"at most {last}"
+    words = f"{allowed}, {_SKEW // timedelta(minutes=1)} minutes after the server's clock"
+    details = [
+        Detail(number, KNOWN_AT, given, allowed, must_be(KNOWN_AT, words, given))
+        for number, (one, given) in enumerate(
+            (one, item.get(KNOWN_AT)) for one, item in zip(found, items, strict=True)
+        )
+        if one.known_at is not None and one.known_at - now > _SKEW
+    ]
+    if details:
+        raise refusal(details, 409)
+
+
+def _must_be(name: str, allowed: str | Sequence[str], given: Any) -> str:
+    return must_be(name, allowed, given, written=as_json(given))
 
 
 def micros(moment: date) -> int:

@@ -5,6 +5,7 @@ import sqlite3
 import struct
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,22 @@ BAD: dict[str, tuple[Any, int, str]] = {
         404,
         f"There is no prediction {UNKNOWN}.",
     ),
+    "a null as an id": (
+        {"prediction_id": None, "outcome": "late"},
+        400,
+        "prediction_id must be an id that /predict has given, but got null.",
+    ),
+    "a null as an outcome": (
+        {**KEY, "outcome": None},
+        400,
+        "outcome must be one of 'not late', 'late', but got null.",
+    ),
+    "a list as an outcome": ({**KEY, "outcome": [None, True]}, 400, "but got [null, true]."),
+    "a time far ahead": (
+        {**KEY, "outcome": "late", "known_at": "2099-01-01T00:00:00Z"},
+        409,
+        "minutes after the server's clock, but got '2099-01-01T00:00:00Z'.",
+    ),
     "no object": (["late"], 400, "An outcome must be an object"),
     "nothing": ([], 400, "at least one outcome"),
     "too many": ([{**KEY, "outcome": "late"}] * 21, 413, "at most 20 outcomes"),
@@ -181,6 +198,33 @@ def test_bad_feedback_is_told_and_not_kept(client: TestClient, log: Path, case: 
         among = client.post("/feedback", json=[good, body]).json()
         assert among["details"][0]["row"] == 1
     assert outcomes(log) == []
+
+
+def test_what_becomes_known_after_the_servers_clock_and_its_skew_is_refused():
+    decision = Decision("regression", classes=())
+    reader = FeedbackReader(small.tables()["trips"], decision, max_rows=5)
+    now = datetime(2013, 4, 11, 6, 0, tzinfo=UTC)
+
+    def known(text: str | None) -> datetime | None:
+        (found,) = reader.read(json.dumps({**KEY, "outcome": 0, "known_at": text}).encode(), now)
+        return found.known_at
+
+    assert known(None) is None
+    assert known("2013-04-11T08:04:59+02:00") == now + timedelta(minutes=4, seconds=59)
+    assert known("2013-04-11T06:05:00Z") == now + timedelta(minutes=5)
+    with pytest.raises(Refused) as refused:
+        known("2013-04-11T06:05:01Z")
+
+    (detail,) = refused.value.details
+    assert (refused.value.status, detail.field) == (409, "known_at")
+    assert (detail.given, detail.allowed) == (
+        "2013-04-11T06:05:01Z",
+        "at most 2013-04-11T06:05:00Z",
+    )
+    assert detail.message == (
+        "known_at must be at most 2013-04-11T06:05:00Z, 5 minutes after the server's clock, "
+        "but got '2013-04-11T06:05:01Z'."
+    )
 
 
 @pytest.mark.parametrize("given", ["1" + "0" * 400, "1e999", "true", '"1"', "null"])
