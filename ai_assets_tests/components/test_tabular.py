@@ -107,6 +107,22 @@ def test_mistakes_in_how_a_product_is_rolled_out_are_found_by_line(project: Path
     assert f"defs.yaml:{limits + 1} - " in said and "'error_rates' was unexpected" in said
 
 
+def test_a_parameter_out_of_its_range_is_found_by_line(project: Path) -> None:
+    file = project / "ai_assets" / "products" / "flight_delay" / "defs.yaml"
+    given = "    window: 12\n    parameters:\n      mlp: {width: 64}\n      linear: {c: 0}"
+    text = file.read_text(encoding="utf-8").replace("    window: 12", given)
+    file.write_text(text, encoding="utf-8")
+
+    done = check_yaml(project)
+
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    line = text.split("\n").index("      linear: {c: 0}") + 1
+    assert f"defs.yaml:{line} - " in said
+    assert "training.parameters.linear.c 0 is less than or equal to the minimum of 0" in said
+    assert "mlp" not in said.split("defs.yaml:")[1].split(" - ")[1].split("\n")[0]
+
+
 @pytest.fixture
 def attributes(repo_root: Path) -> dict[str, Any]:
     """What the shipped product declares."""

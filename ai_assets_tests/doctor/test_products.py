@@ -48,6 +48,22 @@ def test_fields_that_do_not_go_together_are_told_where_one_of_them_is(place: Pla
     )
 
 
+def test_a_parameter_out_of_its_range_is_told_by_its_own_line(place: Place) -> None:
+    at = edited(
+        place,
+        "  training:\n",
+        "  training:\n    parameters:\n      cnn:\n        width: 24\n        dropout: 1.5\n",
+    )
+
+    (line,) = products.declarations(place)
+
+    assert line.found == (
+        f"ai_assets/products/digit_reading/defs.yaml:{at + 4} "
+        "training.parameters.cnn.dropout: dropout of cnn must be a number from 0 to below 1, "
+        "but got 1.5."
+    )
+
+
 def test_text_that_is_no_yaml_is_told_by_its_line(place: Place) -> None:
     at = edited(place, "  training:", "  training: [")
 

@@ -145,7 +145,7 @@ def test_only_a_text_names_the_weights_and_only_numbers_the_rest():
     assert Training(parameters={"cnn": {"weights": "a.safetensors", "width": 24}}).parameters
     for given, words in (
         ({"weights": 1}, "weights of cnn must be a text, but got 1"),
-        ({"width": "wide"}, "width of cnn must be a number, but got 'wide'"),
+        ({"width": "wide"}, "width of cnn must be a whole number of at least 1, but got 'wide'"),
     ):
         with pytest.raises(ValueError, match=words):
             Training(parameters={"cnn": given})

@@ -209,8 +209,11 @@ def test_a_saved_model_comes_back(encoder, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"trained_layers": 0}, "trained_layers must be at least 1, but got 0"),
-        ({"dropout": 1.0}, "dropout must be from 0 to below 1"),
+        (
+            {"trained_layers": 0},
+            "trained_layers of encoder must be a whole number of at least 1, but got 0",
+        ),
+        ({"dropout": 1.0}, "dropout of encoder must be a number from 0 to below 1, but got 1.0"),
         ({"encoder": "/nowhere"}, r"an encoder's folder must hold config\.json"),
     ],
 )

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from ai_assets.lifecycle.errors import DeclarationError, must_be
+from ai_assets.lifecycle.errors import DeclarationError
 from ai_assets.lifecycle.learners.base import Dataset, OnStep, Task
 from ai_assets.lifecycle.learners.network_family import NetworkFamily
 from ai_assets.lifecycle.learners.probe import Start, as_model, fit_probe
+from ai_assets.lifecycle.learners.ranges import out_of_range
 from ai_assets.lifecycle.learners.text_features import tokens_of
 from ai_assets.lifecycle.learners.text_model import TextModel, load_text_model
 
@@ -94,12 +95,8 @@ def check_settings(settings: dict[str, Any]) -> None:
     Raises:
         DeclarationError: a number is out of its bounds.
     """
-    for name in ("trained_layers", "epochs", "batch"):
-        if settings[name] < 1:
-            raise DeclarationError(must_be(name, "at least 1", settings[name]))
-    for name in ("dropout", "label_smoothing", "warm_up"):
-        if not 0 <= settings[name] < 1:
-            raise DeclarationError(must_be(name, "from 0 to below 1", settings[name]))
+    for _, said in out_of_range("encoder", settings):
+        raise DeclarationError(said)
 
 
 FAMILY = Encoder()

@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ai_assets.lifecycle.errors import DeclarationError, must_be
-from ai_assets.lifecycle.learners import ALL_FAMILIES, ALLOWED_OF, FAMILIES, get_family
+from ai_assets.lifecycle.learners import ALL_FAMILIES, ALLOWED_OF, FAMILIES
+from ai_assets.lifecycle.learners.ranges import RANGES, out_of_range, schema_of_parameters
 from ai_assets.lifecycle.schema.durations import Duration
-from ai_assets.lifecycle.schema.section import Section
+from ai_assets.lifecycle.schema.section import Mistake, Section, located
 from ai_assets.lifecycle.training.costs import AnyCosts, a_cost
 from ai_assets.lifecycle.training.names import METRICS_OF_TASK, metric_names
 
@@ -137,7 +138,9 @@ class Training(Section):
     parameters: dict[str, dict[str, float | int | bool | str]] = Field(
         default_factory=dict,
         description="Parameters by family that replace the family's own and are not searched, for "
-        "example `lightgbm: {min_child_samples: 1000}`.",
+        "example `lightgbm: {min_child_samples: 1000}`. A value that its family cannot have is "
+        "refused.",
+        json_schema_extra=schema_of_parameters(),
     )
     metric: str | None = Field(
         None,
@@ -218,17 +221,21 @@ class Training(Section):
     @field_validator("parameters")
     @classmethod
     def _parameters_exist(cls, given: dict[str, Any]) -> dict[str, Any]:
-        for name in given:
+        mistakes: list[Mistake] = []
+        for name, settings in given.items():
             if name not in ALL_FAMILIES:
                 raise ValueError(must_be("a family in parameters", ALL_FAMILIES, name))
-            defaults = get_family(name).defaults()
-            for parameter, value in given[name].items():
-                if parameter not in defaults:
-                    raise ValueError(must_be(f"a parameter of {name}", list(defaults), parameter))
-                if isinstance(value, str) != isinstance(defaults[parameter], str):
-                    wanted = "a text" if isinstance(defaults[parameter], str) else "a number"
-                    raise ValueError(must_be(f"{parameter} of {name}", wanted, value))
-        return given
+            known = RANGES[name]
+            mistakes += [
+                ((name, one), value, must_be(f"a parameter of {name}", list(known), one))
+                for one, value in settings.items()
+                if one not in known
+            ]
+            wrong = out_of_range(name, settings)
+            mistakes += [((name, one), settings[one], said) for one, said in wrong]
+        if mistakes:
+            raise located(mistakes)
+        return {name: _whole(name, settings) for name, settings in given.items()}
 
     @field_validator("ignore_features")
     @classmethod
@@ -260,3 +267,9 @@ class Training(Section):
         if self.metric is not None and self.metric not in allowed:
             raise DeclarationError(must_be(f"metric of a {task} task", allowed, self.metric))
         return self.metric or allowed[0]
+
+
+def _whole(family: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Counts as whole numbers, though they were written with a point: libraries refuse `31.0`."""
+    kinds = RANGES[family]
+    return {n: int(v) if kinds[n].kind == "whole" else v for n, v in settings.items()}
