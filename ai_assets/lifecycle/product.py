@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ai_assets.lifecycle.card.spec import Card
 from ai_assets.lifecycle.compression.spec import Compression
@@ -27,12 +27,12 @@ from ai_assets.lifecycle.schema.decision import CostMatrix
 from ai_assets.lifecycle.schema.durations import Duration, parse_duration
 from ai_assets.lifecycle.schema.label import Label, word_of
 from ai_assets.lifecycle.schema.near import Near, NearDuplicates
-from ai_assets.lifecycle.schema.section import Section
+from ai_assets.lifecycle.schema.section import Mistake, Section, located
 from ai_assets.lifecycle.schema.serving import Serving
 from ai_assets.lifecycle.schema.tables import Column, Table
 from ai_assets.lifecycle.suited import unsuited
 from ai_assets.lifecycle.training.costs import matrix_of
-from ai_assets.lifecycle.training.spec import Training
+from ai_assets.lifecycle.training.spec import Training, named_families
 from ai_assets.lifecycle.verdict.spec import Causes
 
 
@@ -113,20 +113,23 @@ class TabularDeclaration(Section):
         own = {"champion": champion | {"metric": MAIN_METRIC["regression"]}}
         return given | {"gate": gate | own}
 
+    @field_validator("training", mode="before")
+    @classmethod
+    def _families_read_the_kind(cls, given: Any) -> Any:
+        allowed, kind = ALLOWED_OF[cls.kind], f"of a product of kind '{cls.kind}'"
+        mistakes: list[Mistake] = [
+            (at, name, must_be(f"{what} {kind}", allowed, name))
+            for what, at, name in named_families(given)
+            if name not in allowed
+        ]
+        if mistakes:
+            raise located(mistakes)
+        return given
+
     @model_validator(mode="after")
     def _parts_suit_the_task(self) -> "TabularDeclaration":
         for problem in unsuited(self):
             raise ValueError(problem)
-        return self
-
-    @model_validator(mode="after")
-    def _families_read_the_kind(self) -> "TabularDeclaration":
-        for name in self.training.families:
-            if name not in ALLOWED_OF[self.kind]:
-                allowed = ALLOWED_OF[self.kind]
-                raise ValueError(
-                    must_be(f"family of a product of kind '{self.kind}'", allowed, name)
-                )
         return self
 
     @model_validator(mode="after")

@@ -103,6 +103,68 @@ def test_a_family_of_another_kind_is_refused() -> None:
         declared(ImageDeclaration, columns, training={"families": ["probe"]})
 
 
+OF_KIND = {
+    TabularDeclaration: "'linear', 'lightgbm', 'mlp', 'extra_trees'",
+    ImageDeclaration: "'cnn', 'linear', 'lightgbm', 'mlp'",
+    TextDeclaration: "'probe', 'encoder'",
+}
+ITEM = {
+    TabularDeclaration: {"size": {"type": "int64"}},
+    ImageDeclaration: {"photo": PHOTO},
+    TextDeclaration: {"note": {"type": "text"}},
+}
+
+
+@pytest.mark.parametrize("kind", OF_KIND)
+@pytest.mark.parametrize(
+    ("training", "where", "what"),
+    [
+        ({"families": ["forests"]}, ("families", 0), "family"),
+        (
+            {"parameters": {"forests": {"c": 1}}},
+            ("parameters", "forests"),
+            "a family in parameters",
+        ),
+        (
+            {"ignore_features": {"forests": ["size"]}},
+            ("ignore_features", "forests"),
+            "a family in ignore_features",
+        ),
+    ],
+)
+def test_a_family_that_there_is_not_is_told_with_those_of_the_kind_alone(
+    kind: type[TabularDeclaration], training: dict[str, Any], where: tuple[Any, ...], what: str
+) -> None:
+    with pytest.raises(ValidationError) as raised:
+        declared(kind, ITEM[kind] | {"kind": WORDS}, training=training)
+
+    (one,) = raised.value.errors()
+    assert one["loc"] == ("training", *where)
+    assert one["msg"] == (
+        f"{what} of a product of kind '{kind.kind}' must be one of {OF_KIND[kind]}, "
+        "but got 'forests'."
+    )
+
+
+def test_the_nearest_family_is_offered_from_those_of_the_kind() -> None:
+    columns = {"size": {"type": "int64"}, "kind": WORDS}
+
+    with pytest.raises(ValidationError, match=r"but got 'lightgmb'\. Did you mean 'lightgbm'\?"):
+        declared(TabularDeclaration, columns, training={"families": ["linear", "lightgmb"]})
+    with pytest.raises(ValidationError, match="Input should be a valid string"):
+        declared(TabularDeclaration, columns, training={"families": [3]})
+    found = declared(
+        TabularDeclaration,
+        columns,
+        training={
+            "families": ["extra_trees", "mlp"],
+            "parameters": {"mlp": {"width": 8}},
+            "ignore_features": {"mlp": ["size"]},
+        },
+    )
+    assert found.training.families == ["extra_trees", "mlp"]
+
+
 def test_without_a_key_a_picture_or_a_row_of_a_table_is_known_by_its_content() -> None:
     assert declared(ImageDeclaration, {"photo": PHOTO, "kind": WORDS}).tables["things"].key == []
     assert declared(TextDeclaration, {"note": {"type": "text"}, "kind": WORDS}).item == "note"

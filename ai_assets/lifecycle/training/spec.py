@@ -1,5 +1,6 @@
 """What a product declares about training: the `training:` part of its YAML."""
 
+from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Annotated, Any, Literal
 
@@ -267,6 +268,28 @@ class Training(Section):
         if self.metric is not None and self.metric not in allowed:
             raise DeclarationError(must_be(f"metric of a {task} task", allowed, self.metric))
         return self.metric or allowed[0]
+
+
+def named_families(given: Any) -> Iterator[tuple[str, tuple[str | int, ...], str]]:
+    """The families that a declaration of training names: as what, where in it, and the name.
+
+    Args:
+        given: the declaration, read or still as YAML has it, where anything may be wrong.
+    """
+    content = given.model_dump() if isinstance(given, Training) else given
+    if not isinstance(content, dict):
+        return
+    families = content.get("families")
+    if isinstance(families, list):
+        yield from (("family", ("families", at), n) for at, n in enumerate(families) if _is_text(n))
+    for part in ("parameters", "ignore_features"):
+        if isinstance(content.get(part), dict):
+            names = filter(_is_text, content[part])
+            yield from ((f"a family in {part}", (part, name), name) for name in names)
+
+
+def _is_text(name: Any) -> bool:
+    return isinstance(name, str)
 
 
 def _whole(family: str, settings: dict[str, Any]) -> dict[str, Any]:
