@@ -1,22 +1,23 @@
 """CSV, Parquet and NDJSON files: local paths, globs, and URLs of object stores."""
 
 import codecs
-import gzip
-import lzma
-import zlib
-from collections.abc import Iterator
 from glob import glob, has_magic
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from ai_assets.lifecycle.errors import ColumnsError, DataError, did_you_mean, must_be
+from ai_assets.lifecycle.schema.sources import Source
 from ai_assets.lifecycle.schema.usual_form import as_usual
+from ai_assets.lifecycle.sources.csv_text import (
+    UNKNOWN_CHARACTER,
+    check_decodes,
+    decoding,
+    decompressed,
+)
 from ai_assets.lifecycle.sources.request import Request, explained, without_secrets
 
-_CHUNK = 2**20
 _CHECKED: set[tuple[str, int, int]] = set()
 
 
@@ -39,22 +40,29 @@ def scan_csv(places: list[str], request: Request) -> pl.LazyFrame:
     """Every column as text: a value of the wrong type is for cleaning to judge, row by row."""
     source = request.source
     encoding = known_encoding(source.encoding)
+    declared = {**request.table.columns, **request.table.plain}
     frames = []
     for place in places:
-        with explained("CSV file", place, f"complete, and {encoding} text with a header line"):
+        allowed = f"complete, and {encoding} text with a header line"
+        with explained("CSV file", place, allowed), decoding(place, encoding):
             _check_compressed(place)
-            rows = pl.scan_csv(
-                place if _as_it_is(place, encoding) else _recoded(place, encoding),
-                infer_schema=False,
-                separator=source.delimiter,
-                null_values=source.null_values,
-                glob=False,
-            )
-            rows.collect_schema()
+            rows = _scanned(place, source, encoding)
             frames.append(without_blank_lines(_checked(rows, place, "CSV file")))
-    declared = {**request.table.columns, **request.table.plain}
     types = {name: column.type for name, column in declared.items()}
     return as_usual(_together(frames, places), source.form.notation, types)
+
+
+def _scanned(place: str, source: Source, encoding: str) -> pl.LazyFrame:
+    rows = pl.scan_csv(
+        place if _as_it_is(place, encoding) else _recoded(place, encoding),
+        infer_schema=False,
+        separator=source.delimiter,
+        null_values=source.null_values,
+        glob=False,
+    )
+    if any(UNKNOWN_CHARACTER in name for name in rows.collect_schema().names()):
+        check_decodes(place, encoding)
+    return rows
 
 
 def without_blank_lines(rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -189,30 +197,12 @@ def _as_it_is(place: str, encoding: str) -> bool:
 
 def _recoded(place: str, encoding: str) -> bytes:
     """polars reads UTF-8 alone, so other encodings are converted in memory."""
-    text = b"".join(_decompressed(Path(place))).decode(encoding)
+    text = b"".join(decompressed(Path(place))).decode(encoding)
     return text.removeprefix("\ufeff").encode("utf-8")
 
 
 def _check_compressed(place: str) -> None:
     """A truncated gzip would pass for a shorter file, so it is read to its end first."""
     if place.endswith((".gz", ".xz")) and "://" not in place:
-        for _ in _decompressed(Path(place)):
+        for _ in decompressed(Path(place)):
             pass
-
-
-def _zstd(path: Path, _: str) -> Any:
-    import pyarrow as pa
-
-    return pa.input_stream(str(path), compression="zstd")
-
-
-def _decompressed(path: Path) -> Iterator[bytes]:
-    opener: Any = {".gz": gzip.open, ".xz": lzma.open, ".zst": _zstd}.get(path.suffix, open)
-    try:
-        with opener(path, "rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                yield chunk
-    except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
-        raise DataError(
-            f"File '{path}' must be complete, but its end is missing: {error}"
-        ) from error
