@@ -1,4 +1,4 @@
-"""CSV whose bytes are no text, told by line and content."""
+"""CSV whose bytes are no text, and headers that name a column twice, told by place and content."""
 
 import gzip
 import lzma
@@ -8,14 +8,15 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ai_assets.lifecycle.errors import DataError
+from ai_assets.lifecycle.cleaning.columns import check_columns
+from ai_assets.lifecycle.errors import ColumnsError, DataError
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.lifecycle.sources import read_source
 
 
-def table(**source: Any) -> Table:
+def table(ignore: list[str] | None = None, **source: Any) -> Table:
     columns = {"a": {"type": "string"}, "n": {"type": "int64"}}
-    return Table.model_validate({"source": source, "columns": columns})
+    return Table.model_validate({"source": source, "columns": columns, "ignore": ignore or []})
 
 
 def read(folder: Path, **source: Any) -> pl.DataFrame:
@@ -105,3 +106,64 @@ def test_a_header_may_hold_the_very_character_that_stands_for_what_is_no_text(
     (tmp_path / "rows.csv").write_text("a,n,\ufffd\nx,1,2\n", encoding="utf-8")
 
     assert read(tmp_path, csv="rows.csv").columns == ["a", "n", "\ufffd"]
+
+
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [
+        ("a,n,a", (1, 3)),
+        ('"a",n,x,a', (1, 4)),
+        ("x,a,x,n,a", (2, 5)),
+        ("a,n,a_duplicated_0,a", (1, 4)),
+        ("\ufeffa,n,a", (1, 3)),
+        ("\n\na,n,a", (1, 3)),
+    ],
+)
+def test_a_declared_column_that_is_there_twice_is_refused_with_both_places(
+    tmp_path: Path, header: str, columns: tuple[int, int]
+) -> None:
+    place = tmp_path / "rows.csv"
+    values = ",".join("1" * len(header.split(",")))
+    place.write_text(f"{header}\n{values}\n", encoding="utf-8")
+
+    assert said(tmp_path, csv="rows.csv") == (
+        f"The columns of CSV file '{place}' must have different names, but 'a' is there twice "
+        f"(columns {columns[0]} and {columns[1]}): which of them is meant? Rename one of them in "
+        "the file."
+    )
+
+
+def test_of_a_column_that_nobody_declared_the_first_is_left_under_its_own_name(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "rows.csv").write_text("x,a,,n,x,,x\n1,b,,2,3,,4\n", encoding="utf-8")
+
+    found = read(tmp_path, csv="rows.csv")
+
+    assert found.columns == ["x", "a", "", "n"]
+    assert found.row(0) == ("1", "b", None, "2")
+    with pytest.raises(ColumnsError) as raised:
+        check_columns(found.lazy(), table(csv="rows.csv"), "things")
+    assert raised.value.problems[0] == "the source has 'x', which is neither declared nor ignored"
+    assert "_duplicated_" not in str(raised.value)
+    check_columns(found.lazy(), table(["x", ""], csv="rows.csv"), "things")
+
+
+def test_a_name_as_polars_would_give_it_is_a_name_like_others(tmp_path: Path) -> None:
+    text = "a,n,a_duplicated_0,x_duplicated_1\n1,2,3,4\n"
+    (tmp_path / "rows.csv").write_text(text, encoding="utf-8")
+
+    found = read(tmp_path, csv="rows.csv")
+
+    assert found.columns == ["a", "n", "a_duplicated_0", "x_duplicated_1"]
+    assert found.row(0) == ("1", "2", "3", "4")
+
+
+def test_the_column_of_paths_of_a_folder_may_not_be_there_twice(tmp_path: Path) -> None:
+    (tmp_path / "index.csv").write_text("path,n,path\na.txt,1,b.txt\n", encoding="utf-8")
+    columns = {"a": {"type": "text"}, "n": {"type": "int64"}}
+    source = {"folder": ".", "index": "index.csv"}
+    declared = Table.model_validate({"source": source, "columns": columns})
+
+    with pytest.raises(DataError, match=r"'path' is there twice \(columns 1 and 3\)"):
+        read_source(declared.source, None, table=declared, folder=tmp_path).collect()

@@ -1,20 +1,26 @@
-"""The text of a CSV file: unpacked and decoded."""
+"""The text of a CSV file: unpacked, decoded, and its header as it was written."""
 
 import codecs
 import gzip
 import lzma
+import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from ai_assets.lifecycle.errors import DataError
+from ai_assets.lifecycle.sources.request import without_secrets
 
 _CHUNK = 2**20
 # How gzip and zstd begin, and no text in UTF-8.
 _PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
+# What polars makes of a second column of one name.
+_SECOND = re.compile(r"_duplicated_\d+$")
 UNKNOWN_CHARACTER = "\ufffd"
 """What polars makes of bytes of a header that are no text; those of rows it refuses."""
 
@@ -83,4 +89,50 @@ def _undecodable(place: str, encoding: str, line: int, error: UnicodeDecodeError
     return DataError(
         f"CSV file '{place}' must be {encoding} text, but line {line} holds {wrong}, which is none."
         f" Is the file in another encoding? Then declare it as source.encoding, e.g. {other}."
+    )
+
+
+def without_repeats(
+    rows: pl.LazyFrame, header: Callable[[], pl.LazyFrame], place: str, declared: Container[str]
+) -> pl.LazyFrame:
+    """The rows with one column of each name: of undeclared ones the first.
+
+    Args:
+        rows: as polars reads them, which gives a second column of one name a name of its own.
+        header: reads the file's first line, as a row.
+        place: where it is.
+        declared: names of columns that somebody reads.
+
+    Raises:
+        DataError: a column that is declared, or that cannot be left out, is there twice, so that
+            nobody knows which is meant.
+    """
+    try:
+        names = rows.collect_schema().names()
+    except pl.exceptions.DuplicateError:  # the name that polars would give is there as well
+        names = []
+    if names and not any(_SECOND.search(name) for name in names):
+        return rows
+    first: dict[str, int] = {}
+    for number, name in enumerate(_written(names, header()), 1):
+        if name in first and (name in declared or not names):
+            raise _twice(place, name, first[name], number)
+        first.setdefault(name, number)
+    return rows.select(names[number - 1] for number in first.values())
+
+
+def _written(names: list[str], header: pl.LazyFrame) -> list[str]:
+    """The names as the file has them; by those of polars where blank lines stand above them."""
+    row = [value or "" for value in header.collect().row(0)]
+    if len(row) == len(names) or not names:
+        return [row[0].removeprefix("\ufeff"), *row[1:]]
+    bases = [_SECOND.sub("", name) for name in names]
+    return [base if base in names else name for name, base in zip(names, bases, strict=True)]
+
+
+def _twice(place: str, name: str, first: int, second: int) -> DataError:
+    return DataError(
+        f"The columns of CSV file '{without_secrets(place)}' must have different names, but "
+        f"'{name}' is there twice (columns {first} and {second}): which of them is meant? Rename "
+        "one of them in the file."
     )

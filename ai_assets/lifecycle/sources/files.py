@@ -1,6 +1,8 @@
 """CSV, Parquet and NDJSON files: local paths, globs, and URLs of object stores."""
 
 import codecs
+from collections.abc import Container
+from functools import partial
 from glob import glob, has_magic
 from itertools import zip_longest
 from pathlib import Path
@@ -15,6 +17,7 @@ from ai_assets.lifecycle.sources.csv_text import (
     check_decodes,
     decoding,
     decompressed,
+    without_repeats,
 )
 from ai_assets.lifecycle.sources.request import Request, explained, without_secrets
 
@@ -41,25 +44,23 @@ def scan_csv(places: list[str], request: Request) -> pl.LazyFrame:
     source = request.source
     encoding = known_encoding(source.encoding)
     declared = {**request.table.columns, **request.table.plain}
+    read = {*declared, source.path} if source.kind == "folder" else set(declared)
     frames = []
     for place in places:
         allowed = f"complete, and {encoding} text with a header line"
         with explained("CSV file", place, allowed), decoding(place, encoding):
             _check_compressed(place)
-            rows = _scanned(place, source, encoding)
+            rows = _scanned(place, source, encoding, read)
             frames.append(without_blank_lines(_checked(rows, place, "CSV file")))
     types = {name: column.type for name, column in declared.items()}
     return as_usual(_together(frames, places), source.form.notation, types)
 
 
-def _scanned(place: str, source: Source, encoding: str) -> pl.LazyFrame:
-    rows = pl.scan_csv(
-        place if _as_it_is(place, encoding) else _recoded(place, encoding),
-        infer_schema=False,
-        separator=source.delimiter,
-        null_values=source.null_values,
-        glob=False,
-    )
+def _scanned(place: str, source: Source, encoding: str, declared: Container[str]) -> pl.LazyFrame:
+    content = place if _as_it_is(place, encoding) else _recoded(place, encoding)
+    scan = partial(pl.scan_csv, content, infer_schema=False, separator=source.delimiter, glob=False)
+    header = partial(scan, has_header=False, n_rows=1, truncate_ragged_lines=True)
+    rows = without_repeats(scan(null_values=source.null_values), header, place, declared)
     if any(UNKNOWN_CHARACTER in name for name in rows.collect_schema().names()):
         check_decodes(place, encoding)
     return rows
