@@ -6,6 +6,7 @@ import dagster as dg
 
 from ai_assets.automation.lost import lost_runs
 from ai_assets.automation.ticks import tick_seconds
+from ai_assets.lifecycle.errors import UserError
 from ai_assets.resources.notify import Alert, Notifier
 
 # Only runs whose process died are retried (`dagster.yaml`). What happens to a machine once in a
@@ -72,11 +73,15 @@ def failure_alert(context: dg.RunFailureSensorContext) -> Alert:
 
 
 def step_words(event: dg.DagsterEvent) -> str:
-    """What a failed step said, without the stack."""
-    error = event.step_failure_data.error
-    while error is not None and error.cause is not None:
+    """What a failed step said, without the stack: the sentence for people, if it has one."""
+    error, ours = event.step_failure_data.error, _names(UserError)
+    while error is not None and error.cause is not None and error.cls_name not in ours:
         error = error.cause
     return f"{step_name(event)}: {error.message.strip() if error else 'failed'}"
+
+
+def _names(family: type[Exception]) -> set[str]:
+    return {family.__name__}.union(*map(_names, family.__subclasses__()))
 
 
 def step_name(event: dg.DagsterEvent) -> str:

@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from ai_assets.automation.watching import failed_runs, location_sensors, waiting_alerts
-from ai_assets.lifecycle.errors import DataError
+from ai_assets.lifecycle.errors import ColumnsError, DataError
 from ai_assets.resources.notify import Alert, Notifier
 
 MARCH = "2024-03-01"
@@ -84,6 +84,22 @@ def test_a_failed_step_is_told_in_its_own_words(notifier: Notifier) -> None:
     assert "features.sql reads 'delay', which is known too late." in alert.words
     assert "Traceback" not in alert.words
     assert alert.evidence == {"run_id": run_id, "decision": "d1"}
+
+
+def test_of_a_failure_with_a_cause_the_sentence_for_people_is_told(notifier: Notifier) -> None:
+    @dg.asset(key=["late_orders", "raw"], partitions_def=MONTHS)
+    def raw() -> None:
+        try:
+            raise EOFError("stream ended")
+        except EOFError as error:
+            raise ColumnsError("File 'a.csv' must be complete.", []) from error
+
+    fail([raw], notifier)
+
+    (alert,) = told(notifier)
+    assert alert.words.startswith("late_orders/raw: ")
+    assert "File 'a.csv' must be complete." in alert.words
+    assert "stream ended" not in alert.words
 
 
 def test_a_blocking_check_that_failed_is_told_by_its_name_and_words(notifier: Notifier) -> None:
