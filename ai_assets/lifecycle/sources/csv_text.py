@@ -1,51 +1,22 @@
-"""The text of a CSV file: unpacked, decoded, and its header as it was written."""
+"""The text of a CSV file: decoded, and its header as it was written."""
 
 import codecs
-import gzip
-import lzma
 import re
-import zlib
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from ai_assets.lifecycle.errors import DataError
+from ai_assets.lifecycle.sources.packed import PACKED, decompressed
 from ai_assets.lifecycle.sources.request import without_secrets
 
-_CHUNK = 2**20
-# How gzip and zstd begin, and no text in UTF-8.
-_PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
 # What polars makes of a second column of one name.
 _SECOND = re.compile(r"_duplicated_\d+$")
 UNKNOWN_CHARACTER = "\ufffd"
 """What polars makes of bytes of a header that are no text; those of rows it refuses."""
-
-
-def decompressed(path: Path) -> Iterator[bytes]:
-    """The content of a file, unpacked as its name says.
-
-    Raises:
-        DataError: what is compressed is damaged, or its end is missing.
-    """
-    opener: Any = {".gz": gzip.open, ".xz": lzma.open, ".zst": _zstd}.get(path.suffix, open)
-    try:
-        with opener(path, "rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                yield chunk
-    except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
-        raise DataError(
-            f"File '{path}' must be complete, but its end is missing: {error}"
-        ) from error
-
-
-def _zstd(path: Path, _: str) -> Any:
-    import pyarrow as pa
-
-    return pa.input_stream(str(path), compression="zstd")
 
 
 @contextmanager
@@ -69,9 +40,11 @@ def check_decodes(place: str, encoding: str) -> None:
     """
     if "://" in place:
         return
+    if encoding == "utf-8":
+        check_not_utf16(place)
     decoder, lines = codecs.getincrementaldecoder(encoding)(), 1
     for chunk in chain(decompressed(Path(place)), [b""]):
-        if lines == 1 and chunk.startswith(_PACKED):  # under a name that does not say so
+        if lines == 1 and chunk.startswith(PACKED):  # under a name that does not say so
             return
         before = decoder.getstate()
         try:
@@ -81,6 +54,22 @@ def check_decodes(place: str, encoding: str) -> None:
             good = chunk[: max(0, error.start - len(before[0]))]
             lines += decoder.decode(good).count("\n")
             raise _undecodable(place, encoding, lines, error) from None
+
+
+def check_not_utf16(place: str) -> None:
+    """Check that a local file does not begin as UTF-16 does: polars reads a zero between letters.
+
+    Raises:
+        DataError: it does.
+    """
+    if "://" in place:
+        return
+    with Path(place).open("rb") as stream:
+        if stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            raise DataError(
+                f"CSV file '{place}' must be utf-8 text, but begins as UTF-16 does. If it is, "
+                "declare `encoding: utf-16` of its source."
+            )
 
 
 def _undecodable(place: str, encoding: str, line: int, error: UnicodeDecodeError) -> DataError:

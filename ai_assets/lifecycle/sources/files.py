@@ -1,7 +1,8 @@
 """CSV, Parquet and NDJSON files: local paths, globs, and URLs of object stores."""
 
 import codecs
-from collections.abc import Container
+from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from glob import glob, has_magic
 from itertools import zip_longest
@@ -15,12 +16,17 @@ from ai_assets.lifecycle.schema.usual_form import as_usual
 from ai_assets.lifecycle.sources.csv_text import (
     UNKNOWN_CHARACTER,
     check_decodes,
+    check_not_utf16,
     decoding,
-    decompressed,
     without_repeats,
 )
+from ai_assets.lifecycle.sources.damage import bad_csv_line, broken_line, check_last_line
+from ai_assets.lifecycle.sources.packed import END, decompressed, end_of, lines_of
 from ai_assets.lifecycle.sources.request import Request, explained, without_secrets
 
+OF_LINES = "text, with the same number of fields in each line"
+OF_OBJECTS = "complete, with one JSON object a line"
+Finder = Callable[[Iterable[bytes]], str | None]
 _CHECKED: set[tuple[str, int, int]] = set()
 
 
@@ -36,7 +42,7 @@ def read_parquet(request: Request) -> pl.LazyFrame:
 
 def read_ndjson(request: Request) -> pl.LazyFrame:
     """Files of one JSON object a line; every column as text, nested values as JSON."""
-    return scan_ndjson(_places(request, "ndjson"))
+    return scan_ndjson(_places(request, "ndjson"), request)
 
 
 def scan_csv(places: list[str], request: Request) -> pl.LazyFrame:
@@ -49,21 +55,28 @@ def scan_csv(places: list[str], request: Request) -> pl.LazyFrame:
     for place in places:
         allowed = f"complete, and {encoding} text with a header line"
         with explained("CSV file", place, allowed), decoding(place, encoding):
-            _check_compressed(place)
-            rows = _scanned(place, source, encoding, read)
-            frames.append(without_blank_lines(_checked(rows, place, "CSV file")))
+            frames.append(without_blank_lines(_scan_csv(place, source, encoding, read)))
     types = {name: column.type for name, column in declared.items()}
     return as_usual(_together(frames, places), source.form.notation, types)
 
 
-def _scanned(place: str, source: Source, encoding: str, declared: Container[str]) -> pl.LazyFrame:
-    content = place if _as_it_is(place, encoding) else _recoded(place, encoding)
+def _scan_csv(place: str, source: Source, encoding: str, read: Container[str]) -> pl.LazyFrame:
+    end = b"" if _is_checked(place) else end_of(place)
+    if encoding == "utf-8":
+        check_not_utf16(place)
+    content: str | bytes = place
+    if not _as_it_is(place, encoding):
+        content = _recoded(place, encoding)
+        end = content[-END:]
     scan = partial(pl.scan_csv, content, infer_schema=False, separator=source.delimiter, glob=False)
     header = partial(scan, has_header=False, n_rows=1, truncate_ragged_lines=True)
-    rows = without_repeats(scan(null_values=source.null_values), header, place, declared)
-    if any(UNKNOWN_CHARACTER in name for name in rows.collect_schema().names()):
+    rows = without_repeats(scan(null_values=source.null_values), header, place, read)
+    names = rows.collect_schema().names()
+    if any(UNKNOWN_CHARACTER in name for name in names):
         check_decodes(place, encoding)
-    return rows
+    check_last_line(end, place, source.delimiter, len(names))
+    find = partial(bad_csv_line, delimiter=source.delimiter)
+    return _checked(rows, "CSV file", place, f"complete {encoding} {OF_LINES}", find, content)
 
 
 def without_blank_lines(rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -90,32 +103,69 @@ def scan_parquet(places: list[str]) -> pl.LazyFrame:
     return _together(frames, places)
 
 
-def scan_ndjson(places: list[str]) -> pl.LazyFrame:
-    """Every column as text, so that partitions cannot differ in the types that were guessed."""
+def scan_ndjson(places: list[str], request: Request) -> pl.LazyFrame:
+    """Every column as text, so that partitions cannot differ in the types that were guessed.
+
+    A file without a line has no rows: it has no header that would tell its columns.
+    """
+    filled = [place for place in places if "://" in place or not _is_blank(place)]
     frames = []
-    for place in places:
-        with explained("NDJSON file", place, "complete, with one JSON object a line"):
-            _check_compressed(place)
+    for place in filled:
+        with _line_named("NDJSON file", place, OF_OBJECTS, broken_line, place):
             names = pl.scan_ndjson(place, infer_schema_length=None).collect_schema().names()
-            rows = pl.scan_ndjson(place, schema={name: pl.String() for name in names})
-            frames.append(_checked(rows, place, "NDJSON file"))
-    return _together(frames, places)
+        rows = pl.scan_ndjson(place, schema={name: pl.String() for name in names})
+        frames.append(_checked(rows, "NDJSON file", place, OF_OBJECTS, broken_line, place))
+    if not frames:
+        names = [*request.table.columns, *request.table.plain]
+        return pl.LazyFrame(schema=dict.fromkeys(names, pl.String()))
+    return _together(frames, filled)
 
 
-def _checked(rows: pl.LazyFrame, place: str, what: str) -> pl.LazyFrame:
+def _is_blank(place: str) -> bool:
+    """Whether a local file holds no line; a packed one is read to its end, whatever it holds."""
+    with explained("NDJSON file", place, OF_OBJECTS):
+        if _is_checked(place) or end_of(place).strip():
+            return False
+        return not any(chunk.strip() for chunk in decompressed(Path(place)))
+
+
+def _checked(
+    rows: pl.LazyFrame, what: str, place: str, allowed: str, find: Finder, given: str | bytes
+) -> pl.LazyFrame:
     """Read a local file through once, so that a broken line is reported with the file's name.
 
     Once a process and state of the file: each further partition finds it checked.
     """
-    if "://" in place:
-        return rows
-    state = Path(place).stat()
-    seen = (place, state.st_mtime_ns, state.st_size)
-    if seen not in _CHECKED:
-        with explained(what, place, "complete, with the same number of fields in each line"):
+    if "://" not in place and (seen := _state(place)) not in _CHECKED:
+        with _line_named(what, place, allowed, find, given):
             rows.select(pl.all().count()).collect(engine="streaming")
         _CHECKED.add(seen)
     return rows
+
+
+def _is_checked(place: str) -> bool:
+    """Whether a local file was read to its end as it is now."""
+    return "://" not in place and _state(place) in _CHECKED
+
+
+def _state(place: str) -> tuple[str, int, int]:
+    state = Path(place).stat()
+    return place, state.st_mtime_ns, state.st_size
+
+
+@contextmanager
+def _line_named(
+    what: str, place: str, allowed: str, find: Finder, given: str | bytes
+) -> Iterator[None]:
+    """Say which line of a local file cannot be read: polars does not."""
+    with explained(what, place, allowed):
+        try:
+            yield
+        except Exception:
+            wrong = None if "://" in place else find(lines_of(place, given))
+            if wrong is None:
+                raise
+            raise DataError(f"{what} '{place}' must be {allowed}, but {wrong}.") from None
 
 
 def _together(frames: list[pl.LazyFrame], places: list[str]) -> pl.LazyFrame:
@@ -171,6 +221,11 @@ def _missing(path: Path, kind: str) -> DataError:
             f"source.{kind} must be a file that exists, but got '{path}': "
             f"the folder '{path.parent}' does not exist."
         )
+    if path.is_symlink():
+        return DataError(
+            f"source.{kind} must be a file that exists, but '{path}' is a link to "
+            f"'{path.readlink()}', which does not."
+        )
     beside = [p.name for p in path.parent.iterdir()]
     return DataError(
         f"source.{kind} must be a file that exists, but got '{path}'."
@@ -200,10 +255,3 @@ def _recoded(place: str, encoding: str) -> bytes:
     """polars reads UTF-8 alone, so other encodings are converted in memory."""
     text = b"".join(decompressed(Path(place))).decode(encoding)
     return text.removeprefix("\ufeff").encode("utf-8")
-
-
-def _check_compressed(place: str) -> None:
-    """A truncated gzip would pass for a shorter file, so it is read to its end first."""
-    if place.endswith((".gz", ".xz")) and "://" not in place:
-        for _ in decompressed(Path(place)):
-            pass

@@ -38,7 +38,7 @@ def read_http(request: Request) -> pl.LazyFrame:
 def _scan(file: Path, request: Request, kind: str) -> pl.LazyFrame:
     if kind == "csv":
         return scan_csv([str(file)], request)
-    return scan_parquet([str(file)]) if kind == "parquet" else scan_ndjson([str(file)])
+    return scan_parquet([str(file)]) if kind == "parquet" else scan_ndjson([str(file)], request)
 
 
 def _spooled(rows: pl.LazyFrame) -> pl.LazyFrame:

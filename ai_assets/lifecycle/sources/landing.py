@@ -165,7 +165,9 @@ def read_landing(request: Request) -> pl.LazyFrame:
     places = [str(file.path) for file in files]
     if formats == ["csv"]:
         return scan_csv(places, request)
-    return _as_text(scan_parquet(places) if formats == ["parquet"] else scan_ndjson(places))
+    return _as_text(
+        scan_parquet(places) if formats == ["parquet"] else scan_ndjson(places, request)
+    )
 
 
 def _as_text(rows: pl.LazyFrame) -> pl.LazyFrame:
