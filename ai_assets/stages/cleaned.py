@@ -17,7 +17,7 @@ from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.resources.lake import TableVersion
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
-from ai_assets.stages.declared.data import ACCOUNTED, WITHIN_LIMIT
+from ai_assets.stages.declared.data import ACCOUNTED, AGREE, ONCE, WITHIN_LIMIT, takes_the_first
 from ai_assets.stages.meanings import of_table
 
 MANY_ROWS = 200_000
@@ -100,6 +100,8 @@ def _kept_to_contract(
                 table.max_rejected,
                 rules_broken(counts)["rule"].head(1).to_list(),
             ),
+            **({AGREE.name: agree(counts.differing, table.key)} if takes_the_first(table) else {}),
+            **({} if table.key else {ONCE.name: not_doubled(counts)}),
         },
     )
 
@@ -137,6 +139,29 @@ def accounted(raw: int, cleaned: int, rejected: int, duplicates: int) -> Finding
     lost = raw - cleaned - rejected - duplicates
     words = f"{raw:,} raw = {cleaned:,} cleaned + {rejected:,} rejected + {duplicates:,} duplicates"
     return Finding(lost == 0, words if lost == 0 else f"{words}, but {lost:,} rows are missing")
+
+
+def agree(differing: int, key: Sequence[str]) -> Finding:
+    """Whether no row went whose values were others than those of the row that stayed."""
+    if not differing:
+        return Finding(True, "No row holds other values than the row of its key that stays.")
+    words = (
+        f"{differing:,} rows repeat the key ({', '.join(key)}) of an earlier row with other "
+        "values; the first of each key stays. If they correct it, declare `duplicates: last`; else "
+        "`duplicates: first` says that it is meant."
+    )
+    return Finding(False, words, {"differing": differing}, warn=True)
+
+
+def not_doubled(counts: CleaningCounts) -> Finding:
+    """Whether a row is there once, as one is in every table but one that was put together twice."""
+    if not counts.doubled:
+        return Finding(True, "Not every row is there again.")
+    words = (
+        f"Each of {counts.cleaned:,} rows is there at least twice, and without a key all of them "
+        "count. Was a file delivered, or put together, twice? Declare a `key` to keep one of each."
+    )
+    return Finding(False, words, {"rows": counts.cleaned}, warn=True)
 
 
 def within_limit(rejected: int, raw: int, limit: float, most: Sequence[str] = ()) -> Finding:

@@ -9,7 +9,13 @@ MOST_LACKING = 0.1
 
 
 def findings(
-    run: StageRun, name: str, rows: int, before: int | None, strays: Finding | None
+    run: StageRun,
+    name: str,
+    rows: int,
+    *,
+    before: int | None,
+    kept: int | None,
+    strays: Finding | None,
 ) -> dict[str, Finding]:
     """The result of each check of a raw table, by the check's name.
 
@@ -18,12 +24,17 @@ def findings(
         name: the table.
         rows: how many were written.
         before: how many the delivery before had; None where there was none.
+        kept: how many are cleaned; None where none are.
         strays: what `no_strays` said; None where partitions have no files of their own.
     """
+    there, told = before, "the delivery before had"
+    if kept and kept > (before or 0):
+        # What nobody has cleaned yet took nothing away: neither an empty delivery nor one cut off.
+        there, told = kept, f"{run.product.asset(f'cleaned/{name}').path} has"
     found = {
         HAS_ROWS.name: has_rows(name, run.partition, rows),
         NOT_EMPTIED.name: not_emptied(run, name, rows),
-        NOT_SHRUNK.name: not_shrunk(f"{name} has {rows:,} rows{_of(run, name)}", rows, before),
+        NOT_SHRUNK.name: not_shrunk(f"{name} has {rows:,} rows{_of(run, name)}", rows, there, told),
     }
     return found if strays is None else {**found, NO_STRAYS.name: strays}
 
@@ -54,14 +65,26 @@ def not_emptied(run: StageRun, name: str, rows: int) -> Finding:
     )
 
 
-def not_shrunk(what: str, rows: int, before: int | None) -> Finding:
-    """Whether about as many rows were delivered as before, or more; `what` says how many now."""
+def not_shrunk(
+    what: str, rows: int, before: int | None, where: str = "the delivery before had"
+) -> Finding:
+    """Whether about as many rows were delivered as before, or more.
+
+    Args:
+        what: how many there are now, in words.
+        rows: how many.
+        before: how many there were; None where there were none.
+        where: they were, in words.
+    """
     if not before:
         return Finding(True, "Nothing was delivered before.")
-    told = f"{what}; the delivery before had {before:,}."
+    told = f"{what}; {where} {before:,}."
     lacking = 1 - rows / before
     if lacking <= MOST_LACKING:
         return Finding(True, told)
+    if not rows:
+        # What becomes of those before is said by `not_emptied`.
+        return Finding(False, told, {"rows": rows, "rows_before": before}, warn=True)
     words = (
         f"{told} {lacking:.0%} fewer may be a file that was cut off. What was made of those before "
         "goes as this is cleaned."
@@ -70,15 +93,15 @@ def not_shrunk(what: str, rows: int, before: int | None) -> Finding:
 
 
 def no_strays(run: StageRun, given: Delivery) -> Finding:
-    """Whether all rows of the partition's own file lie in it."""
+    """Whether all rows of the partition's file lie in it, or in others that read it too."""
     if given.strays is None:
         return Finding(True, "An anomaly on order stands in for the file.")
     found = given.strays.collect(engine="streaming").row(0, named=True)
     if not found["rows"]:
-        return Finding(True, "Every row of its file lies in the partition.")
+        return Finding(True, "Every row of its file lies in a partition that reads it.")
     words = (
-        f"The file of {run.partition} holds {found['rows']:,} rows that lie outside it, from "
-        f"{found['first']} to {found['last']}; no partition reads them from there."
+        f"The file of {run.partition} holds {found['rows']:,} rows that lie outside what is "
+        f"read of it, from {found['first']} to {found['last']}; no partition reads them from there."
     )
     return Finding(False, words, {"rows_outside": found["rows"]}, warn=True)
 

@@ -26,7 +26,8 @@ def copy_sources(runs: Sequence[StageRun], name: str, table: Table) -> list[Outc
     product, lake = runs[0].product, runs[0].lake
     keys = [run.key_in(name) for run in runs]
     asset, found = product.asset(f"raw/{name}"), []
-    before, stored = lake.counts(asset), lake.replacing(asset, keys)
+    before, kept = lake.counts(asset), lake.counts(product.asset(f"cleaned/{name}"))
+    stored = lake.replacing(asset, keys)
     for run, key in zip(runs, keys, strict=True):
         files = files_of(product, name, table)
         try:
@@ -36,18 +37,25 @@ def copy_sources(runs: Sequence[StageRun], name: str, table: Table) -> list[Outc
             raise
         tell_read_source(run, name)
         rows = treat(given.rows, table, pseudonym_key()) if table.plain else given.rows
-        kept = rows.select(pl.exclude(*table.ignore)) if table.ignore else rows
-        stored.add(key, kept)
+        taken = rows.select(pl.exclude(*table.ignore)) if table.ignore else rows
+        stored.add(key, taken)
         told = told_of(files)
         check_unchanged(files)
         strays = delivery.no_strays(run, given) if has_own_files(product, name, table) else None
-        found.append((kept.collect_schema(), injected | told | treatments(table), strays))
+        found.append((taken.collect_schema(), injected | told | treatments(table), strays))
     written = stored.commit()
     return [
         Outcome(
             written[key].digest,
             {**shown.rows_and_columns(schema, written[key].rows, meanings=of_table(table)), **more},
-            delivery.findings(run, name, written[key].rows, before.get(key), strays),
+            delivery.findings(
+                run,
+                name,
+                written[key].rows,
+                before=before.get(key),
+                kept=kept.get(key),
+                strays=strays,
+            ),
         )
         for run, key, (schema, more, strays) in zip(runs, keys, found, strict=True)
     ]
@@ -90,6 +98,12 @@ def source_rows(
         return Delivery(changed, None), {"injected": anomaly.name}
     folder = run.product.folder
     given = read_delivery(
-        table.source, span, table=table, folder=folder, partition=run.partition, landed=files
+        table.source,
+        span,
+        table=table,
+        folder=folder,
+        partition=run.partition,
+        partitions=run.product.declaration.partitions,
+        landed=files,
     )
     return given, {}

@@ -21,7 +21,7 @@ from ai_assets.lifecycle.cleaning.identity import (
     repeated,
     row_hashes,
 )
-from ai_assets.lifecycle.errors import DataError
+from ai_assets.lifecycle.errors import ColumnsError, DataError
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.lifecycle.sources.spool import Spool
 
@@ -312,6 +312,21 @@ def test_a_digest_does_not_depend_on_the_order_of_rows() -> None:
     assert one.hexdigest() == other.hexdigest() != changed.hexdigest()
 
 
+@pytest.mark.parametrize(("duplicates", "differing"), [("first", 3), ("last", 3), ("reject", 0)])
+def test_duplicates_with_other_values_than_the_row_that_stays_are_counted(
+    duplicates: str, differing: int
+) -> None:
+    keys = [1, 2, 1, 3, 2, 1, 3, 3]
+    values = ["a", "b", "a", "c", "x", "a", "y", None]
+    columns = {"k": {"type": "int64"}, "v": {"type": "string"}}
+    declared = table(columns, key=["k"], duplicates=duplicates)
+
+    counts = clean(pl.LazyFrame({"k": keys, "v": values}), declared).counts
+
+    # Of 1 all agree, of 2 one differs, of 3 all do.
+    assert counts.differing == differing
+
+
 def test_a_missing_column_is_named_with_the_nearest_of_the_source() -> None:
     with pytest.raises(DataError) as error:
         check_columns(pl.LazyFrame({"carier": ["UA"]}), table({"carrier": {"type": "string"}}), "f")
@@ -320,6 +335,19 @@ def test_a_missing_column_is_named_with_the_nearest_of_the_source() -> None:
         "The source of table 'f' lacks the declared column 'carrier'. Did you mean 'carier'?\n"
         "Columns of the source: 'carier'."
     )
+
+
+def test_of_very_many_columns_some_are_told() -> None:
+    rows = pl.LazyFrame(schema={f"{n}{'x' * 150}": pl.String() for n in range(3_000)})
+
+    with pytest.raises(ColumnsError) as error:
+        check_columns(rows, table({"a": {"type": "string"}}), "f")
+
+    assert str(error.value).startswith("The source of table 'f' lacks the declared column 'a'.\n")
+    assert str(error.value).endswith("…', and 2,900 more.")
+    assert len(str(error.value)) < 11_500
+    assert error.value.problems[0] == "the source lacks the declared column 'a'"
+    assert error.value.problems[-1] == "and 2,971 more"
 
 
 def test_a_new_column_of_the_source_is_refused_with_how_to_admit_it() -> None:

@@ -66,6 +66,13 @@ def test_a_delivery_that_lacks_more_than_a_tenth_is_told() -> None:
     assert found == Finding(False, words, {"rows": 1_079, "rows_before": 1_200}, warn=True)
 
 
+def test_of_an_empty_delivery_it_is_not_said_that_it_was_cut_off() -> None:
+    found = not_shrunk("orders has 0 rows", 0, 1_200)
+
+    words = "orders has 0 rows; the delivery before had 1,200."
+    assert found == Finding(False, words, {"rows": 0, "rows_before": 1_200}, warn=True)
+
+
 def test_a_range_tells_a_check_of_all_its_partitions_in_one_sentence() -> None:
     guard = Guard("has_rows", "There are rows.")
     none = has_rows("orders", JANUARY, 0)

@@ -1,4 +1,4 @@
-"""What raw tables tell of a delivery that lacks rows, or holds those of another partition."""
+"""What is said of a delivery whose rows are fewer, none, or of another time."""
 
 from pathlib import Path
 
@@ -65,6 +65,26 @@ def test_a_delivery_that_was_cut_off_is_told_before_it_is_cleaned(world: World) 
     )
 
 
+def test_a_delivery_that_was_cut_off_is_told_until_it_is_cleaned(world: World) -> None:
+    file = world.product.folder / "orders" / "2024-01.csv"
+    whole = pl.read_csv(file, infer_schema=False)
+    world.run("raw/orders", "cleaned/orders", partition=JANUARY)
+    kept = world.rows("cleaned/orders", JANUARY).height
+    whole.clear().write_csv(file)
+    world.run("raw/orders", partition=JANUARY, raises=False)
+    whole.head(200).write_csv(file)
+
+    for first in ("after an empty one", "again"):
+        passed, words = finding(world.run("raw/orders", partition=JANUARY), "not_shrunk")
+        assert not passed, first
+        assert words is not None and words.startswith(
+            f"orders has 200 rows of 2024-01-01; late_orders/cleaned/orders has {kept}. 67% fewer"
+        )
+
+    world.run("cleaned/orders", partition=JANUARY)
+    assert finding(world.run("raw/orders", partition=JANUARY), "not_shrunk")[0]
+
+
 def test_rows_of_another_partition_in_a_file_are_told(world: World) -> None:
     file = world.product.folder / "orders" / "2024-01.csv"
     rows = pl.read_csv(file, infer_schema=False)
@@ -77,8 +97,8 @@ def test_rows_of_another_partition_in_a_file_are_told(world: World) -> None:
     result = world.run("raw/orders", partition=JANUARY)
 
     words = (
-        "The file of 2024-01-01 holds 3 rows that lie outside it, from 2023-12-31 23:59:59+00:00 "
-        "to 2024-02-03 10:00:00+00:00; no partition reads them from there."
+        "The file of 2024-01-01 holds 3 rows that lie outside what is read of it, from 2023-12-31 "
+        "23:59:59+00:00 to 2024-02-03 10:00:00+00:00; no partition reads them from there."
     )
     assert finding(result, "no_row_of_another_partition") == (False, words)
     (check,) = [c for c in result.get_asset_check_evaluations() if "another" in c.check_name]
@@ -89,5 +109,65 @@ def test_rows_of_another_partition_in_a_file_are_told(world: World) -> None:
     again = world.run("raw/orders", partition=JANUARY)
     assert finding(again, "no_row_of_another_partition") == (
         True,
-        "Every row of its file lies in the partition.",
+        "Every row of its file lies in a partition that reads it.",
     )
+
+
+def test_rows_that_correct_earlier_ones_of_their_key_are_told_until_somebody_says_which_stay(
+    tmp_path: Path,
+) -> None:
+    folder = write_product(tmp_path / "late_orders")
+    file = folder / "orders" / "2024-01.csv"
+    rows = pl.read_csv(file, infer_schema=False)
+    corrected = pl.concat([rows, rows[1:4].with_columns(weight=pl.lit("9.5"))])
+    corrected.write_csv(file)
+    world = World.of(folder, tmp_path / "home")
+
+    result = world.run("raw/orders", "cleaned/orders", partition=JANUARY)
+
+    words = (
+        "3 rows repeat the key (number) of an earlier row with other values; the first of each "
+        "key stays. If they correct it, declare `duplicates: last`; else `duplicates: first` says "
+        "that it is meant."
+    )
+    assert result.success
+    assert finding(result, "duplicates_agree") == (False, words)
+    assert world.metadata("cleaned/orders", JANUARY)["duplicates"] == 4
+    said = world.declared(tables__orders__duplicates="last")
+    corrected.write_csv(file)
+    again = said.run("raw/orders", "cleaned/orders", partition=JANUARY)
+    checks = {check.check_name for check in again.get_asset_check_evaluations()}
+    assert "duplicates_agree" not in checks
+    orders = said.rows("cleaned/orders", JANUARY)
+    assert orders.filter(pl.col("number").is_in([2, 3, 4]))["weight"].to_list() == [9.5] * 3
+
+
+def test_rows_that_are_there_twice_as_they_are_agree(world: World) -> None:
+    result = world.run("raw/orders", "cleaned/orders", partition=JANUARY)
+
+    words = "No row holds other values than the row of its key that stays."
+    assert finding(result, "duplicates_agree") == (True, words)
+    assert world.metadata("cleaned/orders", JANUARY)["duplicates"] == 1
+
+
+def test_a_table_without_a_key_whose_every_row_is_there_again_is_told(tmp_path: Path) -> None:
+    folder = write_product(tmp_path / "late_orders", tables__orders__key=[])
+    file = folder / "orders" / "2024-01.csv"
+    rows = pl.read_csv(file, infer_schema=False)
+    world = World.of(folder, tmp_path / "home")
+    once = world.run("raw/orders", "cleaned/orders", partition=JANUARY)
+    pl.concat([rows, rows]).write_csv(file)
+
+    twice = world.run("raw/orders", "cleaned/orders", partition=JANUARY)
+
+    # One row is there twice from the beginning.
+    assert finding(once, "not_doubled") == (True, "Not every row is there again.")
+    assert world.rows("cleaned/orders", JANUARY).height == 1_202
+    words = (
+        "Each of 1,202 rows is there at least twice, and without a key all of them count. Was a "
+        "file delivered, or put together, twice? Declare a `key` to keep one of each."
+    )
+    assert twice.success and finding(twice, "not_doubled") == (False, words)
+    pl.concat([rows, rows, rows.head(2).with_columns(weight=pl.lit("0.5"))]).write_csv(file)
+    other = world.run("raw/orders", "cleaned/orders", partition=JANUARY)
+    assert finding(other, "not_doubled")[0]

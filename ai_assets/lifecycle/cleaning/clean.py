@@ -29,7 +29,9 @@ class CleaningCounts:
     """The account: raw = cleaned + rejected + duplicates.
 
     `by_rule` counts each rule's rows; a row that breaks two rules is counted under both.
-    `repeats` are the rejected rows that meet the contract and only nearly repeat another.
+    `repeats` are the rejected rows that meet the contract and only nearly repeat another,
+    `differing` the duplicates whose values are others than those of the row that stays. `doubled`
+    says of a table without a key whether each of its rows is there again.
     """
 
     raw: int
@@ -38,6 +40,8 @@ class CleaningCounts:
     duplicates: int
     by_rule: dict[str, int]
     repeats: int = 0
+    differing: int = 0
+    doubled: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,14 +138,20 @@ class _Sieve:
     def finish(self, raw: pl.LazyFrame) -> Cleaned:
         hashes = np.concatenate(self.hashes) if self.hashes else np.empty(0, np.uint64)
         keep: np.ndarray | None = None
+        doubled = False
         if self.table.key:
             ids, keep = row_ids(hashes), _kept(hashes, self.table.duplicates)
         else:
-            ids = row_ids(hashes, occurrences(hashes))
+            again = occurrences(hashes)
+            ids = row_ids(hashes, again)
+            # Of items those that repeat others are rejected below.
+            if self.lookout is None and len(again):
+                doubled = bool((again == 0).sum() == (again == 1).sum())
         duplicates = 0 if keep is None else int((~keep).sum())
         if self.suspects is not None and keep is not None and duplicates:
             self._reject_duplicates(keep)
             duplicates = 0
+        differing = 0 if keep is None or not duplicates else self._differing(hashes, keep)
         repeats = 0
         if self.lookout is not None:
             going, words = self.lookout.find(keep, ids)
@@ -151,7 +161,14 @@ class _Sieve:
                 keep[going] = False
         cleaned = len(ids) if keep is None else int(keep.sum())
         counts = CleaningCounts(
-            self.raw, cleaned, self.rejected.rows, duplicates, dict(self.by_rule), repeats
+            self.raw,
+            cleaned,
+            self.rejected.rows,
+            duplicates,
+            dict(self.by_rule),
+            repeats=repeats,
+            differing=differing,
+            doubled=doubled,
         )
         schema = pl.Schema({"_row_id": pl.Int64(), **self.good.schema})
         good = self.good.lazy(partial(_with_ids, ids=ids, keep=keep), schema)
@@ -173,6 +190,20 @@ class _Sieve:
             start += frame.height
             self.by_rule[rule] += twice.height
             self.rejected.add(twice.insert_column(0, pl.Series("_rule", [rule] * twice.height)))
+
+    def _differing(self, hashes: np.ndarray, keep: np.ndarray) -> int:
+        """How many rows that go hold other values than the row of their key that stays."""
+        several, contents, start = repeated(hashes), [], 0
+        for frame in self.good.frames():
+            those = frame.filter(pl.Series(several[start : start + frame.height]))
+            contents.append(row_hashes(those, self.names))
+            start += frame.height
+        rows = pl.DataFrame(
+            {"key": hashes[several], "row": np.concatenate(contents), "stays": keep[several]}
+        )
+        stay = rows.filter("stays").select("key", other="row")
+        gone = rows.filter(~pl.col("stays")).join(stay, on="key")
+        return gone.filter(pl.col("row") != pl.col("other")).height
 
     def _reject_repeats(self, raw: pl.LazyFrame, rows: np.ndarray, words: list[str]) -> int:
         """Reject good rows by number, read once more as they came; how many only repeat."""

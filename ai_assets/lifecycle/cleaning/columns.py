@@ -1,10 +1,15 @@
 """Columns of the source against columns of the declaration."""
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from ai_assets.lifecycle.errors import ColumnsError, did_you_mean
 from ai_assets.lifecycle.schema.files import UNREAD
 from ai_assets.lifecycle.schema.tables import Table
+
+# A file without its line breaks is one header of all it holds: nobody reads more than this.
+_MOST_NAMES, _MOST_PROBLEMS, _LONGEST = 100, 30, 100
 
 
 def check_columns(raw: pl.LazyFrame, table: Table, name: str) -> None:
@@ -24,16 +29,28 @@ def check_columns(raw: pl.LazyFrame, table: Table, name: str) -> None:
     problems = [f"lacks the declared column '{c}'.{did_you_mean(c, strangers)}" for c in missing]
     if not missing:
         problems = [
-            f"has the column '{c}', which is neither declared nor ignored. "
+            f"has the column '{_short(c)}', which is neither declared nor ignored. "
             f"Declare it under tables.{name}.columns, or leave it out by adding it to "
             f"tables.{name}.ignore."
             for c in strangers
         ]
     if problems:
-        known = ", ".join(f"'{c}'" for c in found)
+        said = _some([f"The source of table '{name}' {p}" for p in problems], _MOST_PROBLEMS)
+        known = ", ".join(_some([f"'{_short(c)}'" for c in found], _MOST_NAMES))
+        phrases = [f"the source lacks the declared column '{c}'" for c in missing] + [
+            f"the source has '{_short(c)}', which is neither declared nor ignored"
+            for c in strangers
+        ]
         raise ColumnsError(
-            "\n".join(f"The source of table '{name}' {p}" for p in problems)
-            + f"\nColumns of the source: {known}.",
-            [f"the source lacks the declared column '{c}'" for c in missing]
-            + [f"the source has '{c}', which is neither declared nor ignored" for c in strangers],
+            "\n".join(said) + f"\nColumns of the source: {known}.", _some(phrases, _MOST_PROBLEMS)
         )
+
+
+def _some(words: Sequence[str], most: int) -> list[str]:
+    """The first of them, and how many more there are."""
+    more = len(words) - most
+    return [*words[:most], *([f"and {more:,} more"] if more > 0 else [])]
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"

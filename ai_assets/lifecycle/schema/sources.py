@@ -166,11 +166,16 @@ class Source(Section):
         return self.kinds_given()[0]
 
     @property
-    def is_template(self) -> bool:
-        """Whether each partition has a place of its own."""
+    def place(self) -> str | None:
+        """The path or address as it is written; None of a source that has none."""
         given = getattr(self, self.kind)
         place = given.url if isinstance(given, HttpSource) else given
-        return isinstance(place, str) and _OF_A_PARTITION.search(place) is not None
+        return place if isinstance(place, str) else None
+
+    @property
+    def is_template(self) -> bool:
+        """Whether where the rows lie depends on the partition."""
+        return self.place is not None and _OF_A_PARTITION.search(self.place) is not None
 
 
 # `${start}` is an environment variable, and `{{` a brace.

@@ -133,7 +133,8 @@ class Table(Section):
     )
     duplicates: Literal["first", "last", "reject"] = Field(
         "first",
-        description="Of rows with the same key: keep the first, keep the last, or reject all.",
+        description="Of rows with the same key: keep the first, keep the last, or reject all. Left "
+        "out, a check warns where rows go whose other values differ.",
     )
     max_rejected: float = Field(
         0.01, ge=0, le=1, description="Largest tolerated share of rejected rows before blocking."

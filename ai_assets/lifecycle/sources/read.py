@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from ai_assets.lifecycle.features.types import TYPES
-from ai_assets.lifecycle.partitions import Span
+from ai_assets.lifecycle.partitions import Partitions, Span
 from ai_assets.lifecycle.schema.sources import Source
 from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.lifecycle.sources.casts import cast
@@ -18,6 +18,7 @@ from ai_assets.lifecycle.sources.folder import read_folder
 from ai_assets.lifecycle.sources.http import read_http
 from ai_assets.lifecycle.sources.landing import Landed, read_landing
 from ai_assets.lifecycle.sources.python import read_python
+from ai_assets.lifecycle.sources.reach import reach
 from ai_assets.lifecycle.sources.request import Request
 from ai_assets.lifecycle.sources.sql import read_sql
 
@@ -40,9 +41,9 @@ class Delivery:
 
     Attributes:
         rows: Those of the stretch.
-        strays: One row about what else lies in the stretch's own file, and is read for no other:
-            `rows`, how many, and `first` and `last`, their times. None where the place is not the
-            stretch's own.
+        strays: One row about what else lies in the stretch's file, and is read for no other:
+            `rows`, how many, and `first` and `last`, their times. None where the place is the same
+            for all.
     """
 
     rows: pl.LazyFrame
@@ -56,6 +57,7 @@ def read_delivery(
     table: Table,
     folder: Path,
     partition: str | None = None,
+    partitions: Partitions | None = None,
     landed: tuple[Landed, ...] = (),
 ) -> Delivery:
     """What a source has for a stretch of time, as it has it.
@@ -71,24 +73,33 @@ def read_delivery(
         table: the declaration; its `time` names the column to filter by.
         folder: the product's folder, to which relative paths belong.
         partition: the partition's key, for templates.
+        partitions: how the product is cut, to know which other partitions read the same file;
+            without it none does.
         landed: of a landing folder: the files that were taken.
 
     Raises:
         DataError: the source is missing, damaged or refuses; says which, where and what would do.
     """
-    rows = READERS[source.kind](Request(source, table, folder, span, partition, landed))
+    request = Request(source, table, folder, span, partition, landed)
+    rows = READERS[source.kind](request)
     rows = _without_null_types(rows, table)
     # Where there is no column of time, check_columns says so, with the nearest name.
     if span is None or table.time is None or table.time not in rows.collect_schema():
         return Delivery(rows, None)
-    moment, within = _within(rows.collect_schema()[table.time], table.time, span)
+    given = rows.collect_schema()[table.time]
+    moment, within = _within(given, table.time, span)
+    taken = rows.filter(moment.is_null() | within)
+    if not source.is_template:
+        return Delivery(taken, None)
     # A time that cannot be read belongs to no partition; it is shown in each rather than lost.
     # Said by the column as it is, and not by fill_null: then polars skips the parts of a Parquet
     # file whose statistics lie outside.
-    strays = rows.filter(~(moment.is_null() | within)).select(
+    whole = span if partitions is None else reach(request, partitions)
+    _, read = _within(given, table.time, whole)
+    strays = rows.filter(~(moment.is_null() | read)).select(
         rows=pl.len(), first=moment.min(), last=moment.max()
     )
-    return Delivery(rows.filter(moment.is_null() | within), strays if source.is_template else None)
+    return Delivery(taken, strays)
 
 
 def read_source(

@@ -64,6 +64,15 @@ WITHIN_LIMIT = Guard(
     blocking=True,
 )
 
+AGREE = Guard(
+    "duplicates_agree",
+    "Rows with the same key hold the same values, where `duplicates` does not say which are meant.",
+)
+ONCE = Guard(
+    "not_doubled",
+    "Not every row is there again: without a key all of them count.",
+)
+
 
 def cleaned_stage(product: Product, name: str, table: Table) -> Stage:
     """The stage that holds one table to its contract."""
@@ -74,12 +83,22 @@ def cleaned_stage(product: Product, name: str, table: Table) -> Stage:
         together=work("cleaned:apply_contract", name=name, table=table),
         kinds=frozenset({"polars", "deltalake"}),
         upstream=[Upstream(f"raw/{name}", partitioned=product.is_partitioned(name))],
-        guards=[ACCOUNTED, WITHIN_LIMIT],
+        guards=[
+            ACCOUNTED,
+            WITHIN_LIMIT,
+            *([AGREE] if takes_the_first(table) else []),
+            *([] if table.key else [ONCE]),
+        ],
         partitioned=product.is_partitioned(name),
         ranges=True,
         code=_CLEANING,
         settings=table.model_dump_json(exclude={"source"}) + str(product.near(name) or ""),
     )
+
+
+def takes_the_first(table: Table) -> bool:
+    """Whether the first row of a key stays only because nobody said which."""
+    return bool(table.key) and "duplicates" not in table.model_fields_set
 
 
 def rejected_stage(product: Product, name: str, table: Table) -> Stage:
