@@ -75,6 +75,10 @@ class DataFiles:
         if len(self._open) > OPEN_FILES:
             self._end(next(iter(self._open)))
 
+    def leave(self, key: str) -> None:
+        """Write nothing for a partition."""
+        self._keys = [other for other in self._keys if other != key]
+
     def finish(self, name: str) -> Written:
         """Close all files. A partition without rows gets a file without rows: it is there."""
         if self._schema is None or not self._schema.names:

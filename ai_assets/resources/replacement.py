@@ -35,6 +35,12 @@ class Replacement:
         for batch in batches(rows):
             self._add(key, delta.storable(batch, self._name.path))
 
+    def leave(self, key: str) -> None:
+        """Have a partition stay as it is; one to which nothing was added."""
+        self._keys = [other for other in self._keys if other != key]
+        self._files.leave(key)
+        del self._digests[key]
+
     def _add(self, key: str, rows: pl.DataFrame) -> None:
         """Write and digest rows, one beside the other where they are many."""
         if rows.height < ROWS_WORTH_A_THREAD:
@@ -51,12 +57,14 @@ class Replacement:
             written.result()
 
     def commit(self) -> dict[str, TableVersion]:
-        """Make what was added the content of all the partitions, in one commit.
+        """Make what was added the content of all the partitions but those left, in one commit.
 
         Raises:
             DataError: the columns differ from those of the table, or there is no column at all.
         """
         self._beside.shutdown()
+        if not self._keys:
+            return {}
         written = self._files.finish(self._name.path)
         content = {key: (d.rows, d.hexdigest()) for key, d in self._digests.items()}
         metadata = {key: {"rows": rows, "digest": said} for key, (rows, said) in content.items()}

@@ -11,10 +11,11 @@ from ai_assets.lifecycle.ahead import one_ahead
 from ai_assets.lifecycle.cleaning import Cleaned, CleaningCounts, clean
 from ai_assets.lifecycle.cleaning.identity import Digest
 from ai_assets.lifecycle.cleaning.near import general
+from ai_assets.lifecycle.naming import AssetName
 from ai_assets.lifecycle.overview.columns import Overview, overview
 from ai_assets.lifecycle.overview.page import as_markdown, as_page
 from ai_assets.lifecycle.schema.tables import Table
-from ai_assets.resources.lake import TableVersion
+from ai_assets.resources.lake import Lake, TableVersion
 from ai_assets.stages import shown
 from ai_assets.stages.binding import Finding, Outcome, StageRun
 from ai_assets.stages.declared.data import ACCOUNTED, AGREE, ONCE, WITHIN_LIMIT, takes_the_first
@@ -25,11 +26,15 @@ PAGE = "columns.html"
 
 
 def apply_contract(runs: Sequence[StageRun], name: str, table: Table) -> list[Outcome]:
-    """Split each partition into good and rejected rows; write those of all in a commit a table."""
+    """Split each partition into good and rejected rows; write those of all in a commit a table.
+
+    Where too many are rejected, those that were cleaned before stay: later partitions look back.
+    """
     product, lake = runs[0].product, runs[0].lake
     keys = [run.key_in(name) for run in runs]
     raw = lake.snapshot(product.asset(f"raw/{name}"))
-    good = lake.replacing(product.asset(f"cleaned/{name}"), keys)
+    asset = product.asset(f"cleaned/{name}")
+    before, good = lake.counts(asset), lake.replacing(asset, keys)
     bad = lake.replacing(product.asset(f"rejected/{name}"), keys)
     rows = {key: raw.scan([key]).select(pl.len()).collect().item() for key in keys}
 
@@ -40,14 +45,18 @@ def apply_contract(runs: Sequence[StageRun], name: str, table: Table) -> list[Ou
     splits = map(split, keys) if max(rows.values()) > MANY_ROWS else one_ahead(split, keys)
     seen = []
     for key, cleaned in zip(keys, splits, strict=True):
-        good.add(key, cleaned.good)
+        limit = limit_of(cleaned.counts, table, before.get(key, 0))
+        if "rows_kept" in limit.metadata:
+            good.leave(key)
+        else:
+            good.add(key, cleaned.good)
         bad.add(key, cleaned.rejected)
-        seen.append((rows[key], cleaned.counts, cleaned.good.collect_schema()))
+        seen.append((rows[key], cleaned.counts, cleaned.good.collect_schema(), limit))
     written, rejected = good.commit(), bad.commit()
-    stored = lake.snapshot(product.asset(f"cleaned/{name}"))
+    stored = lake.snapshot(asset)
     return [
         _kept_to_contract(
-            written[key],
+            written.get(key) or as_it_was(lake, asset, key, before[key]),
             rejected[key].rows,
             *account,
             table,
@@ -55,6 +64,11 @@ def apply_contract(runs: Sequence[StageRun], name: str, table: Table) -> list[Ou
         )
         for run, key, account in zip(runs, keys, seen, strict=True)
     ]
+
+
+def as_it_was(lake: Lake, asset: AssetName, key: str, rows: int) -> TableVersion:
+    """A partition that was not written."""
+    return TableVersion(lake.version(asset), rows, lake.digest(asset, key))
 
 
 def looked_at(
@@ -78,9 +92,11 @@ def _kept_to_contract(
     raw_rows: int,
     counts: CleaningCounts,
     schema: pl.Schema,
+    limit: Finding,
     table: Table,
     page: dict[str, Any],
 ) -> Outcome:
+    cleaned = counts.cleaned if "rows_kept" in limit.metadata else written.rows
     return Outcome(
         written.digest,
         {
@@ -93,13 +109,8 @@ def _kept_to_contract(
             **page,
         },
         {
-            ACCOUNTED.name: accounted(raw_rows, written.rows, rejected, counts.duplicates),
-            WITHIN_LIMIT.name: within_limit(
-                counts.rejected - counts.repeats,
-                counts.raw,
-                table.max_rejected,
-                rules_broken(counts)["rule"].head(1).to_list(),
-            ),
+            ACCOUNTED.name: accounted(raw_rows, cleaned, rejected, counts.duplicates),
+            WITHIN_LIMIT.name: limit,
             **({AGREE.name: agree(counts.differing, table.key)} if takes_the_first(table) else {}),
             **({} if table.key else {ONCE.name: not_doubled(counts)}),
         },
@@ -164,13 +175,27 @@ def not_doubled(counts: CleaningCounts) -> Finding:
     return Finding(False, words, {"rows": counts.cleaned}, warn=True)
 
 
-def within_limit(rejected: int, raw: int, limit: float, most: Sequence[str] = ()) -> Finding:
-    """Whether the share of rejected rows is tolerable; if not, with the rule that most broke."""
+def limit_of(counts: CleaningCounts, table: Table, before: int) -> Finding:
+    """`within_limit` for a table, of which so many rows were cleaned before."""
+    most = rules_broken(counts)["rule"].head(1).to_list()
+    rejected = counts.rejected - counts.repeats
+    return within_limit(rejected, counts.raw, table.max_rejected, most, before)
+
+
+def within_limit(
+    rejected: int, raw: int, limit: float, most: Sequence[str] = (), before: int = 0
+) -> Finding:
+    """Whether the share of rejected rows is tolerable; if not, with the rule that most broke.
+
+    Its metadata `rows_kept` tells how many rows, cleaned before, stay in their place.
+    """
     share = rejected / max(raw, 1)
-    why = "".join(f" Most: {rule}." for rule in most) if share > limit else ""
-    return Finding(
-        share <= limit,
-        f"{rejected:,} of {raw:,} rows ({share:.2%}) were rejected; at most {limit:.2%} may "
-        f"be.{why}",
-        {"rejected_share": share, "limit": limit},
-    )
+    told = {"rejected_share": share, "limit": limit}
+    words = f"{rejected:,} of {raw:,} rows ({share:.2%}) were rejected; at most {limit:.2%} may be."
+    if share <= limit:
+        return Finding(True, words, told)
+    words += "".join(f" Most: {rule}." for rule in most)
+    if before:
+        words += f" The {before:,} rows cleaned before stay, with all that was made of them."
+        told["rows_kept"] = before
+    return Finding(False, words, told)

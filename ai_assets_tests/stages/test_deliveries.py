@@ -5,7 +5,8 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 import pytest
-from small_product import JANUARY, World, finding, write_product
+import yaml
+from small_product import FEBRUARY, JANUARY, World, finding, write_product
 
 DATA = ("raw/orders", "raw/visits", "cleaned/orders", "cleaned/visits", "labels", "features")
 LOOKUPS = ("raw/shops", "cleaned/shops")
@@ -171,3 +172,56 @@ def test_a_table_without_a_key_whose_every_row_is_there_again_is_told(tmp_path: 
     pl.concat([rows, rows, rows.head(2).with_columns(weight=pl.lit("0.5"))]).write_csv(file)
     other = world.run("raw/orders", "cleaned/orders", partition=JANUARY)
     assert finding(other, "not_doubled")[0]
+
+
+def half_too_heavy(world: World) -> int:
+    """Have half of January's orders break the contract; how many keep it at most."""
+    file = world.product.folder / "orders" / "2024-01.csv"
+    rows = pl.read_csv(file, infer_schema=False)
+    heavy = pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("99")).otherwise("weight")
+    rows.with_columns(weight=heavy).write_csv(file)
+    return rows.height // 2
+
+
+def test_a_delivery_of_which_too_much_is_rejected_takes_nothing_away(world: World) -> None:
+    world.run(*LOOKUPS)
+    world.run(*DATA, partition=JANUARY)
+    world.run(*DATA, partition=FEBRUARY)
+    cleaned, of_february = world.rows("cleaned/orders", JANUARY), world.rows("features", FEBRUARY)
+    counted = world.metadata("cleaned/orders", JANUARY)["dagster/row_count"]
+    most = half_too_heavy(world)
+
+    result = world.run("raw/orders", "cleaned/orders", partition=JANUARY, raises=False)
+
+    passed, words = finding(result, "few_rows_rejected")
+    assert not result.success and not passed
+    assert words is not None and words.endswith(
+        f" The {cleaned.height} rows cleaned before stay, with all that was made of them."
+    )
+    assert finding(result, "every_row_accounted_for")[0]
+    assert world.rows("cleaned/orders", JANUARY).equals(cleaned)
+    assert world.rows("rejected/orders", JANUARY).height >= most
+    assert world.metadata("cleaned/orders", JANUARY)["dagster/row_count"] == counted
+    # What looks back at January finds it as it was.
+    world.run("features", partition=FEBRUARY)
+    assert world.rows("features", FEBRUARY).equals(of_february)
+
+    contract = world.product.folder / "defs.yaml"
+    allowed = yaml.safe_load(contract.read_text("utf-8"))
+    allowed["attributes"]["tables"]["orders"]["max_rejected"] = 0.6
+    contract.write_text(yaml.safe_dump(allowed), encoding="utf-8")
+    again = World.of(world.product.folder, world.home)
+    assert again.run("cleaned/orders", partition=JANUARY).success
+    assert again.rows("cleaned/orders", JANUARY).height <= most
+
+
+def test_of_a_first_delivery_the_good_rows_are_there_though_too_much_is_rejected(
+    world: World,
+) -> None:
+    most = half_too_heavy(world)
+
+    result = world.run("raw/orders", "cleaned/orders", partition=JANUARY, raises=False)
+
+    passed, words = finding(result, "few_rows_rejected")
+    assert not passed and words is not None and "stay" not in words
+    assert 0 < world.rows("cleaned/orders", JANUARY).height <= most

@@ -88,12 +88,12 @@ def read_delivery(
         return Delivery(rows, None)
     given = rows.collect_schema()[table.time]
     moment, within = _within(given, table.time, span)
-    taken = rows.filter(moment.is_null() | within)
-    if not source.is_template:
-        return Delivery(taken, None)
     # A time that cannot be read belongs to no partition; it is shown in each rather than lost.
     # Said by the column as it is, and not by fill_null: then polars skips the parts of a Parquet
     # file whose statistics lie outside.
+    taken = rows.filter(moment.is_null() | within)
+    if not source.is_template:
+        return Delivery(taken, None)
     whole = span if partitions is None else reach(request, partitions)
     _, read = _within(given, table.time, whole)
     strays = rows.filter(~(moment.is_null() | read)).select(
