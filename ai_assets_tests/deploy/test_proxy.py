@@ -6,6 +6,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,12 +14,14 @@ import httpx
 import pytest
 from deploy_world import Secrets, free_ports, process, proxy
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
+from websockets.sync.client import connect as connect_within
 
 ELSEWHERE = {
     "/": 302, "/dagster": 301, "/graphql": 404, "/DAGSTER/": 404, "/server_info": 404,
     "/secrets/tls.key": 404, "/nginx.conf": 404,
 }  # fmt: skip
+# A machine that does much else may stand still for a while; no test is about that.
+connect = partial(connect_within, open_timeout=60)
 UIS = ("dagster", "grafana", "mlflow")
 
 
