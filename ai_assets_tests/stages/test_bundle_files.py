@@ -76,4 +76,4 @@ def test_a_built_bundle_holds_these_files_and_no_others(shared_world: World) -> 
     assert not {
         f for f in code() if f.startswith(("stages", "components", "resources", "products"))
     }
-    assert not {f for f in held if f.endswith((".csv", ".pkl")) or "sources" in f}
+    assert not {f for f in held if f.endswith((".csv", ".pkl")) or "/sources/" in f}

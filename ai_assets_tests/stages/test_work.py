@@ -26,9 +26,9 @@ def test_every_stage_names_a_function_that_takes_the_run_and_what_is_given():
 
 
 def test_what_is_given_reaches_the_function_beside_the_run(monkeypatch):
-    monkeypatch.setattr("ai_assets.stages.raw.has_rows", lambda *given, **named: (given, named))
+    monkeypatch.setattr("ai_assets.stages.raw.treatments", lambda *given, **named: (given, named))
 
-    assert work("raw:has_rows", name="flights")("run") == (("run",), {"name": "flights"})
+    assert work("raw:treatments", name="flights")("run") == (("run",), {"name": "flights"})
 
 
 def test_naming_work_imports_nothing(monkeypatch):
