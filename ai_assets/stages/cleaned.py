@@ -43,11 +43,12 @@ def apply_contract(runs: Sequence[StageRun], name: str, table: Table) -> list[Ou
 
     # The next partition is split while one is written, if there is room for both.
     splits = map(split, keys) if max(rows.values()) > MANY_ROWS else one_ahead(split, keys)
-    seen = []
+    seen, left = [], dict[str, pl.LazyFrame]()
     for key, cleaned in zip(keys, splits, strict=True):
         limit = limit_of(cleaned.counts, table, before.get(key, 0))
         if "rows_kept" in limit.metadata:
             good.leave(key)
+            left[key] = cleaned.good
         else:
             good.add(key, cleaned.good)
         bad.add(key, cleaned.rejected)
@@ -60,7 +61,7 @@ def apply_contract(runs: Sequence[StageRun], name: str, table: Table) -> list[Ou
             rejected[key].rows,
             *account,
             table,
-            looked_at(run, name, key, overview(stored.scan([key]), table)),
+            looked_at(run, name, key, overview(left.get(key, stored.scan([key])), table)),
         )
         for run, key, account in zip(runs, keys, seen, strict=True)
     ]
@@ -176,10 +177,15 @@ def not_doubled(counts: CleaningCounts) -> Finding:
 
 
 def limit_of(counts: CleaningCounts, table: Table, before: int) -> Finding:
-    """`within_limit` for a table, of which so many rows were cleaned before."""
+    """`within_limit` for a table, of which so many rows were cleaned before.
+
+    They stay where they are more than the good ones now: else nothing is taken away. Of a table
+    with personal columns they do not, for these may have been treated otherwise.
+    """
     most = rules_broken(counts)["rule"].head(1).to_list()
     rejected = counts.rejected - counts.repeats
-    return within_limit(rejected, counts.raw, table.max_rejected, most, before)
+    kept = before if before > counts.cleaned and not table.plain else 0
+    return within_limit(rejected, counts.raw, table.max_rejected, most, kept)
 
 
 def within_limit(

@@ -101,7 +101,7 @@ def no_strays(run: StageRun, given: Delivery) -> Finding:
         return Finding(True, "Every row of its file lies in a partition that reads it.")
     words = (
         f"The file of {run.partition} holds {found['rows']:,} rows that lie outside what is "
-        f"read of it, from {found['first']} to {found['last']}; no partition reads them from there."
+        f"read of it, from {found['first']} to {found['last']}; no partition beside it reads them."
     )
     return Finding(False, words, {"rows_outside": found["rows"]}, warn=True)
 

@@ -327,6 +327,26 @@ def test_duplicates_with_other_values_than_the_row_that_stays_are_counted(
     assert counts.differing == differing
 
 
+@pytest.mark.parametrize(
+    ("values", "doubled"),
+    [
+        ("abab", True),
+        ("aaabbb", True),
+        ("aabbbb", True),  # twice over, and one of them was there twice before
+        ("aabbb", False),
+        ("aab", False),
+        ("abc", False),
+        ("", False),
+    ],
+)
+def test_rows_without_a_key_that_are_there_again_in_step_are_doubled(
+    values: str, doubled: bool
+) -> None:
+    rows = pl.DataFrame({"v": list(values)}, schema={"v": pl.String()})
+
+    assert clean(rows.lazy(), table({"v": {"type": "string"}})).counts.doubled == doubled
+
+
 def test_a_missing_column_is_named_with_the_nearest_of_the_source() -> None:
     with pytest.raises(DataError) as error:
         check_columns(pl.LazyFrame({"carier": ["UA"]}), table({"carrier": {"type": "string"}}), "f")

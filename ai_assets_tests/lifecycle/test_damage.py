@@ -46,8 +46,29 @@ def test_a_csv_file_that_ends_within_a_line_is_refused(
     ):
         assert error_of(tmp_path, **source) == (
             f"CSV file '{tmp_path / source['csv']}' must be complete, but its last line ends after "
-            f"{found} of 3 fields, without a line break."
+            f"{found} of 3 fields, without a line break: it was cut off, or is no row."
         )
+
+
+@pytest.mark.parametrize(
+    ("text", "delimiter", "whole"),
+    [
+        ("pump,x,x,flow,note\nP-1,1,2,3,4\nP-2,1,2,3", ",", False),
+        ("pump,flow,note,\nP-1,1,2\nP-2,3,4", ",", True),  # each line but the header ends early
+        ("pump,flow,note,,\nP-1,1,2\nP-2,3", ",", False),
+        ("pump flow note\nP-1 1 \nP-2 2 ", " ", True),
+    ],
+)
+def test_the_fields_of_a_last_line_are_counted_as_its_header_has_them(
+    tmp_path: Path, text: str, delimiter: str, whole: bool
+) -> None:
+    (tmp_path / "w.csv").write_text(text, encoding="utf-8")
+    source = {"csv": "w.csv", "delimiter": delimiter}
+
+    if whole:
+        assert read(tmp_path, **source)["pump"].to_list() == ["P-1", "P-2"]
+    else:
+        assert "fields, without a line break" in error_of(tmp_path, **source)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ def numbers(lake: Lake, key: str) -> list[int]:
 
 
 def test_a_partition_that_is_left_stays_and_the_others_are_replaced(lake: Lake) -> None:
+    before = lake.snapshot(NAME).files[JANUARY]
     replacing = lake.replacing(NAME, [JANUARY, FEBRUARY])
     replacing.leave(JANUARY)
     replacing.add(FEBRUARY, rows(4, 5))
@@ -37,6 +38,7 @@ def test_a_partition_that_is_left_stays_and_the_others_are_replaced(lake: Lake) 
 
     assert (list(written), written[FEBRUARY].rows) == ([FEBRUARY], 2)
     assert (numbers(lake, JANUARY), numbers(lake, FEBRUARY)) == ([1, 2], [4, 5])
+    assert lake.snapshot(NAME).files[JANUARY] == before
 
 
 def test_where_all_are_left_nothing_is_committed(lake: Lake) -> None:

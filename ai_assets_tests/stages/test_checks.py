@@ -10,14 +10,16 @@ import polars as pl
 import pytest
 from small_product import APRIL, FEBRUARY, JANUARY, World, failure, finding, write_product
 
+from ai_assets.lifecycle.cleaning import CleaningCounts
 from ai_assets.lifecycle.compression.candidates import Measurement
 from ai_assets.lifecycle.compression.held_out import HeldOut
 from ai_assets.lifecycle.compression.recipes import Candidate
 from ai_assets.lifecycle.evaluation.evaluate import evaluate
 from ai_assets.lifecycle.learners.base import Model, Task
+from ai_assets.lifecycle.schema.tables import Table
 from ai_assets.stages.binding import Finding, Guard, Outcome
 from ai_assets.stages.bundle import small, verified
-from ai_assets.stages.cleaned import accounted, within_limit
+from ai_assets.stages.cleaned import accounted, limit_of, within_limit
 from ai_assets.stages.compressed_model import budget, parity
 from ai_assets.stages.delivery import has_rows, not_shrunk
 from ai_assets.stages.drift import no_drift
@@ -90,6 +92,24 @@ def test_every_row_accounted_for() -> None:
     lost = accounted(10, 7, 1, 1)
     assert not lost.passed
     assert lost.words == "10 raw = 7 cleaned + 1 rejected + 1 duplicates, but 1 rows are missing"
+
+
+@pytest.mark.parametrize(
+    ("rejected", "good", "personal", "kept"),
+    [(60, 40, False, 100), (1, 99, False, 0), (60, 100, False, 0), (60, 40, True, 0)],
+    ids=["too many", "few", "as many good ones", "treated columns"],
+)
+def test_rows_cleaned_before_stay_where_a_delivery_would_take_them(
+    rejected: int, good: int, personal: bool, kept: int
+) -> None:
+    column = {"type": "string", **({"personal": "hash"} if personal else {})}
+    table = Table.model_validate({"source": {"csv": "x.csv"}, "columns": {"name": column}})
+    counts = CleaningCounts(rejected + good, good, rejected, 0, {"wrong": rejected})
+
+    found = limit_of(counts, table, before=100)
+
+    assert found.metadata.get("rows_kept", 0) == kept
+    assert (" The 100 rows cleaned before stay" in found.words) == bool(kept)
 
 
 def test_few_rows_rejected() -> None:

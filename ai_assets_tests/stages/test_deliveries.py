@@ -99,7 +99,7 @@ def test_rows_of_another_partition_in_a_file_are_told(world: World) -> None:
 
     words = (
         "The file of 2024-01-01 holds 3 rows that lie outside what is read of it, from 2023-12-31 "
-        "23:59:59+00:00 to 2024-02-03 10:00:00+00:00; no partition reads them from there."
+        "23:59:59+00:00 to 2024-02-03 10:00:00+00:00; no partition beside it reads them."
     )
     assert finding(result, "no_row_of_another_partition") == (False, words)
     (check,) = [c for c in result.get_asset_check_evaluations() if "another" in c.check_name]
@@ -213,6 +213,40 @@ def test_a_delivery_of_which_too_much_is_rejected_takes_nothing_away(world: Worl
     again = World.of(world.product.folder, world.home)
     assert again.run("cleaned/orders", partition=JANUARY).success
     assert again.rows("cleaned/orders", JANUARY).height <= most
+
+
+def test_a_delivery_with_more_good_rows_than_there_were_replaces_them(world: World) -> None:
+    most = half_too_heavy(world)
+    both = ("raw/orders", "cleaned/orders")
+    world.run(*both, partition=JANUARY, raises=False)
+    few = world.rows("cleaned/orders", JANUARY).height
+    file = world.product.folder / "orders" / "2024-01.csv"
+    rows = pl.read_csv(file, infer_schema=False)
+    mended = pl.when(pl.int_range(pl.len()) < rows.height * 0.9).then(pl.lit("5"))
+    rows.with_columns(weight=mended.otherwise("weight")).write_csv(file)
+
+    result = world.run(*both, partition=JANUARY, raises=False)
+
+    passed, words = finding(result, "few_rows_rejected")
+    assert not passed and words is not None and "stay" not in words
+    assert few <= most < world.rows("cleaned/orders", JANUARY).height
+
+
+def test_rows_of_an_older_type_may_stay(world: World) -> None:
+    both = ("raw/orders", "cleaned/orders")
+    contract = world.product.folder / "defs.yaml"
+    typed = contract.read_text("utf-8")
+    declared = yaml.safe_load(typed)
+    declared["attributes"]["tables"]["orders"]["columns"]["weight"] = {"type": "string"}
+    contract.write_text(yaml.safe_dump(declared), encoding="utf-8")
+    World.of(world.product.folder, world.home).run(*both, partition=JANUARY)
+    contract.write_text(typed, encoding="utf-8")
+    half_too_heavy(world)
+
+    result = world.run(*both, partition=JANUARY, raises=False)
+
+    assert "rows cleaned before stay" in str(finding(result, "few_rows_rejected")[1])
+    assert world.rows("cleaned/orders", JANUARY)["weight"].dtype == pl.String
 
 
 def test_of_a_first_delivery_the_good_rows_are_there_though_too_much_is_rejected(

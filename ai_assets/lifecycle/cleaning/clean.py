@@ -31,7 +31,7 @@ class CleaningCounts:
     `by_rule` counts each rule's rows; a row that breaks two rules is counted under both.
     `repeats` are the rejected rows that meet the contract and only nearly repeat another,
     `differing` the duplicates whose values are others than those of the row that stays. `doubled`
-    says of a table without a key whether each of its rows is there again.
+    says of a table without a key whether all of it is there several times over.
     """
 
     raw: int
@@ -145,8 +145,7 @@ class _Sieve:
             again = occurrences(hashes)
             ids = row_ids(hashes, again)
             # Of items those that repeat others are rejected below.
-            if self.lookout is None and len(again):
-                doubled = bool((again == 0).sum() == (again == 1).sum())
+            doubled = self.lookout is None and _is_doubled(again)
         duplicates = 0 if keep is None else int((~keep).sum())
         if self.suspects is not None and keep is not None and duplicates:
             self._reject_duplicates(keep)
@@ -257,6 +256,16 @@ def _kept(hashes: np.ndarray, duplicates: str) -> np.ndarray | None:
         stays = those.is_first_distinct() if duplicates == "first" else those.is_last_distinct()
         keep[several] = stays.to_numpy()
     return keep
+
+
+def _is_doubled(occurrences: np.ndarray) -> bool:
+    """Whether each row is there two times, or each three times or any multiple of that, and so on.
+
+    Of few different rows each may well be there again, but not in step.
+    """
+    reached = np.append(np.bincount(occurrences), 0)  # how many different rows are there that often
+    often = np.flatnonzero(reached[:-1] > reached[1:]) + 1
+    return bool(len(often)) and int(np.gcd.reduce(often)) > 1
 
 
 def _with_ids(frames: Frames, ids: pl.Series, keep: np.ndarray | None) -> Frames:

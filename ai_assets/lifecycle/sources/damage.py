@@ -2,13 +2,13 @@
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ai_assets.lifecycle.errors import DataError
 
 
-def check_last_line(end: bytes, place: str, delimiter: str, fields: int) -> None:
+def check_last_line(end: bytes, place: str, delimiter: str, names: Sequence[str]) -> None:
     """Check that a CSV file was not cut off within its last line: missing fields pass for nulls.
 
     Only of a line without a break at its end: some programs leave out empty fields at the end of
@@ -18,25 +18,32 @@ def check_last_line(end: bytes, place: str, delimiter: str, fields: int) -> None
         end: the last bytes of the file, as UTF-8.
         place: the file, for the message.
         delimiter: between fields.
-        fields: how many each line has.
+        names: of the columns. A line may lack the last ones without a name: there a header ends
+            with a delimiter.
 
     Raises:
         DataError: the last line ends too early.
     """
     _, line_break, line = end.rpartition(b"\n")
     try:
-        text = line.decode("utf-8").strip(" \r\x1a")
+        text = line.decode("utf-8").rstrip("\r\x1a")
     except UnicodeDecodeError:
         return  # whoever reads the line says so
     # An odd quote belongs to a field that began in a line before.
-    if not line_break or not text or "\x00" in text or text.count('"') % 2:
+    if not line_break or not text.strip() or "\x00" in text or text.count('"') % 2:
         return
     found = len(next(csv.reader([text], delimiter=delimiter)))
+    fields = max((at for at, name in enumerate(names, 1) if _is_named(name)), default=0)
     if found < fields:
         raise DataError(
             f"CSV file '{place}' must be complete, but its last line ends after {found} of "
-            f"{fields} fields, without a line break."
+            f"{fields} fields, without a line break: it was cut off, or is no row."
         )
+
+
+def _is_named(column: str) -> bool:
+    """Whether a header names it; polars numbers those without a name from the second on."""
+    return bool(column) and not column.startswith("_duplicated_")
 
 
 def bad_csv_line(lines: Iterable[bytes], delimiter: str) -> str | None:

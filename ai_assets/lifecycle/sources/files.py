@@ -70,11 +70,12 @@ def _scan_csv(place: str, source: Source, encoding: str, read: Container[str]) -
         end = content[-END:]
     scan = partial(pl.scan_csv, content, infer_schema=False, separator=source.delimiter, glob=False)
     header = partial(scan, has_header=False, n_rows=1, truncate_ragged_lines=True)
-    rows = without_repeats(scan(null_values=source.null_values), header, place, read)
-    names = rows.collect_schema().names()
+    whole = scan(null_values=source.null_values)
+    rows = without_repeats(whole, header, place, read)
+    names = whole.collect_schema().names()
     if any(UNKNOWN_CHARACTER in name for name in names):
         check_decodes(place, encoding)
-    check_last_line(end, place, source.delimiter, len(names))
+    check_last_line(end, place, source.delimiter, names)
     find = partial(bad_csv_line, delimiter=source.delimiter)
     return _checked(rows, "CSV file", place, f"complete {encoding} {OF_LINES}", find, content)
 
