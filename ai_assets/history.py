@@ -24,6 +24,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from fcntl import LOCK_EX, flock
 from itertools import takewhile
 from pathlib import Path
 from threading import Lock, RLock
@@ -302,7 +303,10 @@ class History(DagsterSqliteStorage):
     """Runs, event logs and schedules below one folder, laid out as Dagster's own."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
-        super().__init__(base_dir, inst_data)
+        # Of two processes that lay out a database at once, as a daemon and a webserver that are
+        # started together, each notes its revision: Dagster opens none that has two.
+        with _one_at_a_time(Path(base_dir)):
+            super().__init__(base_dir, inst_data)
         os.environ.setdefault(BATCH_SIZE, MOST_IN_A_BATCH)
         # Dagster's constructors have made and migrated the databases; these only open them.
         self._run_storage = Runs(self._run_storage._conn_string)
@@ -311,6 +315,15 @@ class History(DagsterSqliteStorage):
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Self:
         return cls.from_local(inst_data=inst_data, **config_value)
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Have other processes wait that open a history in the folder; the kernel ends it with us."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "opening.lock").open("w", encoding="utf-8") as lock:
+        flock(lock, LOCK_EX)
+        yield
 
 
 def _engine(url: str, *, waits: bool = True) -> Engine:

@@ -154,9 +154,9 @@ def alive(
     daemon = log | {"DAGSTER_HOME": str(dagster_home), "AI_ASSETS_TICK_SECONDS": "1"}
     command = ["ai_assets.serving", "--product", "late_orders", "--port", str(port)]
     with (
+        dg.DagsterInstance.get() as instance,
         running(command, f"http://127.0.0.1:{port}", tmp_path, server) as client,
         running_daemon(tmp_path / "workspace.yaml", daemon, tmp_path / "daemon.log"),
-        dg.DagsterInstance.get() as instance,
     ):
         yield Caller(client), Daemon(instance, tmp_path / "daemon.log")
 
