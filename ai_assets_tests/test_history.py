@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 import time
+from fcntl import LOCK_EX, flock
 from pathlib import Path
+from threading import Thread
 
 import dagster as dg
 import pytest
@@ -213,6 +215,19 @@ def test_the_events_of_a_run_in_another_process_arrive_while_watched(tmp_path):
         ours.event_log_storage.dispose()
 
     assert [words for words in heard if words.startswith("line")] == [f"line {n}" for n in range(5)]
+
+
+def test_who_opens_a_history_waits_for_another_who_lays_it_out(tmp_path):
+    laid_out = tmp_path / "schedules" / "schedules.db"
+    opening = Thread(target=lambda: instance(tmp_path).dispose())
+    with (tmp_path / "opening.lock").open("w") as held:
+        flock(held, LOCK_EX)
+        opening.start()
+        opening.join(2)
+        assert opening.is_alive() and not laid_out.exists()
+
+    opening.join(60)
+    assert not opening.is_alive() and laid_out.exists()
 
 
 def test_processes_that_write_at_the_same_time_lose_nothing(tmp_path):
